@@ -1,0 +1,38 @@
+# Every target sets up .venv by itself where needed. PYTHON: the interpreter to make it with (3.11+).
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test check faults bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): downloads about 3 GB (torch with CUDA libraries), 7 GB on disk, 2-10 minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[demo,dev]"
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/ram-ray demo
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+faults: setup
+	$(BIN)/python -m pytest -m faults tests/faults $(PYTEST_ARGS)
+
+bench: setup
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/pipeline.py
+
+clean:
+	rm -rf $(VENV) demo-out dist .pytest_cache .ruff_cache

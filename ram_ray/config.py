@@ -1,0 +1,146 @@
+"""Settings of the pipelines: frozen, validated on construction, before any work starts."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from ram_ray.errors import ConfigError
+
+Orientation = Literal["ignore", "apply"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "bf16"]
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name} is {value!r}, but must be {allowed}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreConfig:
+    """How to reach object stores; credentials come from the environment, never from here."""
+
+    endpoint_url: str | None = None
+    """S3-compatible server, e.g. http://127.0.0.1:9000; None: the cloud's own."""
+    region: str | None = None
+    """S3 region; None: from the environment."""
+    anonymous: bool = False
+    """Unsigned requests, for public buckets."""
+
+    def __post_init__(self) -> None:
+        url = self.endpoint_url
+        ok = url is None or url.startswith(("http://", "https://"))
+        _require(ok, "endpoint_url", url, "an http:// or https:// address")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodeConfig:
+    """Limits and choices of image decoding; every limit exceeded is a quarantine row."""
+
+    orientation: Orientation = "ignore"
+    """`ignore` sees pixels as the reference does (parity); `apply` turns them upright by EXIF."""
+    max_image_bytes: int = 256 * 2**20
+    """Files above this are `too_large`, unread."""
+    max_image_pixels: int = 100_000_000
+    """Width x height, checked before pixels are allocated; 100 MP is about 400 MB decoded."""
+    decode_timeout_s: float = 30.0
+    """Wall-clock limit per image."""
+    decode_memory_bytes: int = 1536 * 2**20
+    """Address-space limit of a decoder process."""
+
+    def __post_init__(self) -> None:
+        choices = get_args(Orientation)
+        _require(self.orientation in choices, "orientation", self.orientation, " or ".join(choices))
+        for name in ("max_image_bytes", "max_image_pixels", "decode_timeout_s"):
+            value = getattr(self, name)
+            _require(value > 0, name, value, "above 0")
+        _require(
+            self.decode_memory_bytes >= 256 * 2**20,
+            "decode_memory_bytes",
+            self.decode_memory_bytes,
+            "at least 268435456 (256 MiB)",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TagConfig:
+    """`ram-ray tag`: which images, which model, where to, and with what resources."""
+
+    source: str
+    """Folder, or s3://bucket/prefix."""
+    output: str
+    """Folder or s3:// prefix of the run; made when missing, resumed when it holds this run."""
+    model: str = "ram-mini"
+    """A name of `ram_model` or a model folder."""
+    tags: tuple[str, ...] | None = None
+    """Only these tags of the vocabulary; None: all of them."""
+    threshold: float | None = None
+    """One threshold for every tag, 0..1; None: the model's own, tag by tag."""
+    threshold_file: str | None = None
+    """One threshold a line, in tag order; excludes `threshold`."""
+    top_k: int | None = None
+    """At most this many tags per image."""
+    score_floor: float | None = None
+    """Also keep scores down to this value, 0..1, so that thresholds can change later."""
+
+    include: tuple[str, ...] = ()
+    """Globs over names; () plans the known image suffixes and counts the rest as skipped."""
+    exclude: tuple[str, ...] = ()
+    """Globs over names that are never planned."""
+    shard_rows: int = 10_000
+    """Images per shard, the unit of commit and resume."""
+
+    store: StoreConfig = field(default_factory=StoreConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    fetch_timeout_s: float = 60.0
+    """Per image, retries included."""
+    fetch_concurrency: int = 32
+    """Requests in flight per decode worker."""
+
+    device: Device = "auto"
+    """`auto` takes GPUs where the cluster has them."""
+    precision: Precision = "fp32"
+    batch_size: int | None = None
+    """Images per model call; None: 16 on a CPU, 64 on a GPU."""
+    num_taggers: int | None = None
+    """Model processes; None: one per GPU share, or one on a CPU."""
+    gpus_per_tagger: float = 1.0
+    """GPU share of a model process: 1, a whole number, or a fraction."""
+    num_decoders: int | None = None
+    """Fetch-and-decode processes; None: as many as the CPUs carry."""
+
+    address: str | None = None
+    """Ray cluster to join; None: a local Ray of this process."""
+    max_error_rate: float = 0.05
+    """Share of quarantined images above which the exit code is 3."""
+    max_rounds: int = 3
+    """Passes over uncommitted shards before giving up."""
+
+    def __post_init__(self) -> None:
+        for name in ("source", "output", "model"):
+            _require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
+        _require(
+            self.threshold is None or self.threshold_file is None,
+            "threshold_file",
+            self.threshold_file,
+            "left out when threshold is given",
+        )
+        for name in ("threshold", "score_floor", "max_error_rate"):
+            value = getattr(self, name)
+            _require(value is None or 0 <= value <= 1, name, value, "between 0 and 1")
+        for name in ("top_k", "shard_rows", "batch_size", "num_taggers", "num_decoders",
+                     "fetch_concurrency", "max_rounds"):  # fmt: skip
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, value, "at least 1")
+        _require(self.fetch_timeout_s > 0, "fetch_timeout_s", self.fetch_timeout_s, "above 0")
+        _require(self.device in get_args(Device), "device", self.device, "auto, cpu or cuda")
+        _require(self.precision in get_args(Precision), "precision", self.precision, "fp32 or bf16")
+        share = self.gpus_per_tagger
+        _require(
+            0 < share < 1 or (share >= 1 and share == int(share)),
+            "gpus_per_tagger",
+            share,
+            "a fraction between 0 and 1, or a whole number",
+        )
+        _require(
+            self.tags is None or len(self.tags) > 0, "tags", self.tags, "at least one tag, or unset"
+        )
