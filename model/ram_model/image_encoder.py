@@ -4,7 +4,7 @@ Shape legend: B images, S image side in pixels, T output tokens, V output width.
 """
 
 import torch
-from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock, WindowAttention
 from torch import Tensor, nn
 
 from ram_model.config import PATCH_SIZE_PX, SwinConfig
@@ -55,6 +55,12 @@ class ImageEncoder(nn.Module):
 
         They carry no information and no file stores them; needed after a build on the meta device.
         """
+        device = next(self.swin.parameters()).device
         for module in self.swin.modules():
-            if hasattr(module, "init_non_persistent_buffers"):
-                module.init_non_persistent_buffers()  # type: ignore[operator]
+            if isinstance(module, WindowAttention):
+                # timm fills this one in place, so it must first exist outside the meta device
+                index = module.get_buffer("relative_position_index")
+                module.relative_position_index = torch.empty_like(index, device=device)
+                module.init_non_persistent_buffers()
+            elif isinstance(module, SwinTransformerBlock):
+                module.init_non_persistent_buffers()
