@@ -179,11 +179,7 @@ def _verdict(
         code, reason = ImageErrorCode.TOO_LARGE, "holds more than the decoder's limits allow"
     elif any(words in text for words in _UNSUPPORTED_WORDS):
         code, reason = ImageErrorCode.UNSUPPORTED_FORMAT, "is of a variant that is not read here"
-    elif (
-        ran_out
-        or any(words in text for words in _TRUNCATED_WORDS)
-        or is_cut(file.data, file.format_name)
-    ):
+    elif cut or any(words in text for words in _TRUNCATED_WORDS):
         code, reason = ImageErrorCode.TRUNCATED, "ends too early"
     elif num_pixels * _MOST_BYTES_PER_PIXEL > file.config.decode_memory_bytes:
         return MemoryLimitError()  # libwebp and libjpeg call a failed allocation damage
