@@ -4,7 +4,9 @@ Nothing here survives a crash or a hang in a C decoder: `ram_ray.images.Decoder`
 child process for that. Pillow is asked exactly as the reference preprocessing asks it.
 """
 
+import dataclasses
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from PIL import (
 from ram_model.transforms import resize_for_inference
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ImageError, ImageErrorCode
-from ram_ray.image_formats import identify, webp_size
+from ram_ray.image_formats import identify, is_cut, webp_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +60,18 @@ def decode(data: bytes, image_size_px: int, config: DecodeConfig) -> DecodedImag
     Raises ImageError.
     """
     check_num_bytes(len(data), config)
-    format_name = identify(data)
+    file = _File(data, identify(data), config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks about metadata change no verdict
-        image = _open(data, format_name, config)
+        image = _open(file)
         width, height = _stored_size(image)
-        image = _load(image, data, format_name)
-        if config.orientation == "apply":
-            image = _upright(image)
+        image = _load(file, image)
         try:
+            if config.orientation == "apply":
+                image = _upright(image)
             pixels = resize_for_inference(image, image_size_px)
-        except MemoryError:
-            raise MemoryLimitError from None
-        except (OSError, ValueError) as error:  # a mode that Pillow cannot turn into RGB
-            raise _verdict(format_name, error) from None
+        except (MemoryError, OSError, ValueError) as error:  # a mode that cannot become RGB
+            raise _verdict(file, error, width * height) from None
     return DecodedImage(pixels, width, height)
 
 
@@ -87,19 +87,28 @@ def check_num_bytes(num_bytes: int, config: DecodeConfig) -> None:
         )
 
 
-def _open(data: bytes, format_name: str, config: DecodeConfig) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class _File:
+    data: bytes
+    format_name: str
+    config: DecodeConfig
+
+
+def _open(file: _File) -> Image.Image:
     """Parse the header and check the pixel count; the pixels stay undecoded."""
-    if format_name == "WEBP" and (size := webp_size(data)):
-        _check_num_pixels(*size, config)
-    stream = io.BytesIO(data)
+    size = webp_size(file.data) if file.format_name == "WEBP" else None
+    if size:
+        _check_num_pixels(*size, file.config)
+    stream = io.BytesIO(file.data)
     try:
         # The plugin itself and not Image.open, which hides the plugin's reason for a refusal and
         # has a pixel limit of its own, a global that belongs to whoever imported Pillow first.
-        image = _PLUGINS[format_name](stream, "")
+        image = _PLUGINS[file.format_name](stream, "")
     except Exception as error:  # noqa: BLE001  hostile bytes make the plugins raise anything
-        ran_out = format_name in _READ_IN_ORDER and stream.tell() >= len(data)
-        raise _verdict(format_name, error, ran_out=ran_out) from None
-    _check_num_pixels(*image.size, config)
+        ran_out = file.format_name in _READ_IN_ORDER and stream.tell() >= len(file.data)
+        num_pixels = math.prod(size) if size else 0
+        raise _verdict(file, error, num_pixels, ran_out=ran_out) from None
+    _check_num_pixels(*image.size, file.config)
     return image
 
 
@@ -121,20 +130,20 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
     return image.size
 
 
-def _load(image: Image.Image, data: bytes, format_name: str) -> Image.Image:
+def _load(file: _File, image: Image.Image) -> Image.Image:
     """Decode the pixels of the first frame."""
     try:
         image.load()
         return image
     except Exception as error:  # noqa: BLE001  hostile bytes make the decoders raise anything
-        verdict = _verdict(format_name, error)
-        cut_after_pixels = format_name == "PNG" and str(error) == "Truncated File Read"
-    if not cut_after_pixels:
-        raise verdict
-    # Pillow reports a PNG that is cut in a chunk behind its pixels. Without that chunk it decodes
-    # if all pixels are there, and is truncated if not.
-    image = PngImagePlugin.PngImageFile(io.BytesIO(_without_cut_chunk(data)), "")
-    return _load(image, b"", format_name="PNG without its last chunk")
+        verdict = _verdict(file, error, math.prod(image.size))
+        cut_after_pixels = file.format_name == "PNG" and str(error) == "Truncated File Read"
+    if cut_after_pixels and (whole := _without_cut_chunk(file.data)) != file.data:
+        # Pillow stops at a PNG that is cut in a chunk behind its pixels. Without that chunk it
+        # decodes if all pixels are there, and is truncated if not.
+        whole_file = dataclasses.replace(file, data=whole)
+        return _load(whole_file, _open(whole_file))
+    raise verdict
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -143,11 +152,8 @@ def _upright(image: Image.Image) -> Image.Image:
         orientation = image.getexif().get(_EXIF_ORIENTATION)
         method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     except Exception:  # noqa: BLE001  metadata must not cost the image; any parser error can come
-        method = None
-    try:
-        return image if method is None else image.transpose(method)
-    except MemoryError:
-        raise MemoryLimitError from None
+        return image
+    return image if method is None else image.transpose(method)
 
 
 def _without_cut_chunk(png: bytes) -> bytes:
@@ -158,26 +164,30 @@ def _without_cut_chunk(png: bytes) -> bytes:
     return png[:at] + b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
-def _verdict(format_name: str, error: Exception, *, ran_out: bool = False) -> ImageError:
+def _verdict(
+    file: _File, error: Exception, num_pixels: int, *, ran_out: bool = False
+) -> ImageError:
     """Translate what Pillow raised; `ran_out`: it had read to the end of the file and wanted more.
 
-    Pillow has no exception types for this, so its words decide; `tests/test_decode_bytes.py` holds
-    a case for each.
+    Pillow has no exception types for this, so its words decide.
     """
     text = str(error).lower()
+    cut = ran_out or is_cut(file.data, file.format_name)
     if isinstance(error, MemoryError) or "out of memory" in text:
         return MemoryLimitError()
     if any(words in text for words in _TOO_LARGE_WORDS):
         code, reason = ImageErrorCode.TOO_LARGE, "holds more than the decoder's limits allow"
     elif any(words in text for words in _UNSUPPORTED_WORDS):
         code, reason = ImageErrorCode.UNSUPPORTED_FORMAT, "is of a variant that is not read here"
-    elif ran_out or any(words in text for words in _TRUNCATED_WORDS):
+    elif cut or any(words in text for words in _TRUNCATED_WORDS):
         code, reason = ImageErrorCode.TRUNCATED, "ends too early"
+    elif num_pixels * _MOST_BYTES_PER_PIXEL > file.config.decode_memory_bytes:
+        return MemoryLimitError()  # libwebp and libjpeg call a failed allocation damage
     else:
         code, reason = ImageErrorCode.CORRUPT, "is damaged"
     detail = re.sub(r"<[^>]*>", "", " ".join(str(error).split())).strip(" .")
     detail = detail.encode("ascii", "replace").decode()[:100] or type(error).__name__
-    return ImageError(code, f"The {format_name} file {reason} ({detail}).")
+    return ImageError(code, f"The {file.format_name} file {reason} ({detail}).")
 
 
 _PLUGINS: dict[str, Callable[[io.BytesIO, str], Image.Image]] = {
@@ -210,6 +220,9 @@ _UNSUPPORTED_WORDS = (
     "not available",
 )
 _TRUNCATED_WORDS = ("truncated", "unexpected end")
+
+# What libwebp takes in all: file, canvas, previous canvas, copy for Python, Pillow's image.
+_MOST_BYTES_PER_PIXEL = 20
 
 # TIFF 6.0, ImageWidth and ImageLength; Exif 2.32, Orientation: value -> turn that undoes it.
 _TIFF_WIDTH, _TIFF_HEIGHT, _EXIF_ORIENTATION = 256, 257, 274

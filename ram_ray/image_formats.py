@@ -44,6 +44,27 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def is_cut(data: bytes, format_name: str) -> bool:
+    """Say whether a WEBP, TIFF or AVIF container declares more bytes than there are."""
+    if format_name == "WEBP":
+        return 8 + _little_endian(data[4:8]) > len(data)
+    if format_name == "TIFF":  # the directory, often at the end, is where the header says
+        order = "little" if data[:1] == b"I" else "big"
+        is_big_tiff = b"+" in data[2:4]
+        return int.from_bytes(data[8:16] if is_big_tiff else data[4:8], order) + 2 > len(data)
+    if format_name == "AVIF":
+        at = 0
+        while at + 8 <= len(data):
+            size = int.from_bytes(data[at : at + 4], "big")
+            if size == 0:  # this box goes to the end of the file
+                return False
+            if size == 1:  # 64-bit size behind the type
+                size = int.from_bytes(data[at + 8 : at + 16], "big")
+            at += max(size, 8)
+        return at != len(data)
+    return False
+
+
 def _identify_by_brands(head: bytes) -> str:
     """Tell AVIF from its relatives: all share the ISO container and differ in the brands."""
     brands = [head[8:12]]
