@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(3_000)]
 
 @pytest.fixture(scope="module")
 def short(request: pytest.FixtureRequest) -> bool:
-    return request.config.getoption("--faults-short")
+    return bool(request.config.getoption("--faults-short"))
 
 
 @pytest.fixture(scope="module")
