@@ -25,7 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ram_model.transforms import resize_for_inference
+from ram_model.transforms import resize_for_inference, to_rgb
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.image_formats import identify, is_cut, webp_size
@@ -69,7 +69,7 @@ def decode(data: bytes, image_size_px: int, config: DecodeConfig) -> DecodedImag
         try:
             if config.orientation == "apply":
                 image = _upright(image)
-            pixels = resize_for_inference(image, image_size_px)
+            pixels = resize_for_inference(to_rgb(image), image_size_px)
         except (MemoryError, OSError, ValueError) as error:  # a mode that cannot become RGB
             raise _verdict(file, error, width * height) from None
     return DecodedImage(pixels, width, height)

@@ -158,7 +158,9 @@ def _not_importable(package: str, error: BaseException) -> Check:
 def _image_formats() -> Check:
     from PIL import features
 
-    missing = [name for name in ("jpg", "zlib", "libtiff", "webp", "avif") if not features.check(name)]
+    missing = [
+        name for name in ("jpg", "zlib", "libtiff", "webp", "avif") if not features.check(name)
+    ]
     found = f"Pillow {version('pillow')}"
     if missing:
         return Check(
@@ -167,7 +169,9 @@ def _image_formats() -> Check:
             found=f"{found} without {', '.join(missing)}: such files will be quarantined",
             advice="Install Pillow from its wheels: pip install --force-reinstall pillow",
         )
-    return Check(status="ok", name="image formats", found=f"{found}: JPEG PNG WebP AVIF TIFF GIF BMP")
+    return Check(
+        status="ok", name="image formats", found=f"{found}: JPEG PNG WebP AVIF TIFF GIF BMP"
+    )
 
 
 def _memory() -> Check:

@@ -95,7 +95,9 @@ def _read_yaml(config_file: str) -> dict[str, object]:
         raise ConfigError(f"The options file {config_file} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
-        raise ConfigError(f"The options file {config_file} is not valid YAML: {problem}.") from error
+        raise ConfigError(
+            f"The options file {config_file} is not valid YAML: {problem}."
+        ) from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):

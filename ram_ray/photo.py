@@ -72,7 +72,9 @@ def tag_photo(settings: Mapping[str, object]) -> TaggedPhoto:
 def _photo_path(settings: Mapping[str, object]) -> Path:
     source = settings.get("source")
     if not source:
-        raise ConfigError("Say what to tag: `ram-ray tag SOURCE OUTPUT` or `ram-ray tag photo.jpg`.")
+        raise ConfigError(
+            "Say what to tag: `ram-ray tag SOURCE OUTPUT` or `ram-ray tag photo.jpg`."
+        )
     path = Path(str(source))
     if "://" in str(source) or path.is_dir():
         raise ConfigError(

@@ -9,7 +9,8 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress as RichProgress, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
 
 LINE_INTERVAL_S = 5.0  # a log stays readable, a person still sees it move
 RATE_WINDOW_S = 30.0  # long enough to smooth batches, short enough to notice a slow store

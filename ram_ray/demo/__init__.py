@@ -34,7 +34,9 @@ def run_demo(output: Path) -> int:
     with local_s3() as endpoint_url:
         store = StoreConfig(endpoint_url=endpoint_url, region="us-east-1")
         num_objects = fill_bucket(store)
-        terminal.print_step(f"Put {num_objects} files into s3://{BUCKET} (a server on this machine)")
+        terminal.print_step(
+            f"Put {num_objects} files into s3://{BUCKET} (a server on this machine)"
+        )
         config = TagConfig(
             source=f"s3://{BUCKET}",
             output=str(output),

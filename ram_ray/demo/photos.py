@@ -237,4 +237,6 @@ def _png_bomb(side_px: int = 60_000) -> bytes:
 
     header = struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0)
     pixels = zlib.compress(b"\x00" * 1024)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )

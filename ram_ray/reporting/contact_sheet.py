@@ -159,7 +159,7 @@ def _quarantine(run_output: RunOutput) -> str:
         return ""
     rows = "".join(
         f'<tr><td>{escape(row["image_id"])}</td><td><span class="code">'
-        f'{escape(row["error_code"])}</span></td><td>{escape(row["message"])}</td>'
+        f"{escape(row['error_code'])}</span></td><td>{escape(row['message'])}</td>"
         f'<td class="number">{_bytes(row["size_bytes"])}</td></tr>'
         for row in run_output.quarantine
     )
@@ -169,7 +169,7 @@ def _quarantine(run_output: RunOutput) -> str:
     )
     more = f"<p>and {rest:,} more in <code>quarantine/</code> ({escape(by_code)})</p>"
     return (
-        "<h2>Quarantined</h2><div class=\"scroll\"><table><tr><th>Image</th><th>Reason</th>"
+        '<h2>Quarantined</h2><div class="scroll"><table><tr><th>Image</th><th>Reason</th>'
         f'<th>In words</th><th class="number">Size</th></tr>{rows}</table></div>'
         f"{more if rest > 0 else ''}"
     )

@@ -56,9 +56,7 @@ def read_run_output(store: Store, *, max_images: int) -> RunOutput:
     for commit in commits:
         by_code.update(commit.quarantined_by_code)
     with_tags = [commit.shard for commit in commits if commit.tagged]
-    tables = [
-        _read(store, "tags", shard) for shard in spread(with_tags, at_most=MAX_SHARDS_READ)
-    ]
+    tables = [_read(store, "tags", shard) for shard in spread(with_tags, at_most=MAX_SHARDS_READ)]
     return RunOutput(
         run=_read_run(store),
         num_shards=len(shards),
