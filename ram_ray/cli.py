@@ -101,7 +101,7 @@ def verify(
 
         report = verify_output(output, flags.store_config(endpoint_url, region, anonymous))
         if as_json:
-            print(json.dumps(dataclasses.asdict(report)))
+            print(json.dumps(dataclasses.asdict(report) | {"ok": report.ok}))
         else:
             terminal.print_verification(report)
     raise typer.Exit(exit_codes.DONE if report.ok else exit_codes.INCOMPLETE)

@@ -3,7 +3,6 @@
 import io
 import platform
 import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -107,10 +106,6 @@ def _create_if_absent(client: object, where: dict[str, str]) -> Check:
 
 def _python() -> Check:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info < (3, 11):
-        return Check(
-            status="fail", name="python", found=found, advice="Install Python 3.11 or newer."
-        )
     return Check(status="ok", name="python", found=found)
 
 

@@ -1,4 +1,4 @@
-"""Options of a run, from a YAML file, command-line flags and `--set key=value`, in rising priority."""
+"""Options of a run: a YAML file, then flags, then `--set key=value`; the later one wins."""
 
 import difflib
 import types

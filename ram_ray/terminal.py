@@ -26,7 +26,8 @@ _STATUS_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def print_photo(photo: TaggedPhoto) -> None:
     """Print one line per tag, falling score: name, bar, score."""
     console = Console()
-    console.print(Text(f"{printable(photo.path)}  ({photo.model_id})", style="bold"))
+    headline = f"{printable(photo.path)}  ({photo.model_id})"
+    console.print(Text(headline, style="bold"), soft_wrap=True)
     if not photo.tags:
         console.print("  no tag reached its threshold; try a lower --threshold", style="dim")
     console.print(score_table(zip(photo.tags, photo.scores, strict=True)))
@@ -152,4 +153,4 @@ def _facts_table() -> Table:
 
 def _print_notes(console: Console, notes: Iterable[str]) -> None:
     for note in notes:
-        console.print(Text(f"Note: {note}", style="yellow"))
+        console.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)

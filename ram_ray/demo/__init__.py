@@ -35,7 +35,8 @@ def run_demo(output: Path) -> int:
         store = StoreConfig(endpoint_url=endpoint_url, region="us-east-1")
         num_objects = fill_bucket(store)
         terminal.print_step(
-            f"Put {num_objects} files into s3://{BUCKET} (a server on this machine)"
+            f"Put {num_objects} files into s3://{BUCKET}, on a server of this machine; "
+            "now Ray starts and tags them"
         )
         config = TagConfig(
             source=f"s3://{BUCKET}",

@@ -79,7 +79,7 @@ def render(
         heading=f"{run_output.num_tagged:,} tagged pictures",
         subtitle=_subtitle(source, output),
         facts=_facts(run_output),
-        notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
+        notes=_notes(notes),
         lowest=f"{math.floor(lowest * 100) / 100:.2f}",
         chips=_chips(run_output),
         cards="\n".join(_card(row, picture) for row, picture in cards),
@@ -92,6 +92,11 @@ def render(
 def _subtitle(source: str, output: str) -> str:
     results = f"results in <code>{escape(output)}</code>"
     return f"from <code>{escape(source)}</code>, {results}" if source else results
+
+
+def _notes(notes: Sequence[str]) -> str:
+    lines = "<br>".join(escape(note) for note in notes)
+    return f'<p class="note">{lines}</p>' if lines else ""
 
 
 def _facts(run_output: RunOutput) -> str:
