@@ -34,11 +34,16 @@ def run_checks(*, bucket: str | None, store: StoreConfig) -> Iterator[Check]:
     Args:
         bucket: also check this s3://bucket/prefix; a small temporary object is written there.
         store: how to reach the bucket.
+
+    Raises:
+        ConfigError: `bucket` is not an s3:// URL.
     """
     checks: list[Callable[[], Check]] = [
         _python, _torch, _ray, _timm, _image_formats, _memory, _disk, _decoder, _model,
         _local_folder,
     ]  # fmt: skip
+    if bucket is not None and not bucket.startswith("s3://"):
+        raise ConfigError(f"--bucket is {bucket!r}, but must be s3://bucket or s3://bucket/prefix.")
     for check in checks:
         yield check()
     if bucket is not None:
@@ -52,9 +57,7 @@ def check_bucket(bucket: str, store: StoreConfig) -> Iterator[Check]:
     from ram_ray.storage.sources import boto3_client
     from ram_ray.storage.stores import split_url
 
-    scheme, name, prefix = split_url(bucket)
-    if scheme != "s3":
-        raise ConfigError(f"--bucket is {bucket!r}, but must be s3://bucket or s3://bucket/prefix.")
+    _, name, prefix = split_url(bucket)
     client = boto3_client(store)
     key = f"{prefix}/ram-ray-doctor-{uuid.uuid4().hex}".lstrip("/")
     where = {"Bucket": name, "Key": key}

@@ -146,8 +146,9 @@ def test_many_images_are_sampled_evenly_and_the_page_says_so(tmp_path):
 
 def test_a_large_run_is_counted_whole_but_read_in_part(tmp_path):
     for shard in range(12):
-        store = commit(tmp_path / "out", shard, [(f"{shard}", "gone", 1, 1, [("cat", 0.5)])],
-                       [(f"bad{shard}", "empty", "Zero bytes.")])  # fmt: skip
+        tagged = [(f"{shard}", "gone", 1, 1, [("cat", 0.5)])]
+        commit(tmp_path / "out", shard, tagged, [(f"bad{shard}", "empty", "Zero bytes.")])
+    store = open_store(str(tmp_path / "out"), StoreConfig())
     found = read_run_output(store, max_images=100)
     assert (found.num_shards, found.num_tagged, found.num_quarantined) == (12, 12, 12)
     assert found.quarantined_by_code == {"empty": 12}

@@ -66,7 +66,7 @@ def test_durations_read_like_sentences(seconds, text):
 def test_without_a_terminal_there_is_a_line_every_five_seconds_and_the_last_state():
     stream = io.StringIO()
     with show_progress(stream) as on_progress:
-        on_progress(moment(0.0, 100, phase="listing", total=None))
+        on_progress(moment(0.0, 100, phase="listing"))
         for tenth in range(1, 121):
             on_progress(moment(tenth / 10, tenth, phase="tagging"))
     lines = stream.getvalue().splitlines()
