@@ -34,20 +34,20 @@ class Progress:
 
 
 class RateMeter:
-    """Images per second over the last RATE_WINDOW_S of one phase.
+    """Images per second over the last RATE_WINDOW_S, of listing or of all that follows it.
 
-    The first report of a phase is where counting starts: images that an earlier run committed are
-    in it and do not count as speed.
+    The first report is where counting starts: images that an earlier run committed are in it and
+    do not count as speed.
     """
 
     def __init__(self) -> None:
-        self._phase = ""
+        self._listing = True
         self._samples: deque[tuple[float, int]] = deque()
 
     def update(self, progress: Progress) -> float | None:
         """Return the rate after `progress`, or None while it cannot be known."""
-        if progress.phase != self._phase:
-            self._phase = progress.phase
+        if _is_listing(progress) != self._listing:
+            self._listing = _is_listing(progress)
             self._samples.clear()
         self._samples.append((progress.elapsed_s, progress.images_done))
         newest_s, newest_done = self._samples[-1]
@@ -104,20 +104,20 @@ def format_duration(seconds: float) -> str:
 
 
 class _PlainLines:
-    """One line every LINE_INTERVAL_S, one whenever the phase changes, and the last state."""
+    """One line every LINE_INTERVAL_S, one when listing ends, and the last state."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._meter = RateMeter()
-        self._phase = ""
+        self._listing = True
         self._next_s = 0.0
         self._unsaid: str | None = None
 
     def update(self, progress: Progress) -> None:
         rate = self._meter.update(progress)
-        if progress.phase != self._phase:
+        if _is_listing(progress) != self._listing:
             self.flush()
-            self._phase = progress.phase
+            self._listing = _is_listing(progress)
             self._next_s = 0.0
         self._unsaid = describe(progress, rate)
         if progress.elapsed_s >= self._next_s:
@@ -131,11 +131,11 @@ class _PlainLines:
 
 
 class _TerminalBar:
-    """A bar per phase, in place."""
+    """A bar for listing and one for all that follows it, in place."""
 
     def __init__(self, stream: TextIO) -> None:
         self._meter = RateMeter()
-        self._phase = ""
+        self._listing = True
         self._task: TaskID | None = None
         self._bar = RichProgress(
             TextColumn("[bold]{task.description:<10}"),
@@ -153,16 +153,22 @@ class _TerminalBar:
 
     def update(self, progress: Progress) -> None:
         rate = self._meter.update(progress)
-        if self._task is None or progress.phase != self._phase:
-            self._phase = progress.phase
+        if self._task is None or _is_listing(progress) != self._listing:
+            self._listing = _is_listing(progress)
             self._task = self._bar.add_task(progress.phase, total=None, facts="")
         facts = describe(progress, rate).removeprefix(f"{progress.phase}: ")
         self._bar.update(
             self._task,
+            description=progress.phase,
             total=progress.images_total,
             completed=progress.images_done,
             facts=escape(facts),
         )
+
+
+def _is_listing(progress: Progress) -> bool:
+    # Tagging and committing alternate, shard by shard: one stretch of work to look at.
+    return progress.phase == "listing"
 
 
 def _counts(progress: Progress) -> str:

@@ -71,7 +71,7 @@ def identify_model(config: TagConfig) -> ModelIdentity:
     Raises:
         ConfigError: no such model, a broken model folder, unknown tags, bad thresholds.
     """
-    threshold = _threshold_option(config)
+    threshold = threshold_option(config)
     options = TaggerOptions(
         model=config.model,
         device="cpu",
@@ -192,7 +192,7 @@ def _source_identity(source: str) -> str:
     return path if scheme == "file" else f"{scheme}://{bucket}/{path}"
 
 
-def _threshold_option(config: TagConfig) -> float | tuple[float, ...] | None:
+def threshold_option(config: TagConfig) -> float | tuple[float, ...] | None:
     if config.threshold_file is None:
         return config.threshold
     path = Path(config.threshold_file)
