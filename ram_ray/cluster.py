@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,22 +48,23 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray Data makes its actors in a way that Ray's own core logs as an error, once per pool.
+    # Ray's core reports as an error how Ray Data passes constructor arguments, once per pool.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Without this Ray hides the GPUs from a process that asked for none, for the next one too.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
-        if address:
-            ray.init(address=address, **quiet)  # pyright: ignore[reportArgumentType]
-        else:
-            # A bare init would join whatever cluster this machine happens to run.
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=LOCAL_OBJECT_STORE_BYTES,
-                **quiet,  # pyright: ignore[reportArgumentType]
-            )
+        with _stderr_held_back():
+            if address:
+                ray.init(address=address, **quiet)  # pyright: ignore[reportArgumentType]
+            else:
+                # A bare init would join whatever cluster this machine happens to run.
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+                    **quiet,  # pyright: ignore[reportArgumentType]
+                )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         raise UnreachableError(f"Cannot reach {where}: {error}") from error
@@ -69,6 +72,25 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Keep Ray's start-up remarks, some of them from C++, off the terminal; show them on failure."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def place(config: TagConfig) -> Placement:

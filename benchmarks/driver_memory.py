@@ -1,0 +1,139 @@
+"""Driver memory against the number of planned images: it must not grow with them.
+
+    python benchmarks/driver_memory.py --rows 1000 --rows 1000000
+
+Listing, fetching, decoding and the model are stubbed out here, and only here: planning, Ray Data,
+committers and commits are the real ones. Each size runs in a process of its own; prints JSON.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+
+from ram_ray import tagging, workers
+from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.run_record import ModelIdentity
+from ram_ray.storage.sources import SourceObject
+
+
+class NoFetch:
+    """Stands in for FetchAndDecode: one byte of pixels per chunk, no image read."""
+
+    def __init__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        (row,) = chunk.to_pylist()
+        count = len(row["uri"])
+        row |= {"width": [1] * count, "height": [1] * count, "attempts": [1] * count}
+        row |= {"error_code": [None] * count, "message": [None] * count, "pixels": b"."}
+        return pa.Table.from_pylist([row], workers.CHUNK_PIXELS)
+
+
+class NoModel(workers.TagImages):
+    """TagImages with a model that gives every image the same five tags."""
+
+    def __init__(self, _: workers.TaggerOptions, committers: list[Any]) -> None:
+        import ray
+
+        self._ray, self._committers = ray, committers
+        self._device, self._gpu_ids = "cpu", ""
+        self._tags = SimpleNamespace(
+            names=["a", "b", "c", "d", "e"],
+            tag_ids=np.arange(5, dtype=np.int32),
+            scores=np.linspace(0.9, 0.5, 5, dtype=np.float32),
+        )
+
+    def _pixels(self, chunk: pa.Table, count: int) -> np.ndarray:
+        return np.zeros(count, np.uint8)
+
+    def _tag(self, images: np.ndarray, *_: object) -> list[Any]:
+        return [self._tags] * len(images)
+
+
+def synthetic_listing(rows: int) -> Iterator[SourceObject]:
+    for number in range(rows):
+        key = f"photos/2026/{number // 1000:06d}/image-{number:09d}.jpg"
+        yield SourceObject(key, f"s3://bucket/{key}", '"0123456789abcdef"', 350_000)
+
+
+def measure(rows: int, batch_size: int) -> dict[str, Any]:
+    """Run `rows` planned images through this process as the driver; return its memory."""
+    model = ModelIdentity("stub", 1, "0", "0", "0", None, ())
+    tagging.identify_model = lambda _: model
+    tagging.list_source = lambda *_: synthetic_listing(rows)
+    tagging.FetchAndDecode, tagging.TagImages = NoFetch, NoModel  # pyright: ignore
+    peak = PeakMemory()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        config = TagConfig(
+            source="s3://bucket/photos",
+            output=str(Path(folder) / "out"),
+            batch_size=batch_size,
+            device="cpu",
+            store=StoreConfig(anonymous=True),
+        )
+        summary = tagging.tag_bucket(config)
+    return {
+        "rows": rows,
+        "rows_tagged": summary.num_tagged,
+        "shards": summary.num_shards,
+        "driver_peak_rss_mib": round(peak.stop() / 2**20, 1),
+        "wall_s": round(time.monotonic() - started, 1),
+    }
+
+
+class PeakMemory:
+    """Samples this process's resident memory until stopped."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._peak = 0
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> int:
+        self._stop.set()
+        self._thread.join()
+        return self._peak
+
+    def _sample(self) -> None:
+        process = psutil.Process()
+        while not self._stop.wait(0.1):
+            self._peak = max(self._peak, process.memory_info().rss)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, action="append", help="default: 1000 and 1000000")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    sizes = options.rows or [1_000, 1_000_000]
+    if options.here:
+        print(json.dumps(measure(sizes[0], options.batch_size)))
+        return
+    results = []
+    for rows in sizes:
+        command = [sys.executable, __file__, "--here", "--rows", str(rows)]
+        command += ["--batch-size", str(options.batch_size)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    growth = results[-1]["driver_peak_rss_mib"] - results[0]["driver_peak_rss_mib"]
+    print(json.dumps({"results": results, "growth_mib": round(growth, 1)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
