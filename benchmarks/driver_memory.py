@@ -23,6 +23,7 @@ import psutil
 import pyarrow as pa
 
 from ram_ray import tagging, workers
+from ram_ray.committer import Begin
 from ram_ray.config import StoreConfig, TagConfig
 from ram_ray.run_record import ModelIdentity
 from ram_ray.storage.sources import SourceObject
@@ -59,7 +60,9 @@ class NoModel(workers.TagImages):
     def _pixels(self, chunk: pa.Table, count: int) -> np.ndarray:
         return np.zeros(count, np.uint8)
 
-    def _tag(self, images: np.ndarray, *_: object) -> list[Any]:
+    def _tag(
+        self, images: np.ndarray, row: dict[str, Any], begin: Begin, committer: Any
+    ) -> list[Any]:
         return [self._tags] * len(images)
 
 
@@ -116,7 +119,7 @@ class PeakMemory:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, action="append", help="default: 1000 and 1000000")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)

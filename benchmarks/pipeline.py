@@ -129,7 +129,7 @@ def end_to_end(config: TagConfig) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--source", help="folder of photos; default: 512 made up ones")
     parser.add_argument("--model", default="ram-mini")
     parser.add_argument("--num-images", type=int, default=512)

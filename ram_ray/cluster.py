@@ -76,7 +76,7 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 @contextmanager
 def _stderr_held_back() -> Iterator[None]:
-    """Keep Ray's start-up remarks, some of them from C++, off the terminal; show them on failure."""
+    """Keep what Ray says at its start, partly from C++, off the terminal unless it fails."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -69,10 +69,18 @@ def decode(data: bytes, image_size_px: int, config: DecodeConfig) -> DecodedImag
         try:
             if config.orientation == "apply":
                 image = _upright(image)
+<<<<<<< HEAD
             pixels = resize_for_inference(to_rgb(image), image_size_px)
         except (MemoryError, OSError, ValueError) as error:  # a mode that cannot become RGB
+=======
+            rgb = to_rgb(image)
+        except Exception as error:  # noqa: BLE001  odd modes and palettes are the file's doing too
+>>>>>>> images
             raise _verdict(file, error, width * height) from None
-    return DecodedImage(pixels, width, height)
+    try:
+        return DecodedImage(resize_for_inference(rgb, image_size_px), width, height)
+    except MemoryError:
+        raise MemoryLimitError from None
 
 
 def check_num_bytes(num_bytes: int, config: DecodeConfig) -> None:
@@ -137,11 +145,11 @@ def _load(file: _File, image: Image.Image) -> Image.Image:
         return image
     except Exception as error:  # noqa: BLE001  hostile bytes make the decoders raise anything
         verdict = _verdict(file, error, math.prod(image.size))
-        cut_after_pixels = file.format_name == "PNG" and str(error) == "Truncated File Read"
-    if cut_after_pixels and (whole := _without_cut_chunk(file.data)) != file.data:
+        cut_behind_pixels = file.format_name == "PNG" and str(error) == "Truncated File Read"
+    if cut_behind_pixels and not file.data.endswith(_PNG_END):
         # Pillow stops at a PNG that is cut in a chunk behind its pixels. Without that chunk it
         # decodes if all pixels are there, and is truncated if not.
-        whole_file = dataclasses.replace(file, data=whole)
+        whole_file = dataclasses.replace(file, data=_without_cut_chunk(file.data))
         return _load(whole_file, _open(whole_file))
     raise verdict
 
@@ -161,7 +169,7 @@ def _without_cut_chunk(png: bytes) -> bytes:
     at = len(b"\x89PNG\r\n\x1a\n")
     while (end := at + 12 + int.from_bytes(png[at : at + 4], "big")) <= len(png):
         at = end
-    return png[:at] + b"\x00\x00\x00\x00IEND\xaeB`\x82"
+    return png[:at] + _PNG_END
 
 
 def _verdict(
@@ -223,6 +231,8 @@ _TRUNCATED_WORDS = ("truncated", "unexpected end")
 
 # What libwebp takes in all: file, canvas, previous canvas, copy for Python, Pillow's image.
 _MOST_BYTES_PER_PIXEL = 20
+
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 # TIFF 6.0, ImageWidth and ImageLength; Exif 2.32, Orientation: value -> turn that undoes it.
 _TIFF_WIDTH, _TIFF_HEIGHT, _EXIF_ORIENTATION = 256, 257, 274

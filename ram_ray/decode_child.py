@@ -4,9 +4,8 @@ Started by `ram_ray.images.Decoder` as `python -m ram_ray.decode_child PARENT_PI
 die at any image. It loads Pillow and numpy, but not torch, ray or a store client.
 
 Request:   uint64 length, file bytes
-Answer:    BEGUN as soon as the request is read, then ANSWER (status, width, height, body length)
-           and the body: pixels (OK) or text (IMAGE_ERROR, OUT_OF_MEMORY: code, newline, message;
-           BUG: traceback)
+Answer:    ANSWER (status, width, height, body length), then the body: pixels (OK) or text
+           (IMAGE_ERROR: code, newline, message; OUT_OF_MEMORY: nothing; BUG: traceback)
 At start:  READY once, when imports are done
 """
 
@@ -23,7 +22,6 @@ from typing import BinaryIO
 REQUEST = struct.Struct("<Q")
 ANSWER = struct.Struct("<BIIQ")
 READY = b"R"
-BEGUN = b"B"
 OK, IMAGE_ERROR, OUT_OF_MEMORY, BUG = range(4)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -87,9 +85,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
             data = requests.read(num_bytes)
         except MemoryError:
             _skip(requests, num_bytes)
-            _write(answers, BEGUN)
-            raise MemoryLimitError from None
-        _write(answers, BEGUN)
+            raise
         return decode(data, options["image_size_px"], config)
 
     _write(answers, READY)
@@ -97,9 +93,10 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
     while len(request := requests.read(REQUEST.size)) == REQUEST.size:
         try:
             image = read_and_decode(*REQUEST.unpack(request))
+        except (MemoryLimitError, MemoryError):
+            _answer(answers, OUT_OF_MEMORY, b"")
         except ImageError as error:
-            status = OUT_OF_MEMORY if isinstance(error, MemoryLimitError) else IMAGE_ERROR
-            _answer(answers, status, f"{error.code}\n{error.message}".encode())
+            _answer(answers, IMAGE_ERROR, f"{error.code}\n{error.message}".encode())
         except Exception:  # noqa: BLE001  the parent raises it
             _answer(answers, BUG, traceback.format_exc().encode())
         else:

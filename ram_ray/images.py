@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from types import TracebackType
 from typing import Self
@@ -22,8 +23,8 @@ import numpy as np
 
 from ram_ray.config import DecodeConfig
 from ram_ray.decode_bytes import DecodedImage, MemoryLimitError, check_num_bytes, decode
-from ram_ray.decode_child import ANSWER, BEGUN, BUG, OK, OUT_OF_MEMORY, READY, REQUEST
-from ram_ray.errors import ImageError, ImageErrorCode, RamRayError
+from ram_ray.decode_child import ANSWER, BUG, OK, OUT_OF_MEMORY, READY, REQUEST
+from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, RamRayError
 
 __all__ = ["DecodedImage", "Decoder", "decode"]
 
@@ -37,6 +38,8 @@ class Decoder:
 
     def __init__(self, image_size_px: int, config: DecodeConfig) -> None:
         """Start the child without waiting for it; `image_size_px` is S of the pixels returned."""
+        if image_size_px < 1:
+            raise ConfigError(f"image_size_px is {image_size_px!r}, but must be at least 1.")
         self._image_size_px = image_size_px
         self._config = config
         self._closed = False
@@ -102,22 +105,19 @@ class _Child:
 
     def __init__(self, image_size_px: int, config: DecodeConfig) -> None:
         options = {"image_size_px": image_size_px, "config": dataclasses.asdict(config)}
-        self._process = subprocess.Popen(
-            # -P: a module in the working directory must not stand in for one of ours.
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "ram_ray.decode_child",
-                str(os.getpid()),
-                json.dumps(options),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=_child_environment(),
-        )
+        # -P: a module in the working directory must not stand in for one of ours.
+        command = [sys.executable, "-P", "-m", "ram_ray.decode_child"]
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(os.getpid()), json.dumps(options)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=_child_environment(),
+            )
+        except OSError as error:
+            raise RamRayError(f"The decoder process could not be started: {error}.") from error
         stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
         if stdin is None or stdout is None or stderr is None:
             raise AssertionError("Popen made no pipes")
@@ -154,11 +154,9 @@ class _Child:
     def decode(self, data: bytes, image_size_px: int, timeout_s: float) -> DecodedImage:
         deadline = time.monotonic() + timeout_s
         self.num_requests += 1
-        begun = bytearray(len(BEGUN))
         try:
             self._send(memoryview(REQUEST.pack(len(data))), deadline)
             self._send(memoryview(data), deadline)
-            self._receive(memoryview(begun), deadline)
             header = bytearray(ANSWER.size)
             self._receive(memoryview(header), deadline)
             status, width, height, num_bytes = ANSWER.unpack(header)
@@ -168,8 +166,9 @@ class _Child:
                 return DecodedImage(pixels, width, height)
             body = bytearray(num_bytes)
             self._receive(memoryview(body), deadline)
-        except (BrokenPipeError, EOFError):
-            kind = ImageError if bytes(begun) == BEGUN else _NotBegunError
+        except (BrokenPipeError, EOFError) as error:
+            not_begun = isinstance(error, BrokenPipeError) or self._has_unread_bytes()
+            kind = _NotBegunError if not_begun else ImageError
             raise kind(
                 ImageErrorCode.DECODE_CRASH, f"The decoder process {self._end()} on this image."
             ) from None
@@ -190,6 +189,11 @@ class _Child:
         self._process.wait()
         for pipe in self._pipes:
             pipe.close()
+
+    def _has_unread_bytes(self) -> bool:
+        """Say whether the child died before it had read its request to the end."""
+        unread = fcntl.ioctl(self._stdin, termios.FIONREAD, bytes(4))
+        return int.from_bytes(unread, sys.byteorder) > 0
 
     def _end(self) -> str:
         """Say how the process ended by itself: its pipes are closed."""
@@ -232,9 +236,9 @@ def _wait_for(pipe: int, event: int, deadline: float) -> None:
 def _error_of(status: int, body: str) -> Exception:
     if status == BUG:
         return RuntimeError(f"A bug in the decoder process, not a broken image:\n{body}")
-    code, message = body.split("\n", 1)
     if status == OUT_OF_MEMORY:
         return MemoryLimitError()
+    code, message = body.split("\n", 1)
     return ImageError(ImageErrorCode(code), message)
 
 
