@@ -163,7 +163,7 @@ class Committer:
             self._committed.add(shard)
         except (ConservationError, UnreachableError, FileNotFoundError) as error:
             _log.error("Shard %d is not committed: %s", shard, error)
-            self._failures.append(f"Shard {shard}: {error}")
+            self._failures.append(str(error))
         finally:
             del self._open[shard]
             self._slots.release()

@@ -18,8 +18,8 @@ RECORD_KEY = "run.json"
 
 IDENTITY = (
     "source", "include", "exclude", "shard_rows", "model_id", "weights_sha256",
-    "vocabulary_sha256", "thresholds_sha256", "tags", "top_k", "score_floor", "precision",
-    "image_size_px", "decode",
+    "vocabulary_sha256", "thresholds_sha256", "threshold_option", "tags", "top_k",
+    "score_floor", "precision", "image_size_px", "decode",
 )  # fmt: skip
 """Fields that decide an output's rows; a call that differs in one is another run."""
 
@@ -99,20 +99,19 @@ def identify_model(config: TagConfig) -> ModelIdentity:
     )
 
 
-def agree_on_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRecord:
-    """Return the output's record, written now if there is none, after checking it is this run's.
+def check_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRecord | None:
+    """Return the output's record after checking that it is this run's; None when there is none.
 
     Raises:
         ConfigError: the output holds another run; names the first field that differs.
     """
-    wanted = _record(config, model)
     existing = read_record(store)
     if existing is None:
         foreign = next(store.list("plan"), None) or next(store.list("commits"), None)
         if foreign:
             raise ConfigError(f"{store.url} holds {foreign} of an unknown run; choose another.")
-        store.write(RECORD_KEY, _to_json(wanted))
-        return wanted
+        return None
+    wanted = _record(config, model)
     for name in IDENTITY:
         old, new = getattr(existing, name), getattr(wanted, name)
         if old != new:
@@ -120,9 +119,22 @@ def agree_on_record(store: Store, config: TagConfig, model: ModelIdentity) -> Ru
                 f"{store.url} holds another run: its {name} is {old!r}, this call's is {new!r}; "
                 "choose another output, or repeat the call as it was to resume."
             )
-    if wanted.batch_size in (None, existing.batch_size):
-        return existing
-    return replace(existing, batch_size=wanted.batch_size)
+    return existing
+
+
+def agree_on_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRecord:
+    """Return the output's record, written now if there is none.
+
+    Raises:
+        ConfigError: the output holds another run.
+    """
+    record = check_record(store, config, model)
+    if record is None:
+        record = _record(config, model)
+        store.write(RECORD_KEY, _to_json(record))
+    elif config.batch_size is not None:
+        record = replace(record, batch_size=config.batch_size)
+    return record
 
 
 def settle_batch_size(store: Store, record: RunRecord, batch_size: int) -> RunRecord:

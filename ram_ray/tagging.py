@@ -7,11 +7,10 @@ goes on where its commits end: call it again.
 """
 
 import logging
+import os
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -19,16 +18,22 @@ import pyarrow as pa
 from ram_ray.cluster import Placement, place, ray_session
 from ram_ray.committer import Committer, DrainReport
 from ram_ray.config import TagConfig
-from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError
-from ram_ray.progress import Progress
+from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, RamRayError
+from ram_ray.run_progress import OnProgress, RunProgress
 from ram_ray.run_record import (
     ModelIdentity,
     RunRecord,
     agree_on_record,
+    check_record,
     identify_model,
     settle_batch_size,
 )
-from ram_ray.storage.commits import committed_shards, finish_publishing, read_commit
+from ram_ray.storage.commits import (
+    committed_shards,
+    finish_publishing,
+    iter_batches,
+    read_commits,
+)
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.leases import Lease, take_lease
 from ram_ray.storage.plans import PlanSummary, read_plan, write_plan
@@ -41,14 +46,10 @@ if TYPE_CHECKING:
 
 WAVE_SHARDS = 2_000
 """Shards per Ray Data execution: bounds what the driver remembers (mechanisms A.2)."""
-COMMIT_POLL_S = 2.0
-"""Between two questions to the committers, for the progress display."""
 MAX_COMMITTERS = 8
 """Committers per wave; each holds only the shards that are open."""
 
 _log = logging.getLogger(__name__)
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,13 +88,13 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
     """
     started = time.monotonic()
     model = identify_model(config)
-    check_source(config)
+    check_before_writing(config, model)
     store = open_store(config.output, config.store, create=True)
     probe_create_if_absent(store)
     lease = take_lease(store)
     try:
         record = agree_on_record(store, config, model)
-        report = _Reporter(on_progress or _ignore, started)
+        report = RunProgress(on_progress, started)
         plan, resumed = make_plan(store, config, lease, report)
         already = committed_shards(store)
         report.start(plan, _rows_in(already, plan, config.shard_rows), len(already))
@@ -111,18 +112,26 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
         lease.release()
 
 
-def check_source(config: TagConfig) -> None:
-    """Refuse a source without any image, before anything is written.
+def check_before_writing(config: TagConfig, model: ModelIdentity) -> None:
+    """Refuse what can be refused before the output is touched.
 
     Raises:
-        ConfigError: nothing to plan, or the output lies inside the source.
-        UnreachableError: the source cannot be listed.
+        ConfigError: the output holds another run or lies inside the source, or no image is there.
+        UnreachableError: source or output cannot be read.
     """
     kind, _, source = split_url(config.source)
-    if kind == "file":
-        out_kind, _, output = split_url(config.output)
-        if out_kind == "file" and (f"{output}/").startswith(f"{source}/"):
-            raise ConfigError(f"output {config.output} lies inside the source; choose another.")
+    out_kind, _, output = split_url(config.output)
+    if kind == out_kind == "file" and f"{output}/".startswith(f"{source}/"):
+        raise ConfigError(f"output {config.output} lies inside the source; choose another.")
+    if out_kind != "file" or os.path.exists(output):
+        store = open_store(config.output, config.store)
+        check_record(store, config, model)
+        if read_plan(store) is not None:
+            return
+    _check_source(config)
+
+
+def _check_source(config: TagConfig) -> None:
     names = NameFilter(config.include, config.exclude)
     skipped = 0
     for listed in list_source(config.source, config.store):
@@ -134,7 +143,7 @@ def check_source(config: TagConfig) -> None:
 
 
 def make_plan(
-    store: Store, config: TagConfig, lease: Lease, report: "_Reporter"
+    store: Store, config: TagConfig, lease: Lease, report: RunProgress
 ) -> tuple[PlanSummary, bool]:
     """Return the run's plan and whether it was there already; list the source when it was not."""
     plan = read_plan(store)
@@ -160,7 +169,7 @@ def run_rounds(
     placement: Placement,
     plan: PlanSummary,
     lease: Lease,
-    report: "_Reporter",
+    report: RunProgress,
 ) -> tuple[str, ...]:
     """Run what is pending until every shard is committed; return notes for the user.
 
@@ -174,7 +183,7 @@ def run_rounds(
         pending = (shard for shard in range(plan.shards) if shard not in committed)
         if len(committed) == plan.shards:
             break
-        while wave := tuple(islice(pending, WAVE_SHARDS)):
+        for wave in iter_batches(pending, WAVE_SHARDS):
             _keep_lease(lease, config)
             notes |= _run_wave(config, record, placement, wave, report, reasons)
         finish_publishing(store, committed_shards(store))
@@ -194,7 +203,7 @@ def _run_wave(
     record: RunRecord,
     placement: Placement,
     shards: tuple[int, ...],
-    report: "_Reporter",
+    report: RunProgress,
     reasons: list[str],
 ) -> set[str]:
     """Run some shards through Ray Data and wait for their commits; failures go to `reasons`."""
@@ -323,8 +332,7 @@ def summarize(
     """Count from the commits."""
     tagged = quarantined = 0
     codes: Counter[str] = Counter()
-    for shard in range(plan.shards):
-        commit = read_commit(store, shard)
+    for commit in read_commits(store, range(plan.shards)):
         tagged += commit.tagged
         quarantined += commit.quarantined
         codes.update(commit.quarantined_by_code)
@@ -345,71 +353,6 @@ def summarize(
     )
 
 
-class _Reporter:
-    """Turns summary rows into `Progress`; counts every chunk once, however often it is reported."""
-
-    def __init__(self, on_progress: OnProgress, started: float) -> None:
-        self._tell = on_progress
-        self._started = started
-        self._total: int | None = None
-        self._shards_total: int | None = None
-        self._done = self._quarantined = self._committed = self._in_wave = 0
-        self._ask_again = 0.0
-        self._open: dict[int, set[int]] = {}
-        self._whole: set[int] = set()
-
-    def listed(self, rows: int) -> None:
-        self._done = rows
-        self._say("listing")
-
-    def start(self, plan: PlanSummary, rows_done: int, shards_done: int) -> None:
-        self._total, self._shards_total = plan.rows, plan.shards
-        self._done, self._committed = rows_done, shards_done
-        self._say("tagging")
-
-    def chunk(self, row: dict[str, Any]) -> None:
-        shard, chunk = row["shard"], row["chunk"]
-        seen = self._open.setdefault(shard, set())
-        if shard in self._whole or chunk in seen:
-            return
-        seen.add(chunk)
-        self._done += row["images"]
-        self._quarantined += row["quarantined"]
-        if len(seen) == row["num_chunks"]:
-            self._whole.add(shard)
-            del self._open[shard]
-        self._say("tagging")
-
-    def wants_commits(self) -> bool:
-        """Tell whether it is time to ask the committers again."""
-        return time.monotonic() >= self._ask_again
-
-    def commits(self, per_committer: list[int]) -> None:
-        """Take the counts of the wave under way."""
-        self._in_wave = sum(per_committer)
-        self._ask_again = time.monotonic() + COMMIT_POLL_S
-        self._say("tagging")
-
-    def wave_committed(self, per_committer: list[int]) -> None:
-        """Take the final counts of a wave."""
-        self._committed += sum(per_committer)
-        self._in_wave = 0
-        self._say("committing")
-
-    def _say(self, phase: str) -> None:
-        self._tell(
-            Progress(
-                phase=phase,
-                images_done=self._done,
-                images_total=self._total,
-                quarantined=self._quarantined,
-                shards_committed=self._committed + self._in_wave,
-                shards_total=self._shards_total,
-                elapsed_s=time.monotonic() - self._started,
-            )
-        )
-
-
 def _device_note(placement: Placement, device: str) -> set[str]:
     if placement.gpus_per_tagger and device == "cpu":
         return {"Ray offers GPUs, but a model process sees none: it tags on the CPU."}
@@ -427,10 +370,12 @@ def _rows_in(shards: set[int], plan: PlanSummary, shard_rows: int) -> int:
 
 
 def _cause(error: BaseException) -> str:
-    inner = getattr(error, "cause", None) or error
-    lines = [line for line in str(inner).strip().splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(inner).__name__
-
-
-def _ignore(_: Progress) -> None:
-    return None
+    """Return the sentence of the innermost error; Ray wraps it in several of its own."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error = inner
+        if isinstance(error, RamRayError):
+            break
+        inner = getattr(error, "cause", None) or error.__cause__
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

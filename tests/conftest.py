@@ -18,6 +18,12 @@ from PIL import Image
 
 from ram_ray.config import StoreConfig
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --faults-short: a few kills instead of the full counts."""
+    parser.addoption("--faults-short", action="store_true", help="a few kills, for CI")
+
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -106,8 +112,12 @@ def _address(server: subprocess.Popen, log: object) -> str:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """Start the one Ray of this test run: two CPUs, and two GPUs that exist on paper only."""
+def ray_session(s3: S3Server) -> Iterator[None]:
+    """Start the one Ray of this test run: two CPUs, and two GPUs that exist on paper only.
+
+    After `s3`, whose credentials its workers inherit.
+    """
+    del s3
     import ray
 
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:

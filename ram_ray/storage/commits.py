@@ -11,14 +11,20 @@ import io
 import json
 import uuid
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_ray.storage.plans import shard_name, to_parquet
 from ram_ray.storage.stores import Store
+
+READERS = 16
+"""Commits read at a time: a run of a billion images has 100,000 of them."""
 
 
 class ConservationError(Exception):
@@ -135,6 +141,20 @@ def finish_publishing(store: Store, committed: set[int]) -> int:
 def read_commit(store: Store, shard: int) -> Commit:
     """Return a shard's commit; FileNotFoundError when it has none."""
     return Commit.from_json(store.read(commit_key(shard)))
+
+
+def read_commits(store: Store, shards: Iterable[int]) -> Iterator[Commit]:
+    """Yield the commits of shards that have one, in order, reading many at a time."""
+    with ThreadPoolExecutor(READERS) as readers:
+        for some in iter_batches(shards, 64 * READERS):
+            yield from readers.map(lambda shard: read_commit(store, shard), some)
+
+
+def iter_batches(shards: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
+    """Cut into tuples of at most `size`."""
+    rest = iter(shards)
+    while some := tuple(islice(rest, size)):
+        yield some
 
 
 def committed_shards(store: Store) -> set[int]:
