@@ -154,13 +154,16 @@ class _TerminalBar:
     def update(self, progress: Progress) -> None:
         rate = self._meter.update(progress)
         if self._task is None or _is_listing(progress) != self._listing:
+            if self._task is not None:
+                found = self._bar.tasks[self._task].completed
+                self._bar.update(self._task, total=found)  # full: listing is over
             self._listing = _is_listing(progress)
             self._task = self._bar.add_task(progress.phase, total=None, facts="")
         facts = describe(progress, rate).removeprefix(f"{progress.phase}: ")
         self._bar.update(
             self._task,
             description=progress.phase,
-            total=progress.images_total,
+            total=None if _is_listing(progress) else progress.images_total,
             completed=progress.images_done,
             facts=escape(facts),
         )

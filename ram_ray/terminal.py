@@ -50,7 +50,7 @@ def print_summary(summary: RunSummary) -> None:
     """Print counts, speed, reasons of quarantine, output and notes of a finished run."""
     console = Console()
     table = _facts_table()
-    table.add_row("Images", f"{summary.num_images:,} in {summary.num_shards:,} shards")
+    table.add_row("Images", f"{summary.num_images:,} in {_shards(summary.num_shards)}")
     table.add_row("Tagged", f"{summary.num_tagged:,}")
     reasons = ", ".join(
         f"{count:,} {code}" for code, count in sorted(summary.quarantined_by_code.items())
@@ -70,13 +70,13 @@ def print_verification(report: VerifyReport) -> None:
     """Print the recount of an OUTPUT, and each problem on a line of its own."""
     console = Console()
     table = _facts_table()
-    table.add_row("Planned", f"{report.planned:,} in {report.shards:,} shards")
+    table.add_row("Planned", f"{report.planned:,} in {_shards(report.shards)}")
     table.add_row("Tagged", f"{report.tagged:,}")
     table.add_row("Quarantined", f"{report.quarantined:,}")
     table.add_row("Missing", f"{report.missing:,}")
     table.add_row("Duplicate", f"{report.duplicate:,}")
     if report.uncommitted_shards:
-        table.add_row("Not committed", f"{report.uncommitted_shards:,} shards")
+        table.add_row("Not committed", _shards(report.uncommitted_shards))
     console.print(table)
     for problem in report.problems:
         console.print(Text(f"  {printable(problem)}", style="red"))
@@ -142,6 +142,10 @@ def print_next_steps(report: str) -> None:
 def printable(text: str) -> str:
     """Return `text` with control characters shown as `?`: names of a bucket are not ours."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _shards(count: int) -> str:
+    return f"{count:,} shard{'s' if count != 1 else ''}"
 
 
 def _facts_table() -> Table:

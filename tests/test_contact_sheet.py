@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import ConfigError
+from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.reporting.contact_sheet import write_contact_sheet
 from ram_ray.reporting.run_output import read_run_output, spread
 from ram_ray.schema import PLAN, QUARANTINE, TAGS
@@ -165,3 +165,13 @@ def test_a_folder_without_results_is_refused(tmp_path):
 def test_spread_takes_the_first_and_never_too_many():
     assert spread([1, 2, 3], at_most=5) == [1, 2, 3]
     assert spread(list(range(100)), at_most=4) == [0, 25, 50, 75]
+
+
+def test_images_out_of_reach_keep_the_former_page(tmp_path):
+    rows = [(f"{n}", f"s3://photos/{n}.jpg", 1, 1, [("cat", 0.5)]) for n in range(5)]
+    commit(tmp_path / "out", 0, rows, [])
+    (tmp_path / "out" / "report.html").write_text("former page")
+    nowhere = StoreConfig(endpoint_url="http://127.0.0.1:9", anonymous=True)
+    with pytest.raises(UnreachableError, match=r"Cannot read s3://photos/2\.jpg"):
+        write_contact_sheet(str(tmp_path / "out"), nowhere)
+    assert (tmp_path / "out" / "report.html").read_text() == "former page"

@@ -88,3 +88,14 @@ def test_on_a_terminal_there_is_a_bar_in_place(monkeypatch):
     os.close(controller)
     assert "500 of 1,000 images (50%)" in written
     assert "\x1b[2K" in written  # lines are drawn over, not added
+
+
+def test_the_listing_bar_is_full_when_tagging_begins(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    controller, terminal = os.openpty()
+    with open(terminal, "w") as stream, show_progress(stream) as on_progress:
+        on_progress(moment(1.0, 85, phase="listing"))
+        on_progress(moment(2.0, 0))
+        bars = on_progress.__self__._bar.tasks  # pyright: ignore[reportFunctionMemberAccess]
+        assert [(bar.completed, bar.total) for bar in bars] == [(85, 85), (0, 1000)]
+    os.close(controller)

@@ -13,10 +13,9 @@ from string import Template
 from typing import Any
 
 from ram_ray import __version__
-from ram_ray.config import DecodeConfig, StoreConfig
-from ram_ray.images import Decoder
+from ram_ray.config import StoreConfig
 from ram_ray.reporting.run_output import RunOutput, read_run_output
-from ram_ray.reporting.thumbnails import THUMBNAIL_PX, thumbnail_data_uri
+from ram_ray.reporting.thumbnails import thumbnails
 from ram_ray.storage.stores import open_store
 
 MAX_CHIPS = 40  # frequent tags offered as buttons
@@ -45,13 +44,11 @@ def write_contact_sheet(
 
     Raises:
         ConfigError: the output holds no results.
-        UnreachableError: the output cannot be read or written.
+        UnreachableError: the output cannot be read or written, or the images are out of reach.
     """
     opened = open_store(output, store)
     run_output = read_run_output(opened, max_images=max_images)
-    # Twice the size in both directions leaves the shrinking to one good filter.
-    with Decoder(2 * THUMBNAIL_PX, DecodeConfig()) as decoder:
-        pictures = [thumbnail_data_uri(row["uri"], store, decoder) for row in run_output.images]
+    pictures = thumbnails([row["uri"] for row in run_output.images], store)
     page = render(run_output, pictures, output=output, notes=notes, credits=credits)
     opened.write("report.html", page.encode())
     return f"{output.rstrip('/')}/report.html"
