@@ -1,0 +1,93 @@
+"""Placement on what Ray has, and a run on a cluster that is joined by address."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ram_ray.cluster import place
+from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.errors import ConfigError
+from ram_ray.verification import verify_output
+from tests.conftest import write_photos
+
+# In a process of its own: a Cluster must not meet the Ray of this test run.
+ON_A_CLUSTER = """
+import json, sys
+import ray._private.utils
+ray._private.utils.write_ray_address = lambda *args, **kwargs: None
+from ray.cluster_utils import Cluster
+from ram_ray.config import TagConfig
+from ram_ray.tagging import tag_bucket
+small = {"object_store_memory": 100 << 20}
+cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
+for _ in range(2):
+    cluster.add_node(num_cpus=1, **small)
+summary = tag_bucket(TagConfig(address=cluster.address, **json.loads(sys.argv[1])))
+print(summary.num_tagged, summary.notes)
+cluster.shutdown()
+"""
+
+
+def settings(**changes: object) -> TagConfig:
+    return TagConfig(**({"source": "in", "output": "out"} | changes))  # pyright: ignore
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_placement_follows_the_gpus_there_are() -> None:
+    whole, half, double = (place(settings(gpus_per_tagger=share)) for share in (1.0, 0.5, 2.0))
+    assert (whole.num_taggers, half.num_taggers, double.num_taggers) == (2, 4, 1)
+    assert (whole.gpus_per_tagger, whole.batch_size, whole.notes) == (1.0, 64, ())
+    on_cpu = place(settings(device="cpu"))
+    assert (on_cpu.num_taggers, on_cpu.gpus_per_tagger, on_cpu.batch_size) == (1, 0.0, 16)
+    assert on_cpu.notes == ()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_everything_fits_on_two_cpus() -> None:
+    for changes in ({"device": "cpu"}, {}, {"gpus_per_tagger": 0.5}):
+        placed = place(settings(**changes))
+        needed = placed.num_taggers * placed.cpus_per_tagger
+        needed += placed.num_decoders * placed.cpus_per_decoder + 0.1
+        assert needed <= 2.0
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_gpus_that_are_not_there_are_refused_or_said_aloud() -> None:
+    with pytest.raises(ConfigError, match="Ray has 2 GPUs and a tagger needs 4"):
+        place(settings(device="cuda", gpus_per_tagger=4.0))
+    with pytest.raises(ConfigError, match="leave room for 2"):
+        place(settings(num_taggers=3))
+    fallback = place(settings(device="auto", gpus_per_tagger=4.0))
+    assert fallback.notes == ("No GPU found: tagging on the CPU.",)
+
+
+def test_an_address_without_a_cluster_is_unreachable() -> None:
+    code = (
+        "from ram_ray.cluster import ray_session\n"
+        "from ram_ray.errors import UnreachableError\n"
+        "try:\n"
+        "    with ray_session('127.0.0.1:9'): pass\n"
+        "except UnreachableError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert "Cannot reach the Ray cluster at 127.0.0.1:9" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_same_run_on_a_cluster(tmp_path: Path) -> None:
+    write_photos(tmp_path / "in", 30)
+    config = {"source": str(tmp_path / "in"), "output": str(tmp_path / "out"), "shard_rows": 10}
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_CLUSTER, json.dumps(config)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert done.stdout.startswith("30 ('ram-mini") or done.stdout.startswith("30 ('No GPU")
+    assert verify_output(str(tmp_path / "out"), StoreConfig()).ok
