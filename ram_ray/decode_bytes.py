@@ -69,13 +69,8 @@ def decode(data: bytes, image_size_px: int, config: DecodeConfig) -> DecodedImag
         try:
             if config.orientation == "apply":
                 image = _upright(image)
-<<<<<<< HEAD
-            pixels = resize_for_inference(to_rgb(image), image_size_px)
-        except (MemoryError, OSError, ValueError) as error:  # a mode that cannot become RGB
-=======
             rgb = to_rgb(image)
         except Exception as error:  # noqa: BLE001  odd modes and palettes are the file's doing too
->>>>>>> images
             raise _verdict(file, error, width * height) from None
     try:
         return DecodedImage(resize_for_inference(rgb, image_size_px), width, height)
