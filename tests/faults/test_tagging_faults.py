@@ -68,7 +68,7 @@ def test_driver_killed_again_and_again(
 
 
 @pytest.mark.parametrize(
-    "title", ["TagImages", "FetchAndDecode", "Committer", "decode_child", "ReadPlan"]
+    "title", ["TagImages", "FetchAndDecode", "decode_child", "ReadPlan", "Committer"]
 )
 def test_worker_killed(
     title: str, photos: Path, undisturbed: Path, tmp_path: Path, short: bool
@@ -78,12 +78,12 @@ def test_worker_killed(
         pytest.skip("short form: three kinds of worker stand for all")
     output = tmp_path / "out"
     driver = Driver(photos, output)
-    assert driver.wait_until(lambda: driver.commits() >= 1)
+    if title in ("TagImages", "Committer"):  # the others may have done their part by then
+        assert driver.wait_until(lambda: driver.commits() >= 1)
     killed = 0
     for _ in range(1 if title == "Committer" or short else 3):
-        # A stage that has done its part has no process to kill any more.
         killed += driver.wait_until(lambda: driver.kill_child(title))
-        time.sleep(1.0)
+        time.sleep(1.5)
     code, printed = driver.finish()
     assert code == 0, printed
     assert killed >= 1
