@@ -37,7 +37,7 @@ def tags_out(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("tags_out")
 def test_the_duckdb_query_runs(readme):
     (query,) = re.findall(r"```sql\n(.*?)```", readme, re.DOTALL)
-    assert duckdb.execute(query).fetchall() == [("cat", 2), ("sofa", 1)]
+    assert duckdb.connect().execute(query).fetchall() == [("cat", 2), ("sofa", 1)]
 
 
 @pytest.mark.usefixtures("tags_out")
