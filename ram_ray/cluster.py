@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from ram_ray.errors import ConfigError, UnreachableError
 
 LOCAL_OBJECT_STORE_BYTES = 1024 * 2**20
 """Upper bound of a laptop's object store: only resized chunks live there, a few at a time."""
+CONNECT_TIMEOUT_S = 10.0
+"""To a cluster's head; it is near its driver, or a tunnel to it is."""
 CPU_BATCH = 16
 GPU_BATCH = 64
 """Images per model call where none is asked for."""
@@ -47,6 +50,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address:
+        _check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's core reports as an error how Ray Data passes constructor arguments, once per pool.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -72,6 +77,23 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Knock first: Ray itself waits for minutes where nobody listens.
+
+    Raises:
+        UnreachableError: nobody answers at host:port; other forms, such as "auto", are Ray's.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise UnreachableError(
+            f"Cannot reach the Ray cluster at {address}: {error.strerror or error}."
+        ) from error
 
 
 @contextmanager

@@ -118,6 +118,11 @@ class FetchAndDecode:
             facts["attempts"].append(fetched.attempts)
         return _with_pixels(row | facts, pixels)
 
+    def close(self) -> None:
+        """End the decoder's process and the fetcher's thread; Ray just ends the whole worker."""
+        self._decoder.close()
+        self._fetcher.close()
+
     def _decode(self, data: bytes) -> DecodedImage:
         try:
             return self._decoder.decode(data)

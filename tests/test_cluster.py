@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ram_ray.cluster import place
+from ram_ray.cluster import _check_address, place
 from ram_ray.config import StoreConfig, TagConfig
-from ram_ray.errors import ConfigError
+from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.verification import verify_output
 from tests.conftest import write_photos
 
@@ -65,17 +65,8 @@ def test_gpus_that_are_not_there_are_refused_or_said_aloud() -> None:
 
 
 def test_an_address_without_a_cluster_is_unreachable() -> None:
-    code = (
-        "from ram_ray.cluster import ray_session\n"
-        "from ram_ray.errors import UnreachableError\n"
-        "try:\n"
-        "    with ray_session('127.0.0.1:9'): pass\n"
-        "except UnreachableError as error: print(error)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=200
-    )
-    assert "Cannot reach the Ray cluster at 127.0.0.1:9" in done.stdout
+    with pytest.raises(UnreachableError, match="Ray cluster at 127.0.0.1:9"):
+        _check_address("127.0.0.1:9")
 
 
 @pytest.mark.slow

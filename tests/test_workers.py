@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from ram_model import ModelOutputError, Tags
 from ram_ray.committer import Begin
@@ -58,6 +57,7 @@ def test_fetch_and_decode_keeps_every_image_in_its_place(tmp_path: Path) -> None
     config = DecodeConfig(max_image_bytes=50_000)
     stage = FetchAndDecode(StoreConfig(), FetchLimits(20, 50_000, 4), config, SIZE)
     decoded = stage(chunk_of(files, tmp_path))
+    stage.close()
     row = decoded.drop_columns("pixels").to_pylist()[0]
     assert row["error_code"] == [None, "not_found", "not_an_image", None, "too_large"]
     assert row["width"] == [96, 0, 0, 96, 0]
@@ -130,6 +130,13 @@ class _Model:
         return [one] * len(images)
 
 
+def stage_with(committer: _Committer, model: _Model) -> TagImages:
+    stage: Any = TagImages.__new__(TagImages)
+    stage._ray, stage._committers = _Ray, [committer]
+    stage._tagger, stage._device, stage._gpu_ids = model, "cpu", ""
+    return stage
+
+
 def run(begin: Begin, *, sick: int | None = None) -> tuple[dict[str, Any], _Committer, _Model]:
     """Tag a chunk of four images through TagImages with a model and a committer of this test."""
     images = np.full((4, SIZE, SIZE, 3), 7, np.uint8)
@@ -140,11 +147,8 @@ def run(begin: Begin, *, sick: int | None = None) -> tuple[dict[str, Any], _Comm
     row |= {"uri": names, "size_bytes": [1] * 4, "width": [1] * 4, "height": [1] * 4}
     row |= {"error_code": [None] * 4, "message": [None] * 4, "attempts": [1] * 4}
     table = pa.Table.from_pylist([row | {"pixels": images.tobytes()}])
-    stage = TagImages.__new__(TagImages)
     committer, model = _Committer(begin), _Model()
-    stage._ray, stage._committers = _Ray, [committer]
-    stage._tagger, stage._device, stage._gpu_ids = model, "cpu", ""
-    return stage(table).to_pylist()[0], committer, model
+    return stage_with(committer, model)(table).to_pylist()[0], committer, model
 
 
 def test_a_chunk_is_tagged_in_one_call_and_added() -> None:
@@ -173,18 +177,15 @@ def test_scores_that_are_not_finite_cost_one_image_only() -> None:
     assert (quarantined["image_id"], quarantined["error_code"]) == ("b", "model_error")
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_a_dead_committer_leaves_the_chunk_to_the_next_round() -> None:
     from ray.exceptions import ActorDiedError
 
     def die(*_: object) -> None:
         raise ActorDiedError
 
-    stage = TagImages.__new__(TagImages)
     committer = _Committer(Begin())
     committer.begin = _Remote(die)
-    stage._ray, stage._committers = _Ray, [committer]
-    stage._tagger, stage._device, stage._gpu_ids = _Model(), "cpu", ""
     row = {"shard": 0, "chunk": 0, "num_chunks": 1, "uri": ["a"], "pixels": b""}
+    stage = stage_with(committer, _Model())
     summary = stage(pa.Table.from_pylist([row])).to_pylist()[0]
     assert (summary["tagged"], summary["quarantined"]) == (0, 0)
