@@ -10,8 +10,8 @@ Prints JSON. Random weights (speed does not depend on them), random pixels, no r
 network alone (matrix products and convolutions; two per multiply-add).
 
 A baseline is `callable(config: RamConfig, device: str) -> callable(images)`, where `images` is the
-uint8 [n, S, S, 3] array the Tagger gets; both are timed in turns, so that noise hits both. On a busy
-machine read the CPU seconds (of all threads of the process) rather than the images/s.
+uint8 [n, S, S, 3] array the Tagger gets; both are timed in turns, so that noise hits both. On a
+busy machine read the CPU seconds (of all threads of the process) rather than the images/s.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -192,13 +193,20 @@ def _facts(options: argparse.Namespace, config: RamConfig) -> dict[str, Any]:
         "num_tags": config.num_tags,
         "image_size_px": config.image_size_px,
         "num_parameters": sum(p.numel() for p in build_on_meta(config).parameters()),
-        "device": torch.cuda.get_device_name(options.device) if cuda else platform.processor(),
+        "device": torch.cuda.get_device_name(options.device) if cuda else _cpu_name(),
         "compile": options.compile,
         "peak": "given" if options.peak_tflops else "measured matrix product",
         "threads": torch.get_num_threads(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "torch": torch.__version__,
     }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux systems
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
