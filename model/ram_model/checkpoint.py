@@ -132,7 +132,10 @@ def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
     ]
     if problems:
         raise CheckpointError(f"The weights do not fit the model: {'; '.join(problems)}.")
-    model.load_state_dict({name: t.float() for name, t in state.items()}, assign=True)
+    # Copied out of the file's memory map: there tensors lie unaligned, and the last bit of a
+    # product depends on alignment; two files with the same weights must give the same scores.
+    copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
+    model.load_state_dict(copies, assign=True)
     model.label_embeddings.requires_grad_(config.train_labels)
     model.image_encoder.rebuild_buffers()
     return model.eval()

@@ -92,7 +92,7 @@ class Tagger:
             top_k=top_k,
             score_floor=score_floor,
         ).to(self.device)
-        # uint8 pixels to normalised values: x * scale + shift, in fp32
+        # divide, subtract, divide, in fp32: the order of the reference, for equal bits
         std = torch.tensor(IMAGENET_STD, device=self.device).view(1, 3, 1, 1)
         mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(1, 3, 1, 1)
         self._mean_std = (mean, std)

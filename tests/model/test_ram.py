@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ram_model.config import variant
+from ram_model.checkpoint import build_on_meta
+from ram_model.config import Kind, variant
 from ram_model.ram import Ram
 
 
@@ -56,10 +57,22 @@ def test_gradients_reach_everything_but_frozen_labels(
 
 
 def test_mini_stays_within_its_budget() -> None:
-    torch.manual_seed(0)
-    model = Ram(variant("mini", num_tags=450)).eval()
+    model = build_on_meta(variant("mini", num_tags=450))
     num_parameters = sum(p.numel() for p in model.parameters())
     assert 3_000_000 <= num_parameters <= 6_000_000
+    assert _flops_per_image(model, batch_size=16) <= 0.6e9
+
+
+@pytest.mark.parametrize(("kind", "gmac"), [("ram", 162.195), ("ram_plus", 162.315)])
+def test_official_size_costs_what_the_reference_does(kind: Kind, gmac: float) -> None:
+    model = build_on_meta(variant("swin_l_384", kind=kind))
+    # the reference repeats the first layer's query projection per image, as one image does here
+    assert _flops_per_image(model, batch_size=1) / 2e9 == pytest.approx(gmac, rel=2e-3)
+
+
+def _flops_per_image(model: Ram, *, batch_size: int) -> float:
+    side = model.config.image_size_px
+    images = torch.zeros(batch_size, 3, side, side, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(16, 3, 128, 128))
-    assert counter.get_total_flops() / 16 <= 0.6e9
+        model.eval()(images)
+    return counter.get_total_flops() / batch_size
