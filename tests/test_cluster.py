@@ -65,7 +65,7 @@ def test_gpus_that_are_not_there_are_refused_or_said_aloud() -> None:
 
 
 def test_an_address_without_a_cluster_is_unreachable() -> None:
-    with pytest.raises(UnreachableError, match="Ray cluster at 127.0.0.1:9"):
+    with pytest.raises(UnreachableError, match=r"Ray cluster at 127\.0\.0\.1:9"):
         _check_address("127.0.0.1:9")
 
 
