@@ -1,25 +1,11 @@
 """The oracle: outputs of the official code on tiny random models, kept beside the checkout."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-
-
-def _shared() -> Path:
-    root = Path(__file__).parents[2]
-    return Path(os.environ.get("RAM_RAY_SHARED", root.parent / "shared"))
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    folder = _shared()
-    if not folder.is_dir():
-        pytest.skip(f"PARITY NOT CHECKED: no {folder}; set RAM_RAY_SHARED to the shared folder.")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import ImageErrorCode
+from ram_ray.errors import ImageErrorCode, UnreachableError
 from ram_ray.storage.fetching import MAX_ATTEMPTS, Fetched, Fetcher, FetchLimits
+from ram_ray.storage.sources import list_source
 from tests.conftest import S3Server
 from tests.storage.test_sources import ODD_KEYS
 
@@ -108,3 +109,23 @@ def test_no_credentials_is_a_row_not_a_crash(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert codes(fetch(["s3://bucket/key"], StoreConfig())) == ["access_denied"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "sentence"),
+    [
+        (403, "AccessDenied", "access is denied"),
+        (403, "InvalidAccessKeyId", "does not accept the credentials"),
+        (403, "SignatureDoesNotMatch", "secret key does not fit"),
+        (404, "NoSuchBucket", "no such bucket"),
+    ],
+)
+def test_a_bucket_that_refuses_is_unreachable_with_a_reason(
+    status: int, code: str, sentence: str
+) -> None:
+    answer = [(status, f"<Error><Code>{code}</Code></Error>".encode())]
+    with (
+        scripted_server({"bucket?list-type=2": answer}) as config,
+        pytest.raises(UnreachableError, match=sentence),
+    ):
+        list(list_source("s3://bucket", config))

@@ -1,0 +1,70 @@
+"""Real photos and hostile files, end to end; needs the acceptance data."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.storage.sources import NameFilter, list_source
+from ram_ray.tagging import tag_bucket
+from ram_ray.verification import verify_output
+from tests.conftest import S3Server
+from tests.faults.scene import rows
+
+pytestmark = [pytest.mark.shared, pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+
+NUM_PHOTOS = 682
+
+
+def test_photos_from_a_folder_and_from_a_bucket_give_the_same_rows(
+    shared: Path, tmp_path: Path, s3: S3Server
+) -> None:
+    folder = str(shared / "data/photos")
+    names = NameFilter((), ())
+    objects = {
+        listed.image_id: Path(listed.uri).read_bytes()
+        for listed in list_source(folder, StoreConfig())
+        if names.accepts(listed.image_id)
+    }
+    bucket = s3.bucket("acceptance", objects)
+    outputs = {folder: tmp_path / "from-folder", bucket: tmp_path / "from-bucket"}
+    for source, output in outputs.items():
+        settings = {"shard_rows": 250, "score_floor": 0.05, "device": "cpu"}
+        config = TagConfig(source=source, output=str(output), store=s3.config, **settings)
+        summary = tag_bucket(config)
+        assert (summary.num_tagged, summary.num_quarantined) == (NUM_PHOTOS, 0)
+        report = verify_output(str(output), StoreConfig())
+        assert (report.ok, report.missing, report.duplicate) == (True, 0, 0)
+    plain = [
+        {name: {**row, "uri": ""} for name, row in rows(output).items()}
+        for output in outputs.values()
+    ]
+    # The bucket lists keys, the folder lists folder by folder: batches differ, scores hardly.
+    assert plain[0].keys() == plain[1].keys()
+    for name, row in plain[0].items():
+        assert row["tag_ids"] == plain[1][name]["tag_ids"]
+        assert row["scores"] == pytest.approx(plain[1][name]["scores"], abs=1e-5)
+
+
+def test_hostile_files_are_all_accounted_for(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "data/hostile"
+    summary = tag_bucket(
+        TagConfig(
+            source=str(folder),
+            output=str(tmp_path / "out"),
+            include=("*",),
+            device="cpu",
+            score_floor=0.0,
+        )
+    )
+    with (folder / "MANIFEST.tsv").open(encoding="utf-8") as file:
+        verdicts = {row["path"]: row["expected"] for row in csv.DictReader(file, delimiter="\t")}
+    tagged = rows(tmp_path / "out")
+    quarantined = rows(tmp_path / "out", "quarantine")
+    assert summary.num_images == len(verdicts) + 1 == 304
+    assert tagged.keys() == {path for path, verdict in verdicts.items() if verdict == "decode"}
+    assert quarantined["MANIFEST.tsv"]["error_code"] == "not_an_image"
+    codes = Counter(row["error_code"] for row in quarantined.values())
+    assert codes["decode_crash"] == codes["decode_timeout"] == codes["model_error"] == 0
