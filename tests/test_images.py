@@ -96,7 +96,8 @@ def test_the_configuration_reaches_the_child() -> None:
 
 def test_pixel_limits_above_pillows_own_hold() -> None:
     file = io.BytesIO()
-    Image.new("1", (13_400, 13_400)).save(file, "PNG")  # 179.6 MP; Pillow refuses from 179.0 on
+    picture = Image.new("1", (13_400, 13_400))  # 179.6 MP; Pillow refuses TIFFs from 179.0 on
+    picture.save(file, "TIFF", compression="group4")
     with Decoder(SIZE, DecodeConfig(max_image_pixels=200_000_000)) as decoder:
         assert decoder.decode(file.getvalue()).width == 13_400
 
@@ -229,11 +230,15 @@ def test_a_slow_image_is_a_timeout(slow_png: bytes) -> None:
 
 def test_an_image_beyond_the_memory_limit_is_too_large(slow_png: bytes) -> None:
     with Decoder(SIZE, DecodeConfig(decode_memory_bytes=2**28)) as decoder:
-        for _ in range(2):  # once in a used child, once in a fresh one
-            error = error_of(decoder, slow_png)
-            assert error.code is ImageErrorCode.TOO_LARGE
-            assert "decode_memory_bytes" in error.message
-            assert decoder.decode(photo()).width == 60
+        fresh = decoder.child_pid
+        error = error_of(decoder, slow_png)
+        assert error.code is ImageErrorCode.TOO_LARGE
+        assert "decode_memory_bytes" in error.message
+        assert decoder.decode(photo()).width == 60
+        assert decoder.child_pid == fresh
+        assert error_of(decoder, slow_png).code is ImageErrorCode.TOO_LARGE
+        assert decoder.child_pid != fresh, "a used child alone must not decide"
+        assert decoder.decode(photo()).width == 60
 
 
 @pytest.mark.parametrize(("format_name", "side"), [("WEBP", 6000), ("JPEG", 6000)])
@@ -274,11 +279,21 @@ def test_the_child_ends_with_a_killed_parent() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout
         child = int(parent.stdout.readline())
-        assert is_running(child)
+        os.kill(child, signal.SIGSTOP)  # as if hanging: it cannot notice the end of its input
         parent.kill()
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: is_running(child) and os.kill(child, signal.SIGKILL))
         wait_until(lambda: not is_running(child))
+
+
+def test_an_interrupt_from_the_terminal_is_left_to_the_parent(decoder: Decoder) -> None:
+    decoder.decode(photo())
+    child = decoder.child_pid
+    assert child is not None
+    os.kill(child, signal.SIGINT)
+
+    assert decoder.decode(photo()).width == 60
+    assert decoder.child_pid == child
 
 
 def test_closing_ends_the_child() -> None:
@@ -315,6 +330,15 @@ def test_a_child_that_cannot_start_is_an_error_of_the_set_up(
     with Decoder(SIZE, CONFIG) as decoder:
         with pytest.raises(RamRayError, match=r"could not be started.*numpy is broken here"):
             decoder.decode(photo())
+
+
+def test_modules_in_the_working_directory_do_not_reach_the_child(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "json.py").write_text("raise ImportError('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    with Decoder(SIZE, CONFIG) as decoder:
+        assert decoder.decode(photo()).width == 60
 
 
 def test_a_bug_in_the_child_is_no_image_error() -> None:
