@@ -14,7 +14,6 @@ import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 from types import TracebackType
 from typing import Self
@@ -57,13 +56,14 @@ class Decoder:
         child = self._running_child()
         try:
             return child.decode(data, self._image_size_px, self._config.decode_timeout_s)
-        except _NotBegunError:
+        except _ChildDiedError:
+            # Perhaps of this image, perhaps not: the kernel's memory killer, or the thread that
+            # started the child has ended. An image that kills does so again in a child of its own.
             pass
         except MemoryLimitError:
             if child.num_requests == 1:
                 raise
-            # Earlier images may have left less room: the verdict must hold in a fresh child.
-            child.kill()
+            child.kill()  # earlier images may have left less room: only a fresh child can tell
         child = self._running_child()
         return child.decode(data, self._image_size_px, self._config.decode_timeout_s)
 
@@ -96,8 +96,8 @@ class Decoder:
         return self._child
 
 
-class _NotBegunError(ImageError):
-    """The child died before it looked at the image: not the image's fault if it happens once."""
+class _ChildDiedError(ImageError):
+    """`decode_crash`: the child died between a request and its answer."""
 
 
 class _Child:
@@ -166,10 +166,8 @@ class _Child:
                 return DecodedImage(pixels, width, height)
             body = bytearray(num_bytes)
             self._receive(memoryview(body), deadline)
-        except (BrokenPipeError, EOFError) as error:
-            not_begun = isinstance(error, BrokenPipeError) or self._has_unread_bytes()
-            kind = _NotBegunError if not_begun else ImageError
-            raise kind(
+        except (BrokenPipeError, EOFError):
+            raise _ChildDiedError(
                 ImageErrorCode.DECODE_CRASH, f"The decoder process {self._end()} on this image."
             ) from None
         except TimeoutError:
@@ -189,11 +187,6 @@ class _Child:
         self._process.wait()
         for pipe in self._pipes:
             pipe.close()
-
-    def _has_unread_bytes(self) -> bool:
-        """Say whether the child died before it had read its request to the end."""
-        unread = fcntl.ioctl(self._stdin, termios.FIONREAD, bytes(4))
-        return int.from_bytes(unread, sys.byteorder) > 0
 
     def _end(self) -> str:
         """Say how the process ended by itself: its pipes are closed."""
