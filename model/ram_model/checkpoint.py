@@ -1,0 +1,234 @@
+"""Weights in and out: official `.pth` checkpoints, and this project's model folders.
+
+A model folder holds config.json, model.safetensors, vocabulary.parquet and checksums.json
+(sha256 of each of the others), and may hold MODEL_CARD.md.
+"""
+
+import hashlib
+import json
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ram_model.config import RamConfig, SwinConfig, TagDecoderConfig, swin_b, swin_l, variant
+from ram_model.errors import CheckpointError
+from ram_model.official_layout import to_our_layout
+from ram_model.ram import Ram
+from ram_model.ram_plus import RamPlus
+from ram_model.vocabulary import Vocabulary
+
+CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.parquet"
+CHECKSUMS = "checksums.json"
+
+
+class ModelFolder(NamedTuple):
+    """What a model folder holds, read and checked."""
+
+    model: Ram
+    config: RamConfig
+    vocabulary: Vocabulary
+    weights_sha256: str
+
+
+def load_official(source: str | Path | Mapping[str, Tensor]) -> tuple[Ram, RamConfig]:
+    """Return the tagging model in an official RAM or RAM++ checkpoint, and its configuration.
+
+    Args:
+        source: a `.pth` file ({"model": state dict, ...}), memory-mapped, or a state dict.
+
+    Returns:
+        The model in evaluation mode, float32. Kind, backbone, window, tags and descriptions are
+        read from the keys and shapes, never from the file name; the image size follows from the
+        window (12: 384 px, 7: 224 px). What only captions need is left behind.
+
+    Raises:
+        CheckpointError: not such a file, or any key too many, missing, or of the wrong shape.
+    """
+    state = _read_official(Path(source)) if isinstance(source, str | Path) else dict(source)
+    if "label_embed.weight" in state:
+        raise CheckpointError("This is a Tag2Text checkpoint; only RAM and RAM++ are supported.")
+    config = _detect_config(state)
+    return fill_model(config, to_our_layout(state)), config
+
+
+def save_folder(
+    model: Ram,
+    config: RamConfig,
+    vocabulary: Vocabulary,
+    folder: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write a model folder and return its path; existing files of those names are replaced.
+
+    Args:
+        dtype: of the weights on disk; float16 halves them, and `load_folder` widens them again.
+
+    Raises:
+        CheckpointError: model, configuration and vocabulary do not agree.
+    """
+    if model.config != config:
+        raise CheckpointError("The configuration is not the model's own.")
+    _check_size(config, vocabulary)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
+    state = {name: tensor.to("cpu", dtype) for name, tensor in model.state_dict().items()}
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+    vocabulary.to_parquet(folder / VOCABULARY)
+    sums = {name: file_sha256(folder / name) for name in (CONFIG, WEIGHTS, VOCABULARY)}
+    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_folder(folder: str | Path) -> ModelFolder:
+    """Return the model (evaluation mode, float32), configuration and vocabulary of a folder.
+
+    Raises:
+        CheckpointError: a file is missing or not what checksums.json says, or they do not agree.
+    """
+    folder = Path(folder)
+    sums = _verify_checksums(folder)
+    try:
+        config = RamConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    try:
+        state = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS} is not a safetensors file: {error}.") from error
+    vocabulary = Vocabulary.from_parquet(folder / VOCABULARY)
+    _check_size(config, vocabulary)
+    return ModelFolder(fill_model(config, state), config, vocabulary, sums[WEIGHTS])
+
+
+def build_on_meta(config: RamConfig) -> Ram:
+    """Return the model of `config` without memory for its weights (names and shapes only)."""
+    with torch.device("meta"):
+        return RamPlus(config) if config.kind == "ram_plus" else Ram(config)
+
+
+def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
+    """Return a model with exactly these weights, float32, in evaluation mode.
+
+    Raises:
+        CheckpointError: naming every key that is missing, unexpected, or of another shape.
+    """
+    model = build_on_meta(config)
+    expected = model.state_dict()
+    problems = [f"missing {name!r}" for name in expected if name not in state]
+    problems += [f"unexpected {name!r}" for name in state if name not in expected]
+    problems += [
+        f"{name!r} has shape {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if problems:
+        raise CheckpointError(f"The weights do not fit the model: {'; '.join(problems)}.")
+    model.load_state_dict({name: t.float() for name, t in state.items()}, assign=True)
+    model.label_embeddings.requires_grad_(config.train_labels)
+    model.image_encoder.rebuild_buffers()
+    return model.eval()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_official(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors, and is refused because reading it could run code: "
+            f"re-save its 'model' entry alone, on a machine where you trust the file ({error})."
+        ) from error
+    except (OSError, RuntimeError, EOFError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise CheckpointError(f"{path} is not a state dict, nor a dict with one under 'model'.")
+    return state
+
+
+def _detect_config(state: Mapping[str, Tensor]) -> RamConfig:
+    kind = "ram_plus" if "reweight_scale" in state else "ram"
+    rows, label_dim = _shape(state, "label_embed", 2)
+    descriptions = variant("swin_l_384", kind=kind).descriptions_per_tag
+    if rows % descriptions:
+        raise CheckpointError(f"'label_embed' has {rows} rows, not {descriptions} per tag.")
+    return RamConfig(
+        kind=kind,
+        image_encoder=_detect_encoder(state),
+        tag_decoder=_detect_decoder(state),
+        num_tags=rows // descriptions,
+        label_dim=label_dim,
+        descriptions_per_tag=descriptions,
+    )
+
+
+def _detect_encoder(state: Mapping[str, Tensor]) -> SwinConfig:
+    block = "visual_encoder.layers.{}.blocks.{}.attn.relative_position_bias_table"
+    embed_dim = _shape(state, "visual_encoder.patch_embed.proj.weight", 4)[0]
+    tables = [_shape(state, block.format(stage, 0), 2) for stage in range(4)]
+    window = (math.isqrt(tables[0][0]) + 1) // 2
+    for known in (swin_l, swin_b):
+        if known(384, 12).embed_dim == embed_dim and window in (7, 12):
+            return known(window * 32, window)
+    depths = [sum(block.format(s, i) in state for i in range(64)) for s in range(4)]
+    return SwinConfig(
+        image_size_px=window * 32,
+        window_size=window,
+        embed_dim=embed_dim,
+        depths=(depths[0], depths[1], depths[2], depths[3]),
+        num_heads=(tables[0][1], tables[1][1], tables[2][1], tables[3][1]),
+    )
+
+
+def _detect_decoder(state: Mapping[str, Tensor]) -> TagDecoderConfig:
+    head = "vision_multi" if any(k.startswith("vision_multi.") for k in state) else "tagging_head"
+    layer = head + ".encoder.layer.{}.intermediate.dense.weight"
+    intermediate, hidden = _shape(state, layer.format(0), 2)
+    num_layers = sum(layer.format(i) in state for i in range(64))
+    # the number of heads leaves no trace in the shapes: 4 in every official model
+    return TagDecoderConfig(
+        hidden_dim=hidden, num_heads=4, num_layers=num_layers, intermediate_dim=intermediate
+    )
+
+
+def _shape(state: Mapping[str, Tensor], name: str, ndim: int) -> tuple[int, ...]:
+    if name not in state:
+        raise CheckpointError(f"This is no RAM or RAM++ checkpoint: missing {name!r}.")
+    if state[name].ndim != ndim:
+        raise CheckpointError(f"{name!r} has {state[name].ndim} dimensions instead of {ndim}.")
+    return tuple(state[name].shape)
+
+
+def _check_size(config: RamConfig, vocabulary: Vocabulary) -> None:
+    if len(vocabulary) != config.num_tags:
+        raise CheckpointError(
+            f"The vocabulary holds {len(vocabulary)} tags, the model {config.num_tags}."
+        )
+
+
+def _verify_checksums(folder: Path) -> dict[str, str]:
+    for name in (CONFIG, WEIGHTS, VOCABULARY, CHECKSUMS):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is not a model folder: {name} is missing.")
+    try:
+        sums = dict(json.loads((folder / CHECKSUMS).read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / CHECKSUMS} is damaged: {error}.") from error
+    for name in (CONFIG, WEIGHTS, VOCABULARY):
+        if sums.get(name) != file_sha256(folder / name):
+            raise CheckpointError(f"{folder / name} is not the file that {CHECKSUMS} describes.")
+    return sums

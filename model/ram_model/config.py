@@ -1,0 +1,225 @@
+"""Shapes of the models: frozen, validated on construction, stored as JSON beside the weights.
+
+Numbers of the official variants: the public configuration files of the recognize-anything
+project (`swin/config_swin*.json`, `q2l_config.json`); the other two are ours.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+Kind = Literal["ram", "ram_plus"]
+
+PATCH_SIZE_PX = 4  # of every Swin here
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} is {value!r}, but must be {allowed}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwinConfig:
+    """Image encoder: a Swin Transformer (v1) with four stages, patches of 4 px."""
+
+    image_size_px: int
+    """Height and width of the square input."""
+    window_size: int
+    """Side of an attention window, in tokens."""
+    embed_dim: int
+    """Channels of the first stage; they double at each of the next three."""
+    depths: tuple[int, int, int, int]
+    """Blocks per stage."""
+    num_heads: tuple[int, int, int, int]
+    """Attention heads per stage."""
+    drop_path: float = 0.1
+    """Stochastic depth of the last block in training, rising linearly from 0; 0..1."""
+
+    def __post_init__(self) -> None:
+        for name in ("image_size_px", "window_size", "embed_dim"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("depths", "num_heads"):
+            value = getattr(self, name)
+            ok = isinstance(value, tuple) and len(value) == 4 and min(value) >= 1
+            _require(ok, name, value, "four numbers, each at least 1")
+        _require(0 <= self.drop_path < 1, "drop_path", self.drop_path, "in 0..1")
+        for stage, heads in enumerate(self.num_heads):
+            channels = self.embed_dim * 2**stage
+            allowed = f"divisors of the channels ({channels} in stage {stage})"
+            _require(channels % heads == 0, "num_heads", self.num_heads, allowed)
+        for side in self.grid_sizes:
+            fits = side <= self.window_size or side % self.window_size == 0
+            allowed = f"such that windows of {self.window_size} tile each grid {self.grid_sizes}"
+            _require(fits, "image_size_px", self.image_size_px, allowed)
+        _require(self.image_size_px % 32 == 0, "image_size_px", self.image_size_px, "32 * n")
+
+    @property
+    def width(self) -> int:
+        """Channels of the output tokens."""
+        return self.embed_dim * 8
+
+    @property
+    def grid_sizes(self) -> tuple[int, ...]:
+        """Side of the token grid in each stage."""
+        return tuple(self.image_size_px // (PATCH_SIZE_PX * 2**stage) for stage in range(4))
+
+    @property
+    def num_tokens(self) -> int:
+        """Output tokens per image, without the mean token."""
+        return self.grid_sizes[-1] ** 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TagDecoderConfig:
+    """Cross-attention from label queries to image tokens; no attention between labels."""
+
+    hidden_dim: int = 768
+    num_heads: int = 4
+    num_layers: int = 2
+    intermediate_dim: int = 3072
+    dropout: float = 0.1
+    """On attention weights and both outputs of a layer, in training only; 0..1."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_dim", "num_heads", "num_layers", "intermediate_dim"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        allowed = f"a divisor of hidden_dim ({self.hidden_dim})"
+        _require(self.hidden_dim % self.num_heads == 0, "num_heads", self.num_heads, allowed)
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "in 0..1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RamConfig:
+    """A whole tagging model: RAM (one embedding per tag) or RAM++ (several descriptions)."""
+
+    kind: Kind
+    image_encoder: SwinConfig
+    tag_decoder: TagDecoderConfig
+    num_tags: int
+    label_dim: int = 512
+    """Width of label and projected image embeddings (512 = text space of CLIP ViT-B/16)."""
+    descriptions_per_tag: int = 1
+    """Rows of label embeddings per tag: 1 in RAM, 51 in the released RAM++."""
+    train_labels: bool = False
+    """Label embeddings are trained with the rest; otherwise they are frozen text embeddings."""
+
+    def __post_init__(self) -> None:
+        _require(self.kind in get_args(Kind), "kind", self.kind, " or ".join(get_args(Kind)))
+        for name in ("num_tags", "label_dim", "descriptions_per_tag"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        one = self.kind == "ram_plus" or self.descriptions_per_tag == 1
+        _require(one, "descriptions_per_tag", self.descriptions_per_tag, "1 for kind 'ram'")
+
+    @property
+    def image_size_px(self) -> int:
+        """Height and width of the square input."""
+        return self.image_encoder.image_size_px
+
+    @property
+    def num_label_rows(self) -> int:
+        """Rows of the label embeddings: all descriptions of tag 0, then of tag 1, and so on."""
+        return self.num_tags * self.descriptions_per_tag
+
+    def to_json(self) -> str:
+        """Return the configuration as JSON text; `from_json` reads it back."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "RamConfig":
+        """Return the configuration in `text`; ValueError names what is missing or unknown."""
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            swin = dict(fields.pop("image_encoder"))
+            decoder = dict(fields.pop("tag_decoder"))
+            for name in ("depths", "num_heads"):
+                swin[name] = tuple(swin[name])
+            return cls(
+                image_encoder=SwinConfig(**swin), tag_decoder=TagDecoderConfig(**decoder), **fields
+            )
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"This is not a model configuration: {error}.") from error
+
+
+def swin_l(image_size_px: int, window_size: int) -> SwinConfig:
+    """Return the large encoder: 195 M parameters, output width 1536."""
+    return SwinConfig(
+        image_size_px=image_size_px,
+        window_size=window_size,
+        embed_dim=192,
+        depths=(2, 2, 18, 2),
+        num_heads=(6, 12, 24, 48),
+    )
+
+
+def swin_b(image_size_px: int, window_size: int) -> SwinConfig:
+    """Return the base encoder: 87 M parameters, output width 1024."""
+    return SwinConfig(
+        image_size_px=image_size_px,
+        window_size=window_size,
+        embed_dim=128,
+        depths=(2, 2, 18, 2),
+        num_heads=(4, 8, 16, 32),
+    )
+
+
+def swin_tiny_test() -> SwinConfig:
+    """Return the encoder of the parity tests: same topology as 384/12, 128 px, windows of 4."""
+    return SwinConfig(
+        image_size_px=128,
+        window_size=4,
+        embed_dim=16,
+        depths=(2, 2, 2, 2),
+        num_heads=(1, 2, 4, 8),
+    )
+
+
+def swin_mini() -> SwinConfig:
+    """Return the encoder of ram-mini: 4 M parameters, .43 GFLOP per 128 px image."""
+    return SwinConfig(
+        image_size_px=128,
+        window_size=4,
+        embed_dim=40,
+        depths=(2, 2, 4, 2),
+        num_heads=(2, 4, 8, 16),
+    )
+
+
+_OFFICIAL_DECODER = TagDecoderConfig()
+# Half the width of a BERT feed-forward ratio: with 450 tags the decoder stays under a third of
+# the .6 GFLOP that an image may cost on a laptop.
+_MINI_DECODER = TagDecoderConfig(hidden_dim=128, num_heads=4, num_layers=2, intermediate_dim=192)
+_TINY_DECODER = TagDecoderConfig(hidden_dim=64, num_heads=4, num_layers=2, intermediate_dim=128)
+
+# variant -> (encoder, decoder, tags, label embeddings are trained)
+_VARIANTS: dict[str, tuple[Callable[[], SwinConfig], TagDecoderConfig, int, bool]] = {
+    "swin_l_384": (lambda: swin_l(384, 12), _OFFICIAL_DECODER, 4585, False),
+    "swin_b_384": (lambda: swin_b(384, 12), _OFFICIAL_DECODER, 4585, False),
+    "swin_l_224": (lambda: swin_l(224, 7), _OFFICIAL_DECODER, 4585, False),
+    "swin_b_224": (lambda: swin_b(224, 7), _OFFICIAL_DECODER, 4585, False),
+    "mini": (swin_mini, _MINI_DECODER, 450, True),
+    "tiny": (swin_tiny_test, _TINY_DECODER, 29, False),
+}
+VARIANTS = tuple(_VARIANTS)
+
+
+def variant(name: str, *, kind: Kind = "ram", num_tags: int | None = None) -> RamConfig:
+    """Return the configuration of a named variant.
+
+    Args:
+        name: one of `VARIANTS`.
+        kind: "ram", or "ram_plus" with 51 descriptions per tag.
+        num_tags: size of the vocabulary; None: the variant's own (4585 for the official sizes).
+    """
+    _require(name in _VARIANTS, "variant", name, "one of " + ", ".join(VARIANTS))
+    encoder, decoder, default_tags, train_labels = _VARIANTS[name]
+    config = RamConfig(
+        kind="ram",
+        image_encoder=encoder(),
+        tag_decoder=decoder,
+        num_tags=default_tags if num_tags is None else num_tags,
+        train_labels=train_labels,
+    )
+    if kind == "ram":
+        return config
+    return replace(config, kind=kind, descriptions_per_tag=51)

@@ -1,0 +1,26 @@
+"""What the model side refuses, each with one sentence that says what to do.
+
+ValueError
+|-- CheckpointError      a weight file or model folder is not what it should be
+|-- UnknownModelError    no model of that name or at that place
+`-- UnknownTagError      names that the vocabulary does not hold
+
+RuntimeError
+`-- ModelOutputError     the model returned something that is not a finite number
+"""
+
+
+class CheckpointError(ValueError):
+    """A weight file or model folder is not what it should be; the message names the culprit."""
+
+
+class UnknownModelError(ValueError):
+    """No model of that name or at that place; the message lists what is known."""
+
+
+class UnknownTagError(ValueError):
+    """Names that the vocabulary does not hold; the message lists them."""
+
+
+class ModelOutputError(RuntimeError):
+    """The model returned NaN or infinity, so its tags would be wrong without anybody noticing."""

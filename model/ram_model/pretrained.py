@@ -1,0 +1,88 @@
+"""Models by name: the ones that ship with the package, and model folders anywhere."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from ram_model.checkpoint import CONFIG, load_folder
+from ram_model.config import RamConfig, variant
+from ram_model.errors import UnknownModelError
+from ram_model.ram import Ram
+from ram_model.vocabulary import Vocabulary
+
+PACKAGED = Path(__file__).parent / "weights"
+NAMES = ("ram-mini",)
+
+_NUM_PLACEHOLDER_TAGS = 40
+# An untrained model scores everything near .5; with this threshold a few tags per image fire.
+_PLACEHOLDER_THRESHOLD = 0.55
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedModel:
+    """A model ready to tag, and where it came from."""
+
+    model: Ram
+    config: RamConfig
+    vocabulary: Vocabulary
+    model_id: str
+    """Its name, or the path of its folder as given."""
+    weights_sha256: str
+    is_random: bool = False
+    """The weights are untrained: its tags mean nothing, and callers should say so."""
+
+
+def open_model(name_or_folder: str | Path = "ram-mini") -> OpenedModel:
+    """Return a named model, or the one in a model folder.
+
+    "ram-mini" is the folder in the package; where that is absent, an untrained model of the same
+    shape, always the same, with `is_random` set.
+
+    Raises:
+        UnknownModelError: neither a known name nor a model folder.
+        CheckpointError: a model folder that is damaged.
+    """
+    packaged = PACKAGED / "ram-mini"
+    if str(name_or_folder) == "ram-mini":
+        return _open_folder(packaged, "ram-mini") if packaged.is_dir() else _random_mini()
+    folder = Path(name_or_folder)
+    if (folder / CONFIG).is_file():
+        return _open_folder(folder, str(name_or_folder))
+    raise UnknownModelError(
+        f"There is no model {str(name_or_folder)!r}: give one of {', '.join(NAMES)}, or a model "
+        f"folder (config.json, model.safetensors, vocabulary.parquet, checksums.json)."
+    )
+
+
+def _open_folder(folder: Path, model_id: str) -> OpenedModel:
+    loaded = load_folder(folder)
+    return OpenedModel(
+        model=loaded.model,
+        config=loaded.config,
+        vocabulary=loaded.vocabulary,
+        model_id=model_id,
+        weights_sha256=loaded.weights_sha256,
+    )
+
+
+def _random_mini() -> OpenedModel:
+    count = _NUM_PLACEHOLDER_TAGS
+    config = variant("mini", num_tags=count)
+    with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
+        torch.manual_seed(0)
+        model = Ram(config).eval()
+    names = tuple(f"placeholder {tag_id}" for tag_id in range(count))
+    thresholds = np.full(count, _PLACEHOLDER_THRESHOLD, dtype=np.float32)
+    weights = safetensors.torch.save(model.state_dict())
+    return OpenedModel(
+        model=model,
+        config=config,
+        vocabulary=Vocabulary(names=names, thresholds=thresholds),
+        model_id="ram-mini (untrained)",
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        is_random=True,
+    )

@@ -1,0 +1,88 @@
+"""RAM: the Recognize Anything Model, tagging path (arXiv 2306.03514).
+
+Shape legend: B images, S image side in pixels, T tokens with the mean token, V encoder width,
+E label_dim, C tags, D decoder width, Q 1 or B.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ram_model.config import RamConfig
+from ram_model.image_encoder import ImageEncoder
+from ram_model.tag_decoder import TagDecoder
+
+
+class Ram(nn.Module):
+    """Images to one logit per tag; every tag is decided on its own."""
+
+    queries_are_constant = True
+    """Label queries are the same for all images, so that callers may compute them once."""
+
+    def __init__(self, config: RamConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.tag_decoder.hidden_dim
+        self.image_encoder = ImageEncoder(config.image_encoder)
+        self.image_projection = nn.Linear(config.image_encoder.width, config.label_dim)
+        rows = F.normalize(torch.randn(config.num_label_rows, config.label_dim), dim=-1)
+        self.label_embeddings = nn.Parameter(rows, requires_grad=config.train_labels)
+        self.label_projection = nn.Linear(config.label_dim, width)
+        self.tag_decoder = TagDecoder(config.tag_decoder, token_dim=config.label_dim)
+        self.classifier = nn.Linear(width, 1)
+
+    def forward(self, images_B3SS: Tensor, queries_QCD: Tensor | None = None) -> Tensor:
+        """Return logits [B, C]; sigmoid makes them scores.
+
+        Args:
+            images_B3SS: float [B, 3, S, S], RGB, normalised with the ImageNet statistics.
+            queries_QCD: the result of `label_queries`, to save computing it; None computes it.
+
+        Raises:
+            ValueError: the images have another shape.
+        """
+        tokens_BTE = self.encode_images(images_B3SS)
+        if queries_QCD is None:
+            queries_QCD = self.label_queries(tokens_BTE)
+        return self.decode_tags(tokens_BTE, queries_QCD)
+
+    def encode_images(self, images_B3SS: Tensor) -> Tensor:
+        """Return image tokens in label space, [B, T, E]; index 0 is the whole image."""
+        return self.image_projection(self.image_encoder(images_B3SS))
+
+    def label_queries(self, tokens_BTE: Tensor | None = None) -> Tensor:
+        """Return the label queries, [1, C, D] (>= 0); RAM's do not depend on the images."""
+        return F.relu(self.label_projection(self.label_embeddings)).unsqueeze(0)
+
+    def decode_tags(self, tokens_BTE: Tensor, queries_QCD: Tensor) -> Tensor:
+        """Return logits [B, C] from the results of `encode_images` and `label_queries`."""
+        return self.classifier(self.tag_decoder(queries_QCD, tokens_BTE)).squeeze(-1)
+
+    def select_tags(self, tag_ids: Sequence[int]) -> Self:
+        """Return a model of only these tags, in this order; all other weights are shared.
+
+        Exact, because labels do not see each other: its logits are those columns of the full
+        model's, at a decoder cost in proportion.
+
+        Raises:
+            ValueError: no id, or one outside 0..num_tags - 1.
+        """
+        outside = [tag_id for tag_id in tag_ids if not 0 <= tag_id < self.config.num_tags]
+        if outside or not tag_ids:
+            last = self.config.num_tags - 1
+            raise ValueError(f"tag_ids holds {outside}, but must be ids from 0 to {last}.")
+        with torch.device("meta"):
+            subset = type(self)(replace(self.config, num_tags=len(tag_ids)))
+        for name, child in self.named_children():
+            setattr(subset, name, child)
+        for name, parameter in self.named_parameters(recurse=False):
+            setattr(subset, name, parameter)
+        rows = self.label_embeddings.detach().unflatten(0, (self.config.num_tags, -1))
+        subset.label_embeddings = nn.Parameter(
+            rows[list(tag_ids)].flatten(0, 1), requires_grad=self.config.train_labels
+        )
+        return subset.train(self.training)

@@ -1,0 +1,222 @@
+"""Tagger: images to tags, the one inference path of every command."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ram_model.pretrained import OpenedModel, open_model
+from ram_model.ram import Ram
+from ram_model.tag_selection import Tags, TagSelection
+from ram_model.transforms import IMAGENET_MEAN, IMAGENET_STD, resize_for_inference, to_rgb
+from ram_model.vocabulary import OFF, Vocabulary
+
+__all__ = ["Tagger", "Tags"]
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Tagger:
+    """A model on a device, with the rules that turn its scores into tags.
+
+    The batch shape is fixed: fewer images are padded with black ones, so that a score does not
+    depend on how images were batched (in fp32 within 1e-5, whatever the slot).
+    """
+
+    def __init__(
+        self,
+        model: Ram,
+        vocabulary: Vocabulary,
+        *,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        batch_size: int = 16,
+        tags: Sequence[str] | None = None,
+        threshold: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        score_floor: float | None = None,
+        compile: bool = False,
+    ) -> None:
+        """Take over the model: it is moved to the device and cast, in place.
+
+        Args:
+            model: with as many tags as the vocabulary.
+            device: "cpu", "cuda" or "cuda:N".
+            precision: "bf16" runs the network in 16 bit; the final sigmoid is always fp32.
+            batch_size: most images per call, and the batch the network sees.
+            tags: decide on these names (or aliases) only, at a decoder cost in proportion.
+            threshold: one for all tags but those the vocabulary switches off (1.0), or one per
+                tag of the whole vocabulary, in id order. 0..1; None: the vocabulary's own.
+            top_k: at most this many tags per image, the best.
+            score_floor: also give tags with a score from here up, 0..1, but never those switched
+                off: new thresholds then need no second pass.
+            compile: compile the network with torch.compile; the first call takes long.
+
+        Raises:
+            ValueError: an option is out of its range; the message names it.
+            UnknownTagError: `tags` holds names the vocabulary does not.
+        """
+        _check_options(device, precision, batch_size, top_k, score_floor)
+        if len(vocabulary) != model.config.num_tags:
+            raise ValueError(
+                f"vocabulary holds {len(vocabulary)} tags, but must hold the "
+                f"{model.config.num_tags} of the model."
+            )
+        thresholds = _resolve_thresholds(threshold, vocabulary)
+        tag_ids = list(range(len(vocabulary)))
+        if tags is not None:
+            if not tags:
+                raise ValueError("tags is empty, but must name at least one tag, or be left out.")
+            tag_ids = vocabulary.tag_ids_of(tags)
+            model = model.select_tags(tag_ids)
+        self.vocabulary = vocabulary
+        self.device = torch.device(device)
+        self.precision: Precision = precision
+        self.batch_size = batch_size
+        self.image_size_px = model.config.image_size_px
+        self.num_parameters = sum(p.numel() for p in model.parameters())
+        self.model_id = "custom"
+        self.weights_sha256: str | None = None
+        self.is_random = False
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._model, self._queries = self._prepare(model)
+        self._network = torch.compile(self._model, dynamic=False) if compile else self._model
+        self._select = TagSelection(
+            tag_ids=tag_ids,
+            thresholds=thresholds[tag_ids],
+            names=vocabulary.names,
+            top_k=top_k,
+            score_floor=score_floor,
+        ).to(self.device)
+        # uint8 pixels to normalised values: x * scale + shift, in fp32
+        std = torch.tensor(IMAGENET_STD, device=self.device).view(1, 3, 1, 1)
+        mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(1, 3, 1, 1)
+        self._mean_std = (mean, std)
+
+    @classmethod
+    def load(cls, model: str | Path | OpenedModel = "ram-mini", **options: Any) -> Self:
+        """Return a tagger for a named model or a model folder; options as of the constructor.
+
+        Raises:
+            UnknownModelError: neither a known name nor a model folder.
+            CheckpointError: the model folder is damaged.
+            ValueError: as the constructor.
+        """
+        opened = model if isinstance(model, OpenedModel) else open_model(model)
+        tagger = cls(opened.model, opened.vocabulary, **options)
+        tagger.model_id = opened.model_id
+        tagger.weights_sha256 = opened.weights_sha256
+        tagger.is_random = opened.is_random
+        return tagger
+
+    @property
+    def vocabulary_sha256(self) -> str:
+        """Hash of the vocabulary without its thresholds."""
+        return self.vocabulary.sha256
+
+    @property
+    def thresholds_sha256(self) -> str:
+        """Hash of the vocabulary's thresholds (not of the `threshold` option)."""
+        return self.vocabulary.thresholds_sha256
+
+    def __call__(self, images: np.ndarray) -> list[Tags]:
+        """Return the tags of each image.
+
+        Args:
+            images: uint8 [n, S, S, 3], RGB, n from 0 to batch_size, S = image_size_px; from
+                `ram_model.transforms.resize_for_inference`.
+
+        Raises:
+            ValueError: another shape or dtype.
+            ModelOutputError: the network returned NaN or infinity.
+        """
+        return self._tag(images, self.batch_size)
+
+    def tag_file(self, path: str | Path) -> Tags:
+        """Return the tags of one image file, in any format Pillow reads.
+
+        Raises:
+            OSError: the file cannot be read as an image.
+        """
+        with Image.open(path) as image:
+            return self.tag_image(image)
+
+    def tag_image(self, image: Image.Image) -> Tags:
+        """Return the tags of one image, at the cost of one (the batch is not padded)."""
+        pixels = resize_for_inference(to_rgb(image), self.image_size_px)
+        return self._tag(pixels[None], 1)[0]
+
+    @torch.inference_mode()
+    def _tag(self, images: np.ndarray, batch_size: int) -> list[Tags]:
+        side = self.image_size_px
+        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+            given = f"{images.dtype} {images.shape}"
+            raise ValueError(f"images is {given}, but must be uint8 (n, {side}, {side}, 3).")
+        if len(images) > batch_size:
+            raise ValueError(f"images holds {len(images)}, but must hold at most {batch_size}.")
+        if len(images) == 0:
+            return []
+        if len(images) < batch_size:
+            padding = np.zeros((batch_size - len(images), side, side, 3), dtype=np.uint8)
+            images = np.concatenate([images, padding])
+            return self._tag(images, batch_size)[: -len(padding)]
+        logits_BC = self._network(self._normalise(images), self._queries)
+        return self._select(logits_BC)
+
+    def _normalise(self, images: np.ndarray) -> Tensor:
+        pixels_BSSC = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        mean, std = self._mean_std
+        values_BCSS = pixels_BSSC.permute(0, 3, 1, 2).float().div(255)
+        return ((values_BCSS - mean) / std).to(self._dtype)
+
+    @torch.inference_mode()
+    def _prepare(self, model: Ram) -> tuple[Ram, Tensor | None]:
+        model = model.eval().to(self.device)
+        # what does not change per image is computed once, in full precision
+        queries = model.label_queries() if model.queries_are_constant else None
+        queries = None if queries is None else queries.to(self._dtype)
+        return model.to(self._dtype), queries
+
+
+def _resolve_thresholds(
+    threshold: float | Sequence[float] | None, vocabulary: Vocabulary
+) -> np.ndarray:
+    """Return float32 [tags of the vocabulary]."""
+    own = vocabulary.thresholds
+    if threshold is None:
+        return own
+    given = np.asarray(threshold, dtype=np.float32)
+    if not ((given >= 0) & (given <= 1)).all():
+        raise ValueError(f"threshold is {threshold!r}, but must be between 0 and 1.")
+    if given.ndim == 0:
+        return np.where(own < OFF, given, own).astype(np.float32)
+    if given.shape != own.shape:
+        raise ValueError(
+            f"threshold holds {given.size} numbers, but must hold {len(own)}, one per tag of the "
+            f"vocabulary."
+        )
+    return given
+
+
+def _check_options(
+    device: str, precision: str, batch_size: int, top_k: int | None, score_floor: float | None
+) -> None:
+    if device != "cpu" and not device.startswith("cuda"):
+        raise ValueError(f"device is {device!r}, but must be cpu, cuda or cuda:N.")
+    if device.startswith("cuda"):
+        index = device.removeprefix("cuda").removeprefix(":") or "0"
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not index.isdigit() or int(index) >= count:
+            raise ValueError(f"device is {device!r}, but this machine has {count} usable GPUs.")
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision is {precision!r}, but must be fp32 or bf16.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}, but must be at least 1.")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is {top_k!r}, but must be at least 1.")
+    if score_floor is not None and not 0 <= score_floor <= 1:
+        raise ValueError(f"score_floor is {score_floor!r}, but must be between 0 and 1.")
