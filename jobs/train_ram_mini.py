@@ -1,10 +1,11 @@
 """Train ram-mini: a small RAM that learns from captions and from SqueezeNet.
 
-    python jobs/prepare_ram_mini.py --data ../shared/data --cache runs/ram-mini
-    python jobs/train_ram_mini.py --cache runs/ram-mini --run runs/ram-mini/a --minutes 45
-    python jobs/package_ram_mini.py --data ../shared/data --cache runs/ram-mini --run runs/ram-mini/a
+    python -m jobs.prepare_ram_mini --data ../shared/data --cache runs/cache
+    python -m jobs.train_ram_mini --cache runs/cache --run runs/mini --minutes 45
+    python -m jobs.package_ram_mini --data ../shared/data --cache runs/cache --run runs/mini \
+        --folder model/ram_model/weights/ram-mini
 
-The learning rate follows the training time, so that a run ends when it should on a busy machine too.
+The learning rate follows the training time, so that a run ends when it should on a busy machine.
 Run again to go on after an interruption (a checkpoint per epoch). `log.jsonl` in the run folder
 holds losses and the held-out mAP.
 
@@ -29,9 +30,9 @@ from jobs.prepare_ram_mini import caption_words, read_tags
 from ram_model import Ram, RamConfig, asymmetric_loss, variant
 
 BATCH_SIZE = 64
-PEAK_LR = 1.2e-3
+PEAK_LR = 5e-4
 WEIGHT_DECAY = 0.05
-WARM_UP_STEPS = 150
+WARM_UP_STEPS = 100
 EMA_DECAY = 0.998
 CAPTION_TARS, THRESHOLD_TAR, TEST_TARS = range(9), 9, (10, 11)
 PROBE_FOLDS = 5
@@ -76,7 +77,8 @@ class Trainer:
         torch.manual_seed(1000 + self.epoch)
         batches = np.array_split(order, len(order) // BATCH_SIZE)
         totals: dict[str, float] = {}
-        for count, rows in enumerate(batches, start=1):
+        count = 0
+        for rows in batches:
             started = time.monotonic()
             # two threads that wait for each other crawl on a busy machine
             torch.set_num_threads(1 if os.getloadavg()[0] > BUSY_LOAD else 2)
@@ -85,6 +87,7 @@ class Trainer:
             self.update_average()
             totals = {name: totals.get(name, 0.0) + value for name, value in parts.items()}
             self.step += 1
+            count += 1
             self.trained_s += time.monotonic() - started
             if self.trained_s >= self.total_s:
                 break
@@ -129,9 +132,9 @@ class Data:
         self.pixels_128 = np.load(cache / "pixels_128.npy", mmap_mode="r")
         self.teacher_map = np.load(cache / "teacher_map.npy")
         vocabulary = read_tags()
-        self.tags = list(vocabulary)
+        self.tags = [tag.name for tag in vocabulary]
         self.words = [caption_words(photo["captions"] or []) for photo in photos]
-        rows = [[bool(forms & words) for forms in vocabulary.values()] for words in self.words]
+        rows = [[bool(tag.forms & words) for tag in vocabulary] for words in self.words]
         self.targets = np.array(rows, dtype=np.float32)
         self.tar = np.array([photo["tar"] for photo in photos])
         self.test_rows = np.flatnonzero(np.isin(self.tar, TEST_TARS))
@@ -222,13 +225,9 @@ class Student(nn.Module):
 
 
 def mini_config(num_tags: int) -> RamConfig:
-    """Return variant "mini" for this vocabulary."""
+    """Return variant "mini" for this vocabulary; the tag decoder is too narrow for dropout."""
     config = variant("mini", num_tags=num_tags)
-    encoder = replace(
-        config.image_encoder, embed_dim=48, depths=(1, 1, 4, 2), num_heads=(3, 6, 12, 24),
-        drop_path=0.05,
-    )
-    return replace(config, image_encoder=encoder, tag_decoder=replace(config.tag_decoder, dropout=0.0))
+    return replace(config, tag_decoder=replace(config.tag_decoder, dropout=0.0))
 
 
 def train_step(
@@ -252,8 +251,8 @@ def train_step(
         "pooled": pooled_error.square().mean(),
         "soft": tag_distillation(logits, soft),
         "head": tag_distillation(head_logits, soft),
-        "caption": asymmetric_loss(
-            logits[captioned], targets[captioned], gamma_neg=ASL_GAMMA) / len(rows),
+        "caption": asymmetric_loss(logits[captioned], targets[captioned], gamma_neg=ASL_GAMMA)
+        / len(rows),
     }
     loss = sum(LOSS_WEIGHTS[name] * value for name, value in losses.items())
     assert isinstance(loss, Tensor)
