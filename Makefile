@@ -5,7 +5,7 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check faults bench clean
+.PHONY: setup demo test check faults faults-short bench clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,9 @@ check: setup
 
 faults: setup
 	$(BIN)/python -m pytest -m faults tests/faults $(PYTEST_ARGS)
+
+faults-short: setup
+	$(BIN)/python -m pytest -m faults --faults-short tests/faults $(PYTEST_ARGS)
 
 bench: setup
 	$(BIN)/python benchmarks/inference.py

@@ -19,7 +19,7 @@ NAMES = ("ram-mini",)
 
 _NUM_PLACEHOLDER_TAGS = 40
 # An untrained model scores everything near .5; with this threshold a few tags per image fire.
-_PLACEHOLDER_THRESHOLD = 0.55
+_PLACEHOLDER_THRESHOLD = 0.48
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

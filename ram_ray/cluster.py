@@ -1,0 +1,135 @@
+"""Join or start Ray, see what it has, and decide what runs where."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ram_ray.config import TagConfig
+from ram_ray.errors import ConfigError, UnreachableError
+
+LOCAL_OBJECT_STORE_BYTES = 1024 * 2**20
+"""Upper bound of a laptop's object store: only resized chunks live there, a few at a time."""
+CPU_BATCH = 16
+GPU_BATCH = 64
+"""Images per model call where none is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What runs where: Ray resources are bookkeeping, `threads` is what the CPU really does."""
+
+    device: str
+    """"cpu", or "auto": a GPU share is reserved, the process takes it if it sees one."""
+    num_taggers: int
+    gpus_per_tagger: float
+    cpus_per_tagger: float
+    threads_per_tagger: int
+    num_decoders: int
+    cpus_per_decoder: float
+    batch_size: int
+    notes: tuple[str, ...]
+    """What the user should hear, e.g. that there is no GPU."""
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Use the Ray this process has, or join `address`, or start one that ends with the block.
+
+    Raises:
+        UnreachableError: there is no cluster at `address`.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray Data makes its actors in a way that Ray's own core logs as an error, once per pool.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Without this Ray hides the GPUs from a process that asked for none, for the next one too.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address:
+            ray.init(address=address, **quiet)  # pyright: ignore[reportArgumentType]
+        else:
+            # A bare init would join whatever cluster this machine happens to run.
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+                **quiet,  # pyright: ignore[reportArgumentType]
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        raise UnreachableError(f"Cannot reach {where}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def place(config: TagConfig) -> Placement:
+    """Decide devices, processes and batch from the cluster's resources and the configuration.
+
+    Raises:
+        ConfigError: `--device cuda` without GPUs, or more taggers than GPU shares.
+    """
+    import ray
+
+    have = ray.cluster_resources()
+    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    shares = int(gpus / config.gpus_per_tagger)
+    # An autoscaling cluster may have no GPU yet: asking for a number of taggers brings them.
+    expects_gpus = config.device == "cuda" and config.address and config.num_taggers
+    if config.device == "cpu" or (shares == 0 and not expects_gpus):
+        if config.device == "cuda":
+            raise ConfigError(
+                f"device is 'cuda', but Ray has {gpus:g} GPUs and a tagger needs "
+                f"{config.gpus_per_tagger:g}; use --device cpu, or on a cluster that "
+                "scales up from nothing give --num-taggers."
+            )
+        return _place_on_cpus(config, cpus, nodes)
+    return _place_on_gpus(config, cpus, shares)
+
+
+def _place_on_cpus(config: TagConfig, cpus: float, nodes: int) -> Placement:
+    num_taggers = config.num_taggers or max(1, nodes)
+    note = () if config.device == "cpu" else ("No GPU found: tagging on the CPU.",)
+    return Placement(
+        device="cpu",
+        num_taggers=num_taggers,
+        gpus_per_tagger=0.0,
+        cpus_per_tagger=min(0.5, cpus / (4 * num_taggers)),
+        threads_per_tagger=max(1, int(cpus) // num_taggers),
+        num_decoders=config.num_decoders or max(1, int(cpus) // 2),
+        cpus_per_decoder=0.5,
+        batch_size=config.batch_size or CPU_BATCH,
+        notes=note,
+    )
+
+
+def _place_on_gpus(config: TagConfig, cpus: float, shares: int) -> Placement:
+    num_taggers = config.num_taggers or shares
+    if shares and num_taggers > shares and not config.address:
+        raise ConfigError(
+            f"num_taggers is {num_taggers}, but {config.gpus_per_tagger:g} GPUs each leave "
+            f"room for {shares}."
+        )
+    # Decoding is the first bottleneck beside a fast GPU: it gets every CPU that is left.
+    cpus_per_decoder = 0.5 if cpus <= 4 else 0.9
+    free = cpus - 0.25 * num_taggers - 0.5
+    return Placement(
+        device=config.device,
+        num_taggers=num_taggers,
+        gpus_per_tagger=config.gpus_per_tagger,
+        cpus_per_tagger=0.25,
+        threads_per_tagger=1,
+        num_decoders=config.num_decoders or max(1, int(free / cpus_per_decoder)),
+        cpus_per_decoder=cpus_per_decoder,
+        batch_size=config.batch_size or GPU_BATCH,
+        notes=(),
+    )

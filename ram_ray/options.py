@@ -1,0 +1,237 @@
+"""Options of a run: a YAML file, then flags, then `--set key=value`; the later one wins."""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from ram_ray.config import TagConfig
+from ram_ray.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT")
+
+# Keys that mean the same setting: a layer that gives one overrides the other of the layers below.
+_ALTERNATIVES = (("threshold", "threshold_file"),)
+
+
+def merge_settings(
+    flags: Mapping[str, object], *, config_file: str | None = None, settings: Iterable[str] = ()
+) -> dict[str, object]:
+    """Return the settings of one run by dotted field name; nothing is validated yet.
+
+    Args:
+        flags: dotted field name (`store.region`) to value, as given on the command line.
+        config_file: YAML file with the fields of TagConfig; `store` and `decode` are sections.
+        settings: `key=value` texts, dotted keys.
+
+    Raises:
+        ConfigError: the file or a text cannot be read.
+    """
+    layers = [_read_yaml(config_file)] if config_file else []
+    layers += [dict(flags), _parse_settings(settings)]
+    merged: dict[str, object] = {}
+    for layer in layers:
+        layer = _with_tags_and_threshold(layer)
+        for names in _ALTERNATIVES:
+            if any(layer.get(name) is not None for name in names):
+                merged = {key: value for key, value in merged.items() if key not in names}
+        merged |= layer
+    return merged
+
+
+def tag_config(settings: Mapping[str, object]) -> TagConfig:
+    """Return the TagConfig of merged settings.
+
+    Raises:
+        ConfigError: unknown key, wrong type or value; names the key and what is allowed.
+    """
+    return _build(TagConfig, settings)
+
+
+def parse_tags(text: str) -> tuple[str, ...]:
+    """Return the tags of `"cat, dog"`, or of a text file with one tag a line."""
+    path = Path(text)
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return tuple(line.strip() for line in lines if line.strip())
+    if "," not in text and (path.suffix == ".txt" or "/" in text):
+        raise ConfigError(
+            f"tags is {text!r}, but there is no such file; "
+            "give tags separated by commas or a text file with one tag a line."
+        )
+    return tuple(tag.strip() for tag in text.split(",") if tag.strip())
+
+
+def parse_threshold(text: str) -> dict[str, object]:
+    """Return {"threshold": number} or {"threshold_file": path}; the other one is left out."""
+    try:
+        return {"threshold": float(text)}
+    except ValueError:
+        if Path(text).is_file():
+            return {"threshold_file": text}
+    raise ConfigError(
+        f"threshold is {text!r}, but must be a number between 0 and 1 or a file with one a line."
+    )
+
+
+def _with_tags_and_threshold(layer: dict[str, object]) -> dict[str, object]:
+    layer = dict(layer)
+    if isinstance(tags := layer.get("tags"), str):
+        layer["tags"] = parse_tags(tags)
+    if isinstance(threshold := layer.get("threshold"), str):
+        del layer["threshold"]
+        layer |= parse_threshold(threshold)
+    return layer
+
+
+def _read_yaml(config_file: str) -> dict[str, object]:
+    try:
+        loaded = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The options file {config_file} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(
+            f"The options file {config_file} is not valid YAML: {problem}."
+        ) from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"The options file {config_file} must hold `option: value` lines.")
+    return _flatten(loaded)
+
+
+def _flatten(section: Mapping[object, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in section.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _parse_settings(settings: Iterable[str]) -> dict[str, object]:
+    parsed: dict[str, object] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set is {setting!r}, but must be key=value.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        # Numbers and words keep their spelling where the field is a text (model=007).
+        plain = isinstance(value, str | list | None)
+        parsed[key.strip()] = value if plain else _Spelled(value, text)
+    return parsed
+
+
+class _Spelled:
+    """A value from `--set`, with the text it was written as."""
+
+    def __init__(self, value: object, text: str) -> None:
+        self.value = value
+        self.text = text
+
+
+def _build(config_class: type[ConfigT], flat: Mapping[str, object], prefix: str = "") -> ConfigT:
+    hints = get_type_hints(config_class)
+    sections = {name for name, hint in hints.items() if is_dataclass(hint)}
+    values: dict[str, object] = {}
+    nested: dict[str, dict[str, object]] = {}
+    for key, value in flat.items():
+        head, _, tail = key.partition(".")
+        if head in sections and tail:
+            nested.setdefault(head, {})[tail] = value
+        elif head in hints and head not in sections and not tail:
+            values[head] = _typed(prefix + key, value, hints[head])
+        else:
+            raise _unknown_key(prefix + key, prefix, hints, sections)
+    for head, section in nested.items():
+        values[head] = _build(hints[head], section, f"{prefix}{head}.")
+    for field in fields(config_class):  # pyright: ignore[reportArgumentType]
+        needed = field.default is MISSING and field.default_factory is MISSING
+        if needed and field.name not in values:
+            raise ConfigError(f"{prefix}{field.name} is missing.")
+    return config_class(**values)
+
+
+def _unknown_key(
+    key: str, prefix: str, hints: Mapping[str, object], sections: set[str]
+) -> ConfigError:
+    if key in sections:
+        inside = ", ".join(f"{key}.{name}" for name in get_type_hints(hints[key]))
+        return ConfigError(f"{key} is a group of options; set one of them: {inside}.")
+    known = [prefix + name for name in hints if name not in sections]
+    if not prefix:
+        for section in sorted(sections):
+            known += [f"{section}.{name}" for name in get_type_hints(hints[section])]
+    # `region` is found as `store.region`, a typing error by likeness.
+    close = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    close += [name for name in difflib.get_close_matches(key, known, n=3) if name not in close]
+    hint = f"did you mean {' or '.join(close[:3])}?" if close else f"known: {', '.join(known)}."
+    return ConfigError(f"There is no option {key}; {hint}")
+
+
+def _typed(name: str, value: object, hint: Any) -> object:
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if isinstance(value, _Spelled):
+        value = value.text if str in choices else value.value
+    if value is None:
+        if type(None) in choices:
+            return None
+        raise ConfigError(f"{name} is empty, but must be {_describe(hint)}.")
+    for choice in choices:
+        converted = _converted(value, choice)
+        if converted is not None:
+            return converted
+    raise ConfigError(f"{name} is {value!r}, but must be {_describe(hint)}.")
+
+
+def _converted(value: object, kind: Any) -> object | None:
+    """Return `value` as `kind`, or None where it is no such thing."""
+    if get_origin(kind) is tuple:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+            return tuple(value)
+        return None
+    if get_origin(kind) is Literal:
+        return value if value in get_args(kind) else None
+    if isinstance(value, bool) or kind is bool:
+        return value if kind is bool and isinstance(value, bool) else None
+    if kind is float:
+        return _as_float(value)
+    return value if isinstance(kind, type) and isinstance(value, kind) else None
+
+
+def _as_float(value: object) -> float | None:
+    if isinstance(value, int | float | str):
+        try:
+            return float(value)  # also a text: YAML reads 1e-3 as one
+        except ValueError:
+            return None
+    return None
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(_describe(choice) for choice in get_args(hint))
+    if get_origin(hint) is Literal:
+        return " or ".join(get_args(hint))
+    if get_origin(hint) is tuple:
+        return "a list of texts"
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        type(None): "null",
+    }
+    return words.get(hint, str(hint))

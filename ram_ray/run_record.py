@@ -1,0 +1,207 @@
+"""run.json: what makes two calls the same run, so that resuming never mixes results."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ram_ray import __version__
+from ram_ray.config import TagConfig
+from ram_ray.errors import ConfigError
+from ram_ray.storage.stores import Store, split_url
+from ram_ray.workers import TaggerOptions, load_tagger
+
+RECORD_KEY = "run.json"
+
+IDENTITY = (
+    "source", "include", "exclude", "shard_rows", "model_id", "weights_sha256",
+    "vocabulary_sha256", "thresholds_sha256", "threshold_option", "tags", "top_k",
+    "score_floor", "precision", "image_size_px", "decode",
+)  # fmt: skip
+"""Fields that decide an output's rows; a call that differs in one is another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model, exactly."""
+
+    model_id: str
+    image_size_px: int
+    weights_sha256: str
+    vocabulary_sha256: str
+    thresholds_sha256: str
+    threshold_option: float | tuple[float, ...] | None
+    """The `threshold` option of `Tagger`."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The content of run.json."""
+
+    source: str
+    include: list[str]
+    exclude: list[str]
+    shard_rows: int
+    model: str
+    model_id: str
+    weights_sha256: str
+    vocabulary_sha256: str
+    thresholds_sha256: str
+    threshold_option: float | list[float] | None
+    tags: list[str] | None
+    top_k: int | None
+    score_floor: float | None
+    precision: str
+    image_size_px: int
+    batch_size: int | None
+    """Images per model call; settled once the cluster is known, kept when the run is resumed, so
+    that scores stay bit-equal."""
+    decode: dict[str, Any]
+    versions: dict[str, str]
+    created_at: str
+
+
+def identify_model(config: TagConfig) -> ModelIdentity:
+    """Load the model once on this machine's CPU and say which it is; finds what is wrong early.
+
+    Raises:
+        ConfigError: no such model, a broken model folder, unknown tags, bad thresholds.
+    """
+    threshold = threshold_option(config)
+    options = TaggerOptions(
+        model=config.model,
+        device="cpu",
+        threads=None,
+        precision=config.precision,
+        batch_size=1,
+        tags=config.tags,
+        threshold=threshold,
+        top_k=config.top_k,
+        score_floor=config.score_floor,
+    )
+    try:
+        tagger, _ = load_tagger(options)
+    except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
+        raise ConfigError(str(error)) from error
+    random_weights = f"{tagger.model_id} has random weights: its tags mean nothing."
+    return ModelIdentity(
+        model_id=tagger.model_id,
+        image_size_px=tagger.image_size_px,
+        weights_sha256=tagger.weights_sha256,
+        vocabulary_sha256=tagger.vocabulary_sha256,
+        thresholds_sha256=tagger.thresholds_sha256,
+        threshold_option=threshold,
+        notes=(random_weights,) if tagger.is_random else (),
+    )
+
+
+def check_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRecord | None:
+    """Return the output's record after checking that it is this run's; None when there is none.
+
+    Raises:
+        ConfigError: the output holds another run; names the first field that differs.
+    """
+    existing = read_record(store)
+    if existing is None:
+        foreign = next(store.list("plan"), None) or next(store.list("commits"), None)
+        if foreign:
+            raise ConfigError(f"{store.url} holds {foreign} of an unknown run; choose another.")
+        return None
+    wanted = _record(config, model)
+    for name in IDENTITY:
+        old, new = getattr(existing, name), getattr(wanted, name)
+        if old != new:
+            raise ConfigError(
+                f"{store.url} holds another run: its {name} is {old!r}, this call's is {new!r}; "
+                "choose another output, or repeat the call as it was to resume."
+            )
+    return existing
+
+
+def agree_on_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRecord:
+    """Return the output's record, written now if there is none.
+
+    Raises:
+        ConfigError: the output holds another run.
+    """
+    record = check_record(store, config, model)
+    if record is None:
+        record = _record(config, model)
+        store.write(RECORD_KEY, _to_json(record))
+    elif config.batch_size is not None:
+        record = replace(record, batch_size=config.batch_size)
+    return record
+
+
+def settle_batch_size(store: Store, record: RunRecord, batch_size: int) -> RunRecord:
+    """Fill in the batch size once the hardware is known; a recorded one stays."""
+    if record.batch_size is not None:
+        return record
+    settled = replace(record, batch_size=batch_size)
+    store.write(RECORD_KEY, _to_json(settled))
+    return settled
+
+
+def read_record(store: Store) -> RunRecord | None:
+    """Return run.json; None when there is none.
+
+    Raises:
+        ConfigError: it is not one this version can read.
+    """
+    try:
+        fields = json.loads(store.read(RECORD_KEY))
+        return RunRecord(**fields)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{store.url}/{RECORD_KEY} cannot be read by this version.") from error
+
+
+def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
+    threshold = model.threshold_option
+    return RunRecord(
+        source=_source_identity(config.source),
+        include=list(config.include),
+        exclude=list(config.exclude),
+        shard_rows=config.shard_rows,
+        model=config.model,
+        model_id=model.model_id,
+        weights_sha256=model.weights_sha256,
+        vocabulary_sha256=model.vocabulary_sha256,
+        thresholds_sha256=model.thresholds_sha256,
+        threshold_option=list(threshold) if isinstance(threshold, tuple) else threshold,
+        tags=list(config.tags) if config.tags is not None else None,
+        top_k=config.top_k,
+        score_floor=config.score_floor,
+        precision=config.precision,
+        image_size_px=model.image_size_px,
+        batch_size=config.batch_size,
+        decode=asdict(config.decode),
+        versions={"ram-ray": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")},
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _source_identity(source: str) -> str:
+    scheme, bucket, path = split_url(source)
+    return path if scheme == "file" else f"{scheme}://{bucket}/{path}"
+
+
+def threshold_option(config: TagConfig) -> float | tuple[float, ...] | None:
+    if config.threshold_file is None:
+        return config.threshold
+    path = Path(config.threshold_file)
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+        return tuple(float(line) for line in lines)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"threshold_file {path} cannot be read: {error}") from error
+
+
+def _to_json(record: RunRecord) -> bytes:
+    return json.dumps(asdict(record), indent=1).encode()

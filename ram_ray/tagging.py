@@ -1,0 +1,381 @@
+"""Tag a bucket: list -> plan -> fetch and decode -> tag -> commit -> summary.
+
+    tag_bucket(TagConfig(source="s3://photos/2026", output="s3://photos-tags/2026"))
+
+Every image ends as exactly one row, tagged or quarantined with a reason. A run that was killed
+goes on where its commits end: call it again.
+"""
+
+import logging
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
+
+from ram_ray.cluster import Placement, place, ray_session
+from ram_ray.committer import Committer, DrainReport
+from ram_ray.config import TagConfig
+from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, RamRayError
+from ram_ray.run_progress import OnProgress, RunProgress
+from ram_ray.run_record import (
+    ModelIdentity,
+    RunRecord,
+    agree_on_record,
+    check_record,
+    identify_model,
+    settle_batch_size,
+)
+from ram_ray.storage.commits import (
+    committed_shards,
+    finish_publishing,
+    iter_batches,
+    read_commits,
+)
+from ram_ray.storage.fetching import FetchLimits
+from ram_ray.storage.leases import Lease, take_lease
+from ram_ray.storage.plans import PlanSummary, read_plan, write_plan
+from ram_ray.storage.sources import NameFilter, list_source
+from ram_ray.storage.stores import Store, open_store, probe_create_if_absent, split_url
+from ram_ray.workers import FetchAndDecode, ReadPlan, TaggerOptions, TagImages
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+WAVE_SHARDS = 2_000
+"""Shards per Ray Data execution: bounds what the driver remembers (mechanisms A.2)."""
+MAX_COMMITTERS = 8
+"""Committers per wave; each holds only the shards that are open."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """What a finished run did; counts are of the whole output, not of this call alone."""
+
+    num_images: int
+    num_tagged: int
+    num_quarantined: int
+    num_skipped: int
+    """Objects left out by name."""
+    num_shards: int
+    quarantined_by_code: dict[str, int]
+    wall_s: float
+    images_per_s: float
+    """Of this call: images it committed per second of its wall clock."""
+    resumed: bool
+    model_id: str
+    output: str
+    notes: tuple[str, ...]
+
+    @property
+    def error_rate(self) -> float:
+        """Share of images that are quarantined, 0..1."""
+        return self.num_quarantined / max(1, self.num_images)
+
+
+def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> RunSummary:
+    """Tag every image of `config.source` into `config.output`.
+
+    Raises:
+        ConfigError: a setting is wrong, or the output holds another run; nothing was written.
+        UnreachableError: source, output, model or cluster cannot be reached.
+        LeaseHeldError: another driver works on this output.
+        IncompleteRunError: some shards failed in every round; run again to resume.
+    """
+    started = time.monotonic()
+    model = identify_model(config)
+    check_before_writing(config, model)
+    store = open_store(config.output, config.store, create=True)
+    probe_create_if_absent(store)
+    lease = take_lease(store)
+    try:
+        record = agree_on_record(store, config, model)
+        report = RunProgress(on_progress, started)
+        plan, resumed = make_plan(store, config, lease, report)
+        already = committed_shards(store)
+        report.start(plan, _rows_in(already, plan, config.shard_rows), len(already))
+        notes = model.notes
+        if len(already) < plan.shards:
+            with ray_session(config.address):
+                placement = place(config)
+                record = settle_batch_size(store, record, placement.batch_size)
+                notes += placement.notes
+                notes += run_rounds(store, config, record, placement, plan, lease, report)
+        finish_publishing(store, set(range(plan.shards)))
+        rows_before = _rows_in(already, plan, config.shard_rows)
+        return summarize(store, plan, model, started, resumed, rows_before, notes)
+    finally:
+        lease.release()
+
+
+def check_before_writing(config: TagConfig, model: ModelIdentity) -> None:
+    """Refuse what can be refused before the output is touched.
+
+    Raises:
+        ConfigError: the output holds another run or lies inside the source, or no image is there.
+        UnreachableError: source or output cannot be read.
+    """
+    kind, _, source = split_url(config.source)
+    out_kind, _, output = split_url(config.output)
+    if kind == out_kind == "file" and f"{output}/".startswith(f"{source}/"):
+        raise ConfigError(f"output {config.output} lies inside the source; choose another.")
+    if out_kind != "file" or os.path.exists(output):
+        store = open_store(config.output, config.store)
+        check_record(store, config, model)
+        if read_plan(store) is not None:
+            return
+    _check_source(config)
+
+
+def _check_source(config: TagConfig) -> None:
+    names = NameFilter(config.include, config.exclude)
+    skipped = 0
+    for listed in list_source(config.source, config.store):
+        if names.accepts(listed.image_id):
+            return
+        skipped += 1
+    other = f" ({skipped:,} objects of other names)" if skipped else ""
+    raise ConfigError(f"There are no images under {config.source}{other}; check it, or --include.")
+
+
+def make_plan(
+    store: Store, config: TagConfig, lease: Lease, report: RunProgress
+) -> tuple[PlanSummary, bool]:
+    """Return the run's plan and whether it was there already; list the source when it was not."""
+    plan = read_plan(store)
+    if plan is not None:
+        return plan, True
+
+    def on_listed(rows: int) -> None:
+        _keep_lease(lease, config)
+        report.listed(rows)
+
+    names = NameFilter(config.include, config.exclude)
+    objects = list_source(config.source, config.store)
+    plan = write_plan(store, objects, names, shard_rows=config.shard_rows, on_listed=on_listed)
+    if plan.rows == 0:
+        raise ConfigError(f"There are no images under {config.source} any more.")
+    return plan, False
+
+
+def run_rounds(
+    store: Store,
+    config: TagConfig,
+    record: RunRecord,
+    placement: Placement,
+    plan: PlanSummary,
+    lease: Lease,
+    report: RunProgress,
+) -> tuple[str, ...]:
+    """Run what is pending until every shard is committed; return notes for the user.
+
+    Raises:
+        IncompleteRunError: shards are left after `config.max_rounds` passes over them.
+    """
+    reasons: list[str] = []
+    notes: set[str] = set()
+    for _ in range(config.max_rounds):
+        committed = committed_shards(store)
+        pending = (shard for shard in range(plan.shards) if shard not in committed)
+        if len(committed) == plan.shards:
+            break
+        for wave in iter_batches(pending, WAVE_SHARDS):
+            _keep_lease(lease, config)
+            notes |= _run_wave(config, record, placement, wave, report, reasons)
+        finish_publishing(store, committed_shards(store))
+    left = sorted(set(range(plan.shards)) - committed_shards(store))
+    if left:
+        shown = ", ".join(map(str, left[:10])) + (", ..." if len(left) > 10 else "")
+        why = f" Last reason: {reasons[-1]}" if reasons else ""
+        raise IncompleteRunError(
+            f"{len(left)} of {plan.shards} shards are not committed ({shown}); what is committed "
+            f"stays, run the same command again to resume.{why}"
+        )
+    return tuple(sorted(notes))
+
+
+def _run_wave(
+    config: TagConfig,
+    record: RunRecord,
+    placement: Placement,
+    shards: tuple[int, ...],
+    report: RunProgress,
+    reasons: list[str],
+) -> set[str]:
+    """Run some shards through Ray Data and wait for their commits; failures go to `reasons`."""
+    import ray
+    from ray.exceptions import RayError
+
+    make = ray.remote(Committer).options(num_cpus=0, max_restarts=0, max_concurrency=1_000)
+    count = min(MAX_COMMITTERS, len(shards), placement.num_taggers)
+    committers: list[Any] = [make.remote(config.output, config.store) for _ in range(count)]
+    notes: set[str] = set()
+    try:
+        for done in build_pipeline(config, record, placement, shards, committers).iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
+            for row in cast(pa.Table, done).to_pylist():
+                report.chunk(row)
+                notes |= _device_note(placement, row["device"])
+            if report.wants_commits():
+                report.commits(ray.get([actor.num_committed.remote() for actor in committers]))
+    except RayError as error:
+        # Ray has retried what can be retried; the next round starts from the commits.
+        reasons.append(_cause(error))
+        _log.error("A pass over %d shards ended early: %s", len(shards), reasons[-1])
+    committed: list[int] = []
+    for committer in committers:
+        try:
+            drained: DrainReport = ray.get(committer.drain.remote())
+        except RayError as error:
+            reasons.append(f"a committer died ({_cause(error)})")
+            continue
+        reasons.extend(drained.failures)
+        committed.append(len(drained.committed))
+        ray.kill(committer)
+    report.wave_committed(committed)
+    return notes
+
+
+def build_pipeline(
+    config: TagConfig,
+    record: RunRecord,
+    placement: Placement,
+    shards: tuple[int, ...],
+    committers: list[Any],
+) -> "Dataset":
+    """Describe the wave to Ray Data: shard -> chunks -> pixels -> summaries, one chunk a row."""
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    assert record.batch_size is not None, "settled before the first wave"
+    configure_ray_data()
+    limits = FetchLimits(
+        config.fetch_timeout_s, config.decode.max_image_bytes, config.fetch_concurrency
+    )
+    tagger = tagger_options(config, record, placement)
+    decoders = ActorPoolStrategy(min_size=1, max_size=placement.num_decoders)
+    taggers = ActorPoolStrategy(min_size=1, max_size=placement.num_taggers)
+    return (
+        ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+        .map_batches(
+            ReadPlan(output=config.output, store=config.store, chunk_rows=record.batch_size),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=0.1,
+        )
+        .map_batches(
+            FetchAndDecode,
+            fn_constructor_args=(config.store, limits, config.decode, record.image_size_px),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=decoders,
+            num_cpus=placement.cpus_per_decoder,
+        )
+        .map_batches(
+            TagImages,
+            fn_constructor_args=(tagger, committers),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=taggers,
+            num_cpus=placement.cpus_per_tagger,
+            num_gpus=placement.gpus_per_tagger or None,
+        )
+    )
+
+
+def configure_ray_data() -> None:
+    """Set Ray Data up for chunk rows; a Dataset takes these when it is made."""
+    from ray.data import DataContext
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = DataContext.get_current()
+    # Smaller than any row, so that every chunk is a block: the unit of retry and of scheduling.
+    context.target_max_block_size = 1
+    context.target_min_block_size = 1
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = False
+    # A spot node may die while its actor loads the model; that is no reason to end the job.
+    context.max_consecutive_actor_init_deaths = 3
+
+
+def tagger_options(config: TagConfig, record: RunRecord, placement: Placement) -> TaggerOptions:
+    """Return what a model process needs to know."""
+    assert record.batch_size is not None, "settled before the first wave"
+    threshold = record.threshold_option
+    return TaggerOptions(
+        model=config.model,
+        device=placement.device,
+        threads=placement.threads_per_tagger,
+        precision=config.precision,
+        batch_size=record.batch_size,
+        tags=config.tags,
+        threshold=tuple(threshold) if isinstance(threshold, list) else threshold,
+        top_k=config.top_k,
+        score_floor=config.score_floor,
+    )
+
+
+def summarize(
+    store: Store,
+    plan: PlanSummary,
+    model: ModelIdentity,
+    started: float,
+    resumed: bool,
+    rows_before: int,
+    notes: tuple[str, ...],
+) -> RunSummary:
+    """Count from the commits."""
+    tagged = quarantined = 0
+    codes: Counter[str] = Counter()
+    for commit in read_commits(store, range(plan.shards)):
+        tagged += commit.tagged
+        quarantined += commit.quarantined
+        codes.update(commit.quarantined_by_code)
+    wall_s = time.monotonic() - started
+    return RunSummary(
+        num_images=tagged + quarantined,
+        num_tagged=tagged,
+        num_quarantined=quarantined,
+        num_skipped=plan.skipped,
+        num_shards=plan.shards,
+        quarantined_by_code=dict(codes.most_common()),
+        wall_s=round(wall_s, 3),
+        images_per_s=round((plan.rows - rows_before) / wall_s, 2),
+        resumed=resumed,
+        model_id=model.model_id,
+        output=store.url,
+        notes=notes,
+    )
+
+
+def _device_note(placement: Placement, device: str) -> set[str]:
+    if placement.gpus_per_tagger and device == "cpu":
+        return {"Ray offers GPUs, but a model process sees none: it tags on the CPU."}
+    return set()
+
+
+def _keep_lease(lease: Lease, config: TagConfig) -> None:
+    if lease.lost:
+        raise LeaseHeldError(f"Another driver has taken over {config.output}; stopping here.")
+
+
+def _rows_in(shards: set[int], plan: PlanSummary, shard_rows: int) -> int:
+    last = plan.rows - (plan.shards - 1) * shard_rows
+    return sum(last if shard == plan.shards - 1 else shard_rows for shard in shards)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the sentence of the innermost error; Ray wraps it in several of its own."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error = inner
+        if isinstance(error, RamRayError):
+            break
+        inner = getattr(error, "cause", None) or error.__cause__
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

@@ -1,0 +1,299 @@
+"""The stages of tagging, as classes and functions given to Ray Data; each is testable without Ray.
+
+One row between stages is one chunk: a few dozen images that are fetched, decoded and tagged
+together. Ray moves whole rows, so a chunk is never mixed with another, and results do not depend
+on scheduling.
+"""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ram_ray.committer import QUARANTINE_ROWS, TAG_ROWS, Begin
+from ram_ray.config import DecodeConfig, StoreConfig
+from ram_ray.errors import ImageError, ImageErrorCode
+from ram_ray.images import Decoder
+from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
+from ram_ray.storage.plans import cut_chunks, read_plan_shard
+from ram_ray.storage.stores import open_store
+
+_log = logging.getLogger(__name__)
+
+CHUNK_SOURCE_BYTES = 64 * 2**20
+"""Source bytes above which a chunk is cut before the model's batch is full (mechanisms A.1)."""
+
+CHUNK_FACTS = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("chunk", pa.int32()),
+        ("num_chunks", pa.int32()),
+        ("first_row", pa.int32()),
+        ("image_id", pa.list_(pa.string())),
+        ("uri", pa.list_(pa.string())),
+        ("size_bytes", pa.list_(pa.int64())),
+    ]
+)
+"""What travels before pixels exist: plan facts of one chunk."""
+
+CHUNK_PIXELS = pa.schema(
+    [
+        *CHUNK_FACTS,
+        ("width", pa.list_(pa.int32())),
+        ("height", pa.list_(pa.int32())),
+        ("error_code", pa.list_(pa.string())),
+        ("message", pa.list_(pa.string())),
+        ("attempts", pa.list_(pa.int32())),
+        ("pixels", pa.large_binary()),
+    ]
+)
+"""A decoded chunk; `pixels` is uint8 [n, S, S, 3], zeros where `error_code` is set."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadPlan:
+    """Turns shard numbers into chunk rows (CHUNK_FACTS)."""
+
+    output: str
+    store: StoreConfig
+    chunk_rows: int
+
+    def __call__(self, shards: pa.Table) -> Iterator[pa.Table]:
+        """Yield one row per chunk of each shard."""
+        store = open_store(self.output, self.store)
+        for shard in shards["shard"].to_pylist():
+            plan = read_plan_shard(store, shard)
+            for chunk in cut_chunks(
+                shard, plan, max_rows=self.chunk_rows, max_bytes=CHUNK_SOURCE_BYTES
+            ):
+                row = {
+                    "shard": shard,
+                    "chunk": chunk.index,
+                    "num_chunks": chunk.num_chunks,
+                    "first_row": chunk.first_row,
+                }
+                for name in ("image_id", "uri", "size_bytes"):
+                    row[name] = chunk.rows[name].to_pylist()
+                yield pa.Table.from_pylist([row], CHUNK_FACTS)
+
+
+class FetchAndDecode:
+    """Turns CHUNK_FACTS into CHUNK_PIXELS: fetches concurrently, decodes in a child process."""
+
+    def __init__(
+        self, store: StoreConfig, limits: FetchLimits, decode: DecodeConfig, image_size_px: int
+    ) -> None:
+        self._fetcher = Fetcher(store, limits)
+        self._decoder = Decoder(image_size_px, decode)
+        self._max_bytes = decode.max_image_bytes
+        self._size = image_size_px
+
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        """Decode the one chunk in `chunk`; a failed image is a code, a message and zero pixels."""
+        (row,) = chunk.to_pylist()
+        count = len(row["uri"])
+        pixels = np.zeros((count, self._size, self._size, 3), np.uint8)
+        facts: dict[str, list[Any]] = {
+            name: [] for name in ("width", "height", "error_code", "message", "attempts")
+        }
+        fetches = self._start(row["uri"], row["size_bytes"])
+        for position in range(count):
+            fetched = fetches.pop(0).result()  # popped, so that its bytes are freed at once
+            width = height = 0
+            error = fetched.error
+            if fetched.data is not None:
+                try:
+                    image = self._decoder.decode(fetched.data)
+                    pixels[position], width, height = image.pixels, image.width, image.height
+                except ImageError as caught:
+                    error = caught
+            facts["width"].append(width)
+            facts["height"].append(height)
+            facts["error_code"].append(error and error.code.value)
+            facts["message"].append(error and error.message)
+            facts["attempts"].append(fetched.attempts)
+        return _with_pixels(row | facts, pixels)
+
+    def _start(self, uris: list[str], sizes: list[int]) -> list[Future[Fetched]]:
+        wanted = [uri for uri, size in zip(uris, sizes, strict=True) if size <= self._max_bytes]
+        started = iter(self._fetcher.fetch_all(wanted))
+        return [
+            next(started) if size <= self._max_bytes else _too_large(size, self._max_bytes)
+            for size in sizes
+        ]
+
+
+def _with_pixels(row: dict[str, Any], pixels: np.ndarray) -> pa.Table:
+    facts = pa.Table.from_pylist([row], pa.schema(list(CHUNK_PIXELS)[:-1]))
+    ends = pa.py_buffer(np.array([0, pixels.nbytes], np.int64))
+    # Made from buffers, so that the pixels are not copied.
+    column = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(pixels)])
+    return facts.append_column(CHUNK_PIXELS.field("pixels"), column)
+
+
+def _too_large(size_bytes: int, max_bytes: int) -> Future[Fetched]:
+    message = f"{size_bytes} bytes; the limit is {max_bytes}."
+    refused: Future[Fetched] = Future()
+    refused.set_result(Fetched(None, ImageError(ImageErrorCode.TOO_LARGE, message), 0))
+    return refused
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaggerOptions:
+    """What a model process needs to make the run's `Tagger`; small, for it travels to actors."""
+
+    model: str
+    device: str
+    """"cpu", "cuda", or "auto": the GPU if this process sees one."""
+    threads: int | None
+    """Of torch on a CPU; None: torch's own choice."""
+    precision: str
+    batch_size: int
+    tags: tuple[str, ...] | None
+    threshold: float | tuple[float, ...] | None
+    top_k: int | None
+    score_floor: float | None
+
+
+class TagImages:
+    """Tags CHUNK_PIXELS, hands the rows to the shard's committer, returns one summary row."""
+
+    def __init__(self, options: TaggerOptions, committers: list[Any]) -> None:
+        import ray
+
+        self._ray = ray
+        self._committers = committers
+        self._tagger, self._device = load_tagger(options)
+        self._gpu_ids = ",".join(str(gpu) for gpu in ray.get_gpu_ids())
+
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        """Tag the one chunk in `chunk` unless its committer has it already."""
+        from ray.exceptions import RayActorError
+
+        row = {name: chunk[name][0].as_py() for name in chunk.column_names if name != "pixels"}
+        committer = self._committers[row["shard"] % len(self._committers)]
+        where = (row["shard"], row["chunk"])
+        try:
+            begin: Begin = self._ray.get(committer.begin.remote(*where, row["num_chunks"]))
+            if begin.done:
+                return self._summary(row, begin.num_tagged, begin.num_quarantined)
+            images = self._pixels(chunk, len(row["uri"]))
+            found = self._tag(images, row, begin, committer)
+            tags, quarantine = to_rows(row, found)
+            self._ray.get(committer.add.remote(*where, row["num_chunks"], tags, quarantine))
+        except RayActorError:
+            # The committer died: its open shards are redone in the next round.
+            return self._summary(row, 0, 0)
+        return self._summary(row, tags.num_rows, quarantine.num_rows)
+
+    def _tag(
+        self, images: np.ndarray, row: dict[str, Any], begin: Begin, committer: Any
+    ) -> list[Any]:
+        from ram_model import ModelOutputError
+
+        if not begin.one_by_one:
+            try:
+                return self._tagger(images)
+            except ModelOutputError as error:
+                _log.warning("A batch gave no finite scores (%s): tagging it one by one.", error)
+        return self._tag_one_by_one(images, row, begin, committer)
+
+    def _pixels(self, chunk: pa.Table, count: int) -> np.ndarray:
+        size = self._tagger.image_size_px
+        flat = np.frombuffer(chunk["pixels"][0].as_buffer(), np.uint8)
+        return flat.reshape(count, size, size, 3)
+
+    def _tag_one_by_one(
+        self, images: np.ndarray, row: dict[str, Any], begin: Begin, committer: Any
+    ) -> list[Any]:
+        """Tag each image alone, in its own place of the batch, so that its scores stay the same."""
+        from ram_model import ModelOutputError
+
+        found: list[Any] = [None] * len(images)
+        for position in range(len(images)):
+            if row["error_code"][position]:
+                continue
+            if position in begin.condemned:
+                _fail(row, position, "A model process died on it, repeatedly.")
+                continue
+            self._ray.get(committer.at.remote(row["shard"], row["chunk"], position))
+            alone = np.zeros_like(images)
+            alone[position] = images[position]
+            try:
+                found[position] = self._tagger(alone)[position]
+            except ModelOutputError as error:
+                _fail(row, position, str(error))
+        return found
+
+    def _summary(self, row: dict[str, Any], tagged: int, quarantined: int) -> pa.Table:
+        return pa.table(
+            {
+                "shard": [row["shard"]],
+                "chunk": [row["chunk"]],
+                "num_chunks": [row["num_chunks"]],
+                "images": [len(row["uri"])],
+                "tagged": [tagged],
+                "quarantined": [quarantined],
+                "device": [self._device],
+                "gpu_ids": [self._gpu_ids],
+            }
+        )
+
+
+def _fail(row: dict[str, Any], position: int, message: str) -> None:
+    row["error_code"][position] = ImageErrorCode.MODEL_ERROR.value
+    row["message"][position] = message
+
+
+def load_tagger(options: TaggerOptions) -> tuple[Any, str]:
+    """Load the model once; return it with the device it really runs on."""
+    import torch
+
+    from ram_model import Tagger
+
+    if options.threads:
+        # Ray sets OMP_NUM_THREADS to the reserved CPUs, which are bookkeeping here.
+        torch.set_num_threads(options.threads)
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    tagger = Tagger.load(
+        options.model,
+        device=device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        tags=options.tags,
+        threshold=options.threshold,
+        top_k=options.top_k,
+        score_floor=options.score_floor,
+    )
+    return tagger, device
+
+
+def to_rows(row: dict[str, Any], found: list[Any]) -> tuple[pa.Table, pa.Table]:
+    """Split a tagged chunk into TAG_ROWS and QUARANTINE_ROWS.
+
+    Args:
+        row: a CHUNK_PIXELS row without its pixels.
+        found: per image a `ram_model.Tags`; ignored where `error_code` is set.
+    """
+    tags: list[dict[str, Any]] = []
+    quarantine: list[dict[str, Any]] = []
+    for position, image_id in enumerate(row["image_id"]):
+        key = {"image_id": image_id, "uri": row["uri"][position]}
+        key["row"] = row["first_row"] + position
+        if row["error_code"][position]:
+            facts = ("error_code", "message", "attempts", "size_bytes")
+            quarantine.append(key | {name: row[name][position] for name in facts})
+        else:
+            result = found[position]
+            tags.append(
+                key
+                | {"width": row["width"][position], "height": row["height"][position]}
+                | {"tags": result.names, "tag_ids": result.tag_ids, "scores": result.scores}
+            )
+    return pa.Table.from_pylist(tags, TAG_ROWS), pa.Table.from_pylist(quarantine, QUARANTINE_ROWS)

@@ -1,0 +1,65 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ram_model.config import variant
+from ram_model.ram import Ram
+
+
+@pytest.fixture(scope="module")
+def model() -> Ram:
+    torch.manual_seed(0)
+    return Ram(variant("tiny")).eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+
+
+def test_given_queries_change_nothing(model: Ram, images: torch.Tensor) -> None:
+    with torch.inference_mode():
+        queries = model.label_queries()
+        assert queries.shape == (1, 29, 64)
+        assert queries.min() == 0  # after the ReLU
+        assert torch.equal(model(images, queries), model(images))
+
+
+def test_selected_tags_are_columns_and_share_weights(model: Ram, images: torch.Tensor) -> None:
+    tag_ids = [7, 0, 28, 7]
+    subset = model.select_tags(tag_ids)
+    with torch.inference_mode():
+        difference = subset(images) - model(images)[:, tag_ids]
+    assert difference.abs().max() <= 1e-6
+    assert subset.config.num_tags == 4
+    assert subset.image_encoder is model.image_encoder
+    assert model.config.num_tags == 29
+    assert model.label_embeddings.shape == (29, 512)
+
+
+@pytest.mark.parametrize("tag_ids", [[], [29], [-1, 3]])
+def test_ids_outside_the_vocabulary_are_refused(model: Ram, tag_ids: list[int]) -> None:
+    with pytest.raises(ValueError, match="must be ids from 0 to 28"):
+        model.select_tags(tag_ids)
+
+
+@pytest.mark.parametrize("train_labels", [True, False])
+def test_gradients_reach_everything_but_frozen_labels(
+    images: torch.Tensor, train_labels: bool
+) -> None:
+    torch.manual_seed(0)
+    name = "mini" if train_labels else "tiny"
+    model = Ram(variant(name, num_tags=5)).train()
+    model(images).sum().backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == ([] if train_labels else ["label_embeddings"])
+
+
+def test_mini_stays_within_its_budget() -> None:
+    torch.manual_seed(0)
+    model = Ram(variant("mini", num_tags=450)).eval()
+    num_parameters = sum(p.numel() for p in model.parameters())
+    assert 3_000_000 <= num_parameters <= 6_000_000
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(16, 3, 128, 128))
+    assert counter.get_total_flops() / 16 <= 0.6e9

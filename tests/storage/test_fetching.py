@@ -1,0 +1,110 @@
+"""Every fetch ends in bytes or in one error code."""
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ram_ray.config import StoreConfig
+from ram_ray.errors import ImageErrorCode
+from ram_ray.storage.fetching import MAX_ATTEMPTS, Fetched, Fetcher, FetchLimits
+from tests.conftest import S3Server
+from tests.storage.test_sources import ODD_KEYS
+
+LIMITS = FetchLimits(timeout_s=20, max_image_bytes=1_000, concurrency=4)
+
+
+def fetch(uris: list[str], config: StoreConfig, limits: FetchLimits = LIMITS) -> list[Fetched]:
+    fetcher = Fetcher(config, limits)
+    try:
+        return [future.result(timeout=60) for future in fetcher.fetch_all(uris)]
+    finally:
+        fetcher.close()
+
+
+def codes(fetched: list[Fetched]) -> list[str | None]:
+    return [item.error and item.error.code.value for item in fetched]
+
+
+def test_files(tmp_path: Path) -> None:
+    (tmp_path / "ok.jpg").write_bytes(b"bytes")
+    (tmp_path / "big.jpg").write_bytes(b"x" * 1_001)
+    (tmp_path / "folder").mkdir()
+    uris = [str(tmp_path / name) for name in ("ok.jpg", "big.jpg", "folder", "gone.jpg")]
+    fetched = fetch(uris, StoreConfig())
+    assert fetched[0] == Fetched(b"bytes", None, 1)
+    assert codes(fetched) == [None, "too_large", "not_found", "not_found"]
+
+
+def test_objects_by_any_key(s3: S3Server) -> None:
+    url = s3.bucket("fetch-odd", {key: key.encode() for key in ODD_KEYS} | {"big": b"x" * 1_001})
+    fetched = fetch([f"{url}/{key}" for key in [*ODD_KEYS, "big", "gone", "a//gone"]], s3.config)
+    assert [item.data for item in fetched[: len(ODD_KEYS)]] == [key.encode() for key in ODD_KEYS]
+    assert codes(fetched)[len(ODD_KEYS) :] == ["too_large", "not_found", "not_found"]
+
+
+class _Scripted(http.server.BaseHTTPRequestHandler):
+    """Answers each path with its list of (status, body), the last one for ever."""
+
+    script: dict[str, list[tuple[int, bytes]]]
+
+    def do_GET(self) -> None:
+        answers = self.script[self.path.rsplit("/", 1)[-1]]
+        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Last-Modified", "Tue, 24 Nov 2026 00:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return None
+
+
+@contextmanager
+def scripted_server(script: dict[str, list[tuple[int, bytes]]]) -> Iterator[StoreConfig]:
+    handler = type("Handler", (_Scripted,), {"script": script})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield StoreConfig(endpoint_url=f"http://127.0.0.1:{server.server_port}", anonymous=True)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_throttling_is_retried_and_the_tries_are_counted() -> None:
+    slow_down = (503, b"<Error><Code>SlowDown</Code></Error>")
+    denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
+    script = {"busy": [slow_down, slow_down, (200, b"ok")], "down": [slow_down], "secret": [denied]}
+    with scripted_server(script) as config:
+        fetched = fetch([f"s3://bucket/{key}" for key in script], config)
+    assert fetched[0] == Fetched(b"ok", None, 3)
+    assert codes(fetched) == [None, "fetch_failed", "access_denied"]
+    assert [item.attempts for item in fetched] == [3, MAX_ATTEMPTS, 1]
+
+
+def test_a_silent_server_is_a_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = StoreConfig(
+            endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}", anonymous=True
+        )
+        limits = FetchLimits(timeout_s=0.5, max_image_bytes=1_000, concurrency=4)
+        (fetched,) = fetch(["s3://bucket/key"], config, limits)
+    assert fetched.error is not None
+    assert fetched.error.code == ImageErrorCode.FETCH_TIMEOUT
+
+
+def test_no_credentials_is_a_row_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert codes(fetch(["s3://bucket/key"], StoreConfig())) == ["access_denied"]
