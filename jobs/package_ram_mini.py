@@ -1,0 +1,149 @@
+"""Turn a run of train_ram_mini.py into the model folder that ships, and measure it.
+
+    python -m jobs.package_ram_mini --data ../shared/data --cache runs/cache --run runs/mini \
+        --folder model/ram_model/weights/ram-mini
+
+Thresholds come from tar 9 of Flickr8k (captions unseen in training), figures from tars 10 and 11.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jobs.prepare_ram_mini import read_tags
+from jobs.train_ram_mini import Data, average_precision, mini_config, predict
+from ram_model import Ram, Vocabulary, load_folder, save_folder
+
+TARGET_PRECISION = 0.5  # of captions mentioning a shown tag; objects are present more often
+PRIOR_FIRINGS = 10.0  # how many firings the pooled calibration weighs against a tag's own
+THRESHOLD_GRID = np.arange(0.15, 0.94, 0.01)
+UNPROVEN = 0.95  # threshold of a tag that cannot show its precision: fires only when almost sure
+LEAST_POSITIVES = 10  # a tag with fewer in the held-out part has no average precision
+
+
+def package(data_folder: Path, cache: Path, run: Path, folder: Path) -> dict:
+    """Write the model folder; return the figures of the model card."""
+    data = Data(cache)
+    model = Ram(mini_config(len(data.tags)))
+    model.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["average"])
+    rows = data.threshold_rows
+    thresholds = choose_thresholds(data.targets[rows], predict(model.eval(), data, rows))
+    tags = read_tags()
+    vocabulary = Vocabulary(
+        names=tuple(data.tags),
+        thresholds=thresholds,
+        kinds=tuple(tag.kind for tag in tags),
+        aliases=tuple(tuple(sorted(tag.forms - {tag.name})) for tag in tags),
+    )
+    save_folder(model, model.config, vocabulary, folder, dtype=torch.float16)
+    words = (data_folder / "labels/flickr8k_plain_words.txt").read_text().split()
+    scores = predict(load_folder(folder).model, data, data.test_rows)
+    return measure(data, scores, thresholds, words)
+
+
+def choose_thresholds(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return float32 [C]: the lowest threshold with the target precision, `UNPROVEN` if none.
+
+    A tag's own precision on few photos is noise, so it is mixed with what all tags together show
+    at the same scores, worth `PRIOR_FIRINGS` firings.
+    """
+    pooled = pooled_precision(truth, scores)
+    thresholds = np.full(scores.shape[1], UNPROVEN, dtype=np.float32)
+    for tag in range(scores.shape[1]):
+        for threshold in THRESHOLD_GRID:
+            fired = scores[:, tag] > threshold
+            expected = pooled(scores[fired, tag] if fired.any() else np.array([threshold])).mean()
+            right = truth[fired, tag].sum() + PRIOR_FIRINGS * expected
+            if right >= TARGET_PRECISION * (fired.sum() + PRIOR_FIRINGS):
+                thresholds[tag] = threshold
+                break
+    return thresholds
+
+
+def pooled_precision(truth: np.ndarray, scores: np.ndarray):
+    """Return a function from score to the share of right tags near that score, over all tags."""
+    edges = np.linspace(0, 1, 21)
+    bins = np.clip(np.digitize(scores.ravel(), edges) - 1, 0, 19)
+    right = np.bincount(bins, truth.ravel(), 20)
+    total = np.bincount(bins, minlength=20)
+    share = np.maximum.accumulate((right + 1e-3) / (total + 1e-2))
+    centres = (edges[:-1] + edges[1:]) / 2
+    return lambda values: np.interp(values, centres, share)
+
+
+def measure(data: Data, scores: np.ndarray, thresholds: np.ndarray, words: list[str]) -> dict:
+    """Return mAP on both word lists, and precision and recall of the tags shown."""
+    rows = data.test_rows
+    truth = data.targets[rows]
+    fired = scores > thresholds
+    right = fired & (truth > 0)
+    shown = fired.sum(1)
+    word_truth = np.array(
+        [[w in data.words[r] or w + "s" in data.words[r] for w in words] for r in rows],
+        dtype=np.float32,
+    )
+    columns = word_columns(words, data.tags)
+    word_scores = np.where(columns >= 0, scores[:, columns], 0.0)
+    return {
+        "photos": len(rows),
+        "yardstick": figures(word_truth, word_scores),
+        "yardstick_words_without_tag": int((columns < 0).sum()),
+        "own_vocabulary": figures(truth, scores),
+        "tags": len(data.tags),
+        "tags_unproven": int((thresholds >= UNPROVEN).sum()),
+        "shown_precision": float(right.sum() / max(fired.sum(), 1)),
+        "shown_recall": float(right.sum() / truth.sum()),
+        "shown_per_photo": [float(np.percentile(shown, p)) for p in (5, 25, 50, 75, 95)],
+        "photos_without_tag": float((shown == 0).mean()),
+    }
+
+
+def word_columns(words: list[str], tags: list[str]) -> np.ndarray:
+    """Return for each yardstick word the tag that answers for it, or -1."""
+    forms = [tag.forms for tag in read_tags()]
+    columns = []
+    for word in words:
+        found = [tags.index(word)] if word in tags else []
+        found += [i for i, f in enumerate(forms) if f & {word, word + "s"}]
+        columns.append(found[0] if found else -1)
+    return np.array(columns)
+
+
+def figures(truth: np.ndarray, scores: np.ndarray) -> dict:
+    """Return mAP, that of the frequency prior, and a 95 % interval: 1.96 bootstrap deviations.
+
+    Photos are resampled; the deviation is used because copies of a positive raise the precision
+    of every resample. A column of equal scores counts with its prior.
+    """
+    columns = np.flatnonzero(truth.sum(0) >= LEAST_POSITIVES)
+
+    def macro(chosen: np.ndarray) -> float:
+        return float(np.mean([column_ap(truth[chosen, c], scores[chosen, c]) for c in columns]))
+
+    draws = [np.random.default_rng(i).integers(0, len(truth), len(truth)) for i in range(100)]
+    value = macro(np.arange(len(truth)))
+    margin = 1.96 * float(np.std([macro(draw) for draw in draws]))
+    return {
+        "tags": len(columns),
+        "map": value,
+        "interval": [value - margin, value + margin],
+        "prior": float(truth[:, columns].mean()),
+    }
+
+
+def column_ap(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Return the average precision; that of no knowledge where all scores are equal."""
+    if truth.sum() == 0 or scores.min() == scores.max():
+        return float(truth.mean())
+    return average_precision(truth, scores)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("--data", "--cache", "--run", "--folder"):
+        parser.add_argument(name, type=Path, required=True)
+    a = parser.parse_args()
+    print(json.dumps(package(a.data, a.cache, a.run, a.folder), indent=2))

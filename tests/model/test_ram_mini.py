@@ -1,0 +1,90 @@
+"""The trained model that ships in the package."""
+
+import io
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data as skimage_data
+
+from ram_model import Tagger, load_folder
+from ram_model.pretrained import PACKAGED
+from ram_model.transforms import resize_for_inference
+
+FOLDER = PACKAGED / "ram-mini"
+MAX_BYTES = 30_000_000
+FLOOR = 0.10  # a little below what benchmarks/results/2026-11-24-ram-mini.md reports
+
+
+def test_folder_loads_and_is_small():
+    loaded = load_folder(FOLDER)  # checks the checksums and every key and shape
+    assert loaded.config.image_size_px == 128
+    assert len(loaded.vocabulary) == loaded.config.num_tags > 150
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < MAX_BYTES
+
+
+def test_card_and_licence_travel_with_the_weights():
+    assert {"MODEL_CARD.md", "WEIGHTS_LICENSE"} <= {path.name for path in FOLDER.iterdir()}
+
+
+def test_thresholds_are_usable():
+    thresholds = load_folder(FOLDER).vocabulary.thresholds
+    assert (thresholds > 0).all()
+    assert (thresholds < 1).all()  # none switched off: scores of all tags can be asked for
+    assert 60 <= (thresholds < 0.94).sum()  # calibrated; .95: fires only when almost sure
+
+
+@pytest.mark.parametrize(("photo", "expected"), [("astronaut", "woman"), ("chelsea", "animal")])
+def test_photo_of_another_source_gets_ordinary_tags(photo, expected):
+    tagger = Tagger.load("ram-mini")
+    assert not tagger.is_random
+    tags = tagger.tag_image(Image.fromarray(getattr(skimage_data, photo)()))
+    assert expected in tags.names
+    assert 1 <= len(tags.names) <= 15
+
+
+@pytest.mark.shared
+def test_heldout_precision_is_what_the_card_says(shared: Path):
+    tagger = Tagger.load("ram-mini", batch_size=50, score_floor=0.0)
+    words = (shared / "data/labels/flickr8k_plain_words.txt").read_text().split()
+    photos = heldout_photos(shared / "data/flickr8k_train/flickr8k-train-00011.tar", 300)
+    pixels = np.stack([resize_for_inference(photo, 128) for photo, _ in photos])
+    scores = np.zeros((len(photos), len(tagger.vocabulary)))
+    for start in range(0, len(photos), 50):
+        for row, tags in enumerate(tagger(pixels[start : start + 50]), start=start):
+            scores[row, tags.tag_ids] = tags.scores
+    values = []
+    for word in words:
+        truth = np.array([word in said or word + "s" in said for _, said in photos])
+        if truth.sum() >= 10:
+            values.append(word_precision(tagger, word, truth, scores))
+    assert len(values) > 150
+    assert np.mean(values) > FLOOR
+
+
+def heldout_photos(tar_path: Path, count: int) -> list[tuple[Image.Image, set[str]]]:
+    """Return the first photos of a tar, each with the words of its captions."""
+    with tarfile.open(tar_path) as tar:
+        members = [(member.name, tar.extractfile(member)) for member in tar]
+        files = {name: file.read() for name, file in members if file is not None}
+    stems = sorted(name.removesuffix(".jpg") for name in files if name.endswith(".jpg"))[:count]
+    photos = [Image.open(io.BytesIO(files[stem + ".jpg"])).convert("RGB") for stem in stems]
+    captions = [" ".join(json.loads(files[stem + ".json"])["captions"]) for stem in stems]
+    words = [set(re.findall("[a-z]+", text.lower())) for text in captions]
+    return list(zip(photos, words, strict=True))
+
+
+def word_precision(tagger: Tagger, word: str, truth: np.ndarray, scores: np.ndarray) -> float:
+    """Return the average precision; the share of positives where no tag covers the word."""
+    names, aliases = tagger.vocabulary.names, tagger.vocabulary.aliases
+    found = [names.index(word)] if word in names else []
+    found += [i for i, a in enumerate(aliases) if {word, word + "s"} & {*a}]
+    if not found:
+        return float(truth.mean())
+    ranked = truth[np.argsort(-scores[:, found[0]], kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float((precision * ranked).sum() / ranked.sum())
