@@ -17,7 +17,7 @@ import pyarrow as pa
 from ram_ray.committer import QUARANTINE_ROWS, TAG_ROWS, Begin
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode
-from ram_ray.images import DecodedImage, Decoder
+from ram_ray.images import Decoder
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.storage.plans import cut_chunks, read_plan_shard
 from ram_ray.storage.stores import open_store
@@ -107,7 +107,7 @@ class FetchAndDecode:
             error = fetched.error
             if fetched.data is not None:
                 try:
-                    image = self._decode(fetched.data)
+                    image = self._decoder.decode(fetched.data)
                     pixels[position], width, height = image.pixels, image.width, image.height
                 except ImageError as caught:
                     error = caught
@@ -122,16 +122,6 @@ class FetchAndDecode:
         """End the decoder's process and the fetcher's thread; Ray just ends the whole worker."""
         self._decoder.close()
         self._fetcher.close()
-
-    def _decode(self, data: bytes) -> DecodedImage:
-        try:
-            return self._decoder.decode(data)
-        except ImageError as error:
-            if error.code != ImageErrorCode.DECODE_CRASH:
-                raise
-        # Somebody else may have killed the child, such as the kernel short of memory: the verdict
-        # must hold twice.
-        return self._decoder.decode(data)
 
     def _start(self, uris: list[str], sizes: list[int]) -> list[Future[Fetched]]:
         wanted = [uri for uri, size in zip(uris, sizes, strict=True) if size <= self._max_bytes]
