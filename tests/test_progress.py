@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 
 import pytest
 
@@ -76,6 +77,14 @@ def test_without_a_terminal_there_is_a_line_every_five_seconds_and_the_last_stat
     ]  # fmt: skip
 
 
+def read_all(controller: int) -> str:
+    """Return all a terminal was sent; the kernel hands it out in pieces."""
+    written = b""
+    while select.select([controller], [], [], 0.5)[0]:
+        written += os.read(controller, 65_536)
+    return written.decode()
+
+
 def test_on_a_terminal_there_is_a_bar_in_place(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     controller, terminal = os.openpty()
@@ -84,7 +93,7 @@ def test_on_a_terminal_there_is_a_bar_in_place(monkeypatch):
         with show_progress(stream) as on_progress:
             on_progress(moment(1.0, 0))
             on_progress(moment(2.0, 500, phase="committing"))
-        written = os.read(controller, 65_536).decode()
+        written = read_all(controller)
     os.close(controller)
     assert "500 of 1,000 images (50%)" in written
     assert "\x1b[2K" in written  # lines are drawn over, not added
