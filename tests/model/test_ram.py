@@ -59,7 +59,7 @@ def test_gradients_reach_everything_but_frozen_labels(
 def test_mini_stays_within_its_budget() -> None:
     model = build_on_meta(variant("mini", num_tags=450))
     num_parameters = sum(p.numel() for p in model.parameters())
-    assert 3_000_000 <= num_parameters <= 6_000_000
+    assert 2_000_000 <= num_parameters <= 12_000_000
     assert _flops_per_image(model, batch_size=16) <= 0.6e9
 
 
