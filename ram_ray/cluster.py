@@ -31,7 +31,8 @@ class Placement:
     gpus_per_tagger: float
     cpus_per_tagger: float
     threads_per_tagger: int
-    num_decoders: int
+    num_decoders: int | None
+    """None: as many as the cluster has, or can grow, CPUs for."""
     cpus_per_decoder: float
     batch_size: int
     notes: tuple[str, ...]
@@ -163,16 +164,18 @@ def _place_on_gpus(config: TagConfig, cpus: float, shares: int) -> Placement:
             f"num_taggers is {num_taggers}, but {config.gpus_per_tagger:g} GPUs each leave "
             f"room for {shares}."
         )
-    # Decoding is the first bottleneck beside a fast GPU: it gets every CPU that is left.
-    cpus_per_decoder = 0.5 if cpus <= 4 else 0.9
+    # Decoding is the first bottleneck beside a fast GPU: it gets every CPU that is left, and on a
+    # cluster, which may grow, every CPU that comes.
+    cpus_per_decoder = 0.9 if cpus > 4 or config.address else 0.5
     free = cpus - 0.25 * num_taggers - 0.5
+    fitting = None if config.address else max(1, int(free / cpus_per_decoder))
     return Placement(
         device=config.device,
         num_taggers=num_taggers,
         gpus_per_tagger=config.gpus_per_tagger,
         cpus_per_tagger=0.25,
         threads_per_tagger=1,
-        num_decoders=config.num_decoders or max(1, int(free / cpus_per_decoder)),
+        num_decoders=config.num_decoders or fitting,
         cpus_per_decoder=cpus_per_decoder,
         batch_size=config.batch_size or GPU_BATCH,
         notes=(),

@@ -50,6 +50,7 @@ def test_everything_fits_on_two_cpus() -> None:
     for changes in ({"device": "cpu"}, {}, {"gpus_per_tagger": 0.5}):
         placed = place(settings(**changes))
         needed = placed.num_taggers * placed.cpus_per_tagger
+        assert placed.num_decoders is not None
         needed += placed.num_decoders * placed.cpus_per_decoder + 0.1
         assert needed <= 2.0
 
@@ -62,6 +63,12 @@ def test_gpus_that_are_not_there_are_refused_or_said_aloud() -> None:
         place(settings(num_taggers=3))
     fallback = place(settings(device="auto", gpus_per_tagger=4.0))
     assert fallback.notes == ("No GPU found: tagging on the CPU.",)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_cluster_that_grows_from_nothing_gets_what_is_asked_for() -> None:
+    placed = place(settings(device="cuda", gpus_per_tagger=4.0, num_taggers=8, address="auto"))
+    assert (placed.device, placed.num_taggers, placed.num_decoders) == ("cuda", 8, None)
 
 
 def test_an_address_without_a_cluster_is_unreachable() -> None:

@@ -60,7 +60,7 @@ def test_mini_stays_within_its_budget() -> None:
     model = build_on_meta(variant("mini", num_tags=450))
     num_parameters = sum(p.numel() for p in model.parameters())
     assert 2_000_000 <= num_parameters <= 12_000_000
-    assert _flops_per_image(model, batch_size=16) <= 0.6e9
+    assert _flops_per_image(model, batch_size=16) <= 1e9
 
 
 @pytest.mark.parametrize(("kind", "gmac"), [("ram", 162.195), ("ram_plus", 162.315)])
