@@ -25,6 +25,7 @@ READY = b"R"
 OK, IMAGE_ERROR, OUT_OF_MEMORY, BUG = range(4)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LARGE_PIXELS = 16_000_000  # 64 MB as Pillow holds them, which `Decoder` lets the heap keep
 
 
 def main() -> None:
@@ -102,7 +103,16 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
         else:
             pixels = image.pixels.data.cast("B")
             _answer(answers, OK, pixels, image.width, image.height)
-            del image, pixels  # rest small while waiting
+            large = image.width * image.height > _LARGE_PIXELS
+            del image, pixels
+            if large:
+                _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)
 
 
 def _skip(requests: BinaryIO, num_bytes: int) -> None:

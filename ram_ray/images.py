@@ -239,7 +239,12 @@ def _child_environment() -> dict[str, str]:
     """Let the child import what this process can, also from a checkout that is not installed."""
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     # A BLAS thread per core would fill the address space; the child multiplies no matrices.
-    return os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    # Have glibc keep freed memory for the next image: fresh pages for each cost a third of the
+    # CPU time (benchmarks/results/2026-11-24-decoding.md). 32 MiB is the most it takes for one
+    # block, 64 MiB holds a 16 MP photo; decode_child gives back what larger ones leave.
+    malloc = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
+    return os.environ | {"PYTHONPATH": path} | threads | malloc
 
 
 _START_TIMEOUT_S = 120  # imports take 0.3 s; a cold network disk under load is allowed for

@@ -255,6 +255,15 @@ def test_formats_that_call_a_lack_of_memory_damage_are_too_large(
         assert error_of(decoder, file.getvalue()).code is ImageErrorCode.TOO_LARGE
 
 
+def test_the_child_rests_small_after_a_large_image(slow_png: bytes) -> None:
+    with Decoder(384, CONFIG) as decoder:
+        assert decoder.decode(slow_png).width == 8000
+        child = decoder.child_pid
+        assert child is not None
+        assert memory_kib(child, "VmHWM") > 200 * 1024
+        wait_until(lambda: memory_kib(child, "VmRSS") < 100 * 1024)
+
+
 def test_a_file_beyond_the_memory_limit_is_too_large() -> None:
     config = DecodeConfig(decode_memory_bytes=2**28, max_image_bytes=2**30)
     with Decoder(SIZE, config) as decoder:
