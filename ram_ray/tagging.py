@@ -9,8 +9,6 @@ goes on where its commits end: call it again.
 import logging
 import os
 import time
-from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -28,11 +26,11 @@ from ram_ray.run_record import (
     identify_model,
     settle_batch_size,
 )
+from ram_ray.run_summary import RunSummary, summarize
 from ram_ray.storage.commits import (
     committed_shards,
     finish_publishing,
     iter_batches,
-    read_commits,
 )
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.leases import Lease, take_lease
@@ -50,31 +48,6 @@ MAX_COMMITTERS = 8
 """Committers per wave; each holds only the shards that are open."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunSummary:
-    """What a finished run did; counts are of the whole output, not of this call alone."""
-
-    num_images: int
-    num_tagged: int
-    num_quarantined: int
-    num_skipped: int
-    """Objects left out by name."""
-    num_shards: int
-    quarantined_by_code: dict[str, int]
-    wall_s: float
-    images_per_s: float
-    """Of this call: images it committed per second of its wall clock."""
-    resumed: bool
-    model_id: str
-    output: str
-    notes: tuple[str, ...]
-
-    @property
-    def error_rate(self) -> float:
-        """Share of images that are quarantined, 0..1."""
-        return self.num_quarantined / max(1, self.num_images)
 
 
 def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> RunSummary:
@@ -185,7 +158,7 @@ def run_rounds(
             break
         for wave in iter_batches(pending, WAVE_SHARDS):
             _keep_lease(lease, config)
-            notes |= _run_wave(config, record, placement, wave, report, reasons)
+            notes |= _run_wave(config, record, placement, wave, lease, report, reasons)
         finish_publishing(store, committed_shards(store))
     left = sorted(set(range(plan.shards)) - committed_shards(store))
     if left:
@@ -203,6 +176,7 @@ def _run_wave(
     record: RunRecord,
     placement: Placement,
     shards: tuple[int, ...],
+    lease: Lease,
     report: RunProgress,
     reasons: list[str],
 ) -> set[str]:
@@ -215,19 +189,45 @@ def _run_wave(
     committers: list[Any] = [make.remote(config.output, config.store) for _ in range(count)]
     notes: set[str] = set()
     try:
-        for done in build_pipeline(config, record, placement, shards, committers).iter_batches(
+        pipeline = build_pipeline(config, record, placement, shards, committers)
+        for done in pipeline.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
+            _keep_lease(lease, config)
             for row in cast(pa.Table, done).to_pylist():
                 report.chunk(row)
                 notes |= _device_note(placement, row["device"])
             if report.wants_commits():
-                report.commits(ray.get([actor.num_committed.remote() for actor in committers]))
+                report.commits(_count_commits(committers))
     except RayError as error:
         # Ray has retried what can be retried; the next round starts from the commits.
         reasons.append(_cause(error))
-        _log.error("A pass over %d shards ended early: %s", len(shards), reasons[-1])
-    committed: list[int] = []
+        _log.warning("A pass over %d shards ended early: %s", len(shards), reasons[-1])
+    finally:
+        # After a lost lease or Ctrl-C, too: commits under way are let through.
+        report.wave_committed(_drain(committers, reasons))
+    return notes
+
+
+def _count_commits(committers: list[Any]) -> list[int]:
+    import ray
+    from ray.exceptions import RayActorError
+
+    counts: list[int] = []
+    for committer in committers:
+        try:
+            counts.append(ray.get(committer.num_committed.remote()))
+        except RayActorError:  # died; its open shards are redone in the next round
+            counts.append(0)
+    return counts
+
+
+def _drain(committers: list[Any], reasons: list[str]) -> list[int]:
+    """Wait for the commits under way, end the committers, return how many each has made."""
+    import ray
+    from ray.exceptions import RayError
+
+    counts: list[int] = []
     for committer in committers:
         try:
             drained: DrainReport = ray.get(committer.drain.remote())
@@ -235,10 +235,9 @@ def _run_wave(
             reasons.append(f"a committer died ({_cause(error)})")
             continue
         reasons.extend(drained.failures)
-        committed.append(len(drained.committed))
+        counts.append(len(drained.committed))
         ray.kill(committer)
-    report.wave_committed(committed)
-    return notes
+    return counts
 
 
 def build_pipeline(
@@ -317,39 +316,6 @@ def tagger_options(config: TagConfig, record: RunRecord, placement: Placement) -
         threshold=tuple(threshold) if isinstance(threshold, list) else threshold,
         top_k=config.top_k,
         score_floor=config.score_floor,
-    )
-
-
-def summarize(
-    store: Store,
-    plan: PlanSummary,
-    model: ModelIdentity,
-    started: float,
-    resumed: bool,
-    rows_before: int,
-    notes: tuple[str, ...],
-) -> RunSummary:
-    """Count from the commits."""
-    tagged = quarantined = 0
-    codes: Counter[str] = Counter()
-    for commit in read_commits(store, range(plan.shards)):
-        tagged += commit.tagged
-        quarantined += commit.quarantined
-        codes.update(commit.quarantined_by_code)
-    wall_s = time.monotonic() - started
-    return RunSummary(
-        num_images=tagged + quarantined,
-        num_tagged=tagged,
-        num_quarantined=quarantined,
-        num_skipped=plan.skipped,
-        num_shards=plan.shards,
-        quarantined_by_code=dict(codes.most_common()),
-        wall_s=round(wall_s, 3),
-        images_per_s=round((plan.rows - rows_before) / wall_s, 2),
-        resumed=resumed,
-        model_id=model.model_id,
-        output=store.url,
-        notes=notes,
     )
 
 

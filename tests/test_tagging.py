@@ -1,6 +1,9 @@
 """The whole pipeline on real files, a real Ray and a real S3 server."""
 
 import dataclasses
+import json
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ram_ray import tagging
 from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, UnreachableError
 from ram_ray.progress import Progress
@@ -164,6 +168,21 @@ def test_a_second_driver_is_refused(photos: Path, tmp_path: Path) -> None:
     lease.release()
 
 
+def test_a_driver_that_was_overtaken_stops(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    monkeypatch.setattr(tagging, "take_lease", partial(take_lease, beat_s=0.05))
+
+    def overtake(progress: Progress) -> None:
+        if progress.phase == "tagging" and progress.images_done:
+            (output / "leases/run/000002.json").write_text("{}")
+            time.sleep(0.5)
+
+    with pytest.raises(LeaseHeldError, match="taken over"):
+        tag_bucket(settings(photos, output), on_progress=overtake)
+
+
 @pytest.mark.parametrize(
     ("gpus", "gpu_ids"), [(1.0, {"0", "1"}), (0.5, {"0", "1"}), (2.0, {"0,1", "1,0"})]
 )
@@ -227,8 +246,6 @@ def test_only_the_asked_tags_are_given(photos: Path, finished: Path, tmp_path: P
 
 
 def test_config_is_recorded(finished: Path, photos: Path) -> None:
-    import json
-
     record = json.loads((finished / "run.json").read_text())
     assert record["source"] == str(photos)
     assert record["batch_size"] == 4
