@@ -15,7 +15,7 @@ from ram_ray.progress import format_duration
 if TYPE_CHECKING:  # these import ray or torch; a name is enough here
     from ram_ray.doctor import Check
     from ram_ray.photo import TaggedPhoto
-    from ram_ray.tagging import RunSummary
+    from ram_ray.run_summary import RunSummary
     from ram_ray.verification import VerifyReport
 
 BAR_WIDTH = 24  # characters

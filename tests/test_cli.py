@@ -14,7 +14,7 @@ import ram_ray.tagging
 import ram_ray.verification
 from ram_ray import cli
 from ram_ray.errors import IncompleteRunError
-from ram_ray.tagging import RunSummary
+from ram_ray.run_summary import RunSummary
 from ram_ray.verification import VerifyReport
 
 SUMMARY = RunSummary(

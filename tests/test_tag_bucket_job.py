@@ -7,7 +7,7 @@ import pytest
 
 from jobs import tag_bucket as job
 from ram_ray.errors import UnreachableError
-from ram_ray.tagging import RunSummary
+from ram_ray.run_summary import RunSummary
 
 
 @pytest.fixture
