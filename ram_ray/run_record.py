@@ -193,6 +193,11 @@ def _source_identity(source: str) -> str:
 
 
 def threshold_option(config: TagConfig) -> float | tuple[float, ...] | None:
+    """Return the `threshold` option of `Tagger` that the configuration asks for.
+
+    Raises:
+        ConfigError: the threshold file cannot be read, or holds something else than numbers.
+    """
     if config.threshold_file is None:
         return config.threshold
     path = Path(config.threshold_file)

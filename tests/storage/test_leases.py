@@ -57,6 +57,7 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(store: Store) -> No
 def test_a_pid_that_another_process_has_now_does_not_hold_the_lease(store: Store) -> None:
     held_by(store, replace(_this_process(), process_started=1.0))
     take_lease(store, ttl_s=60).release()
+    assert store.exists("leases/run/000002.json")
 
 
 def test_a_silent_owner_elsewhere_loses_the_lease_after_the_ttl(store: Store) -> None:
