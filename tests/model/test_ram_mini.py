@@ -35,7 +35,6 @@ def test_thresholds_are_usable():
     thresholds = load_folder(FOLDER).vocabulary.thresholds
     assert (thresholds > 0).all()
     assert (thresholds < 1).all()  # none switched off: scores of all tags can be asked for
-    assert 60 <= (thresholds < 0.94).sum()  # calibrated; .95: fires only when almost sure
 
 
 @pytest.mark.parametrize(("photo", "expected"), [("astronaut", "woman"), ("chelsea", "animal")])
