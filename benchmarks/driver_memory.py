@@ -74,7 +74,7 @@ def synthetic_listing(rows: int) -> Iterator[SourceObject]:
 
 def measure(rows: int, batch_size: int) -> dict[str, Any]:
     """Run `rows` planned images through this process as the driver; return its memory."""
-    model = ModelIdentity("stub", 1, "0", "0", "0", None, ())
+    model = ModelIdentity("stub", 384, "0", "0", "0", None, ())
     tagging.identify_model = lambda _: model
     tagging.list_source = lambda *_: synthetic_listing(rows)
     tagging.FetchAndDecode, tagging.TagImages = NoFetch, NoModel  # pyright: ignore

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ram_ray import __version__
 from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError, UnreachableError
 
@@ -16,6 +17,8 @@ LOCAL_OBJECT_STORE_BYTES = 1024 * 2**20
 """Upper bound of a laptop's object store: only resized chunks live there, a few at a time."""
 CONNECT_TIMEOUT_S = 10.0
 """To a cluster's head; it is near its driver, or a tunnel to it is."""
+WORKER_TIMEOUT_S = 120.0
+"""For a cluster's first worker to start and import ram-ray from a slow disk."""
 CPU_BATCH = 16
 GPU_BATCH = 64
 """Images per model call where none is asked for."""
@@ -75,6 +78,8 @@ def ray_session(address: str | None) -> Iterator[None]:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         raise UnreachableError(f"Cannot reach {where}: {error}") from error
     try:
+        if address:
+            _check_nodes(address)
         yield
     finally:
         ray.shutdown()
@@ -95,6 +100,41 @@ def _check_address(address: str) -> None:
         raise UnreachableError(
             f"Cannot reach the Ray cluster at {address}: {error.strerror or error}."
         ) from error
+
+
+def _check_nodes(address: str) -> None:
+    """Ask a worker of the cluster for its ram-ray: without it, Ray would retry actors for ever.
+
+    Raises:
+        ConfigError: it has none, or another version.
+    """
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    # Sent by name, not by value, so that the worker must import it; on the head if need be.
+    ask = ray.remote(_installed_version).options(num_cpus=0, max_retries=0)
+    try:
+        version = ray.get(ask.remote(), timeout=WORKER_TIMEOUT_S)
+    except GetTimeoutError as error:
+        raise UnreachableError(f"The Ray cluster at {address} starts no worker.") from error
+    except RayError as error:
+        raise ConfigError(
+            f"The workers of the Ray cluster at {address} cannot import ram_ray and ram_model; "
+            "install the wheel on every node (cluster.yaml shows how)."
+        ) from error
+    if version != __version__:
+        raise ConfigError(
+            f"The Ray cluster at {address} has ram-ray {version}, this is {__version__}; install "
+            "the same version."
+        )
+
+
+def _installed_version() -> str:
+    import ram_model
+    import ram_ray
+
+    del ram_model
+    return ram_ray.__version__
 
 
 @contextmanager

@@ -7,6 +7,7 @@ goes on where its commits end: call it again.
 """
 
 import logging
+import math
 import os
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -43,7 +44,11 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 WAVE_SHARDS = 2_000
-"""Shards per Ray Data execution: bounds what the driver remembers (mechanisms A.2)."""
+"""Most shards per Ray Data execution (mechanisms A.2)."""
+WAVE_CHUNKS = 8_192
+"""Most chunks per tagger and execution: Ray Data's driver keeps 2 to 5 kB of each until the end
+(benchmarks/driver_memory.py), so this bounds its memory whatever the number of images. Between
+two waves the models load again, which costs seconds after the minutes that a wave takes."""
 MAX_COMMITTERS = 8
 """Committers per wave; each holds only the shards that are open."""
 
@@ -156,7 +161,7 @@ def run_rounds(
         pending = (shard for shard in range(plan.shards) if shard not in committed)
         if len(committed) == plan.shards:
             break
-        for wave in iter_batches(pending, WAVE_SHARDS):
+        for wave in iter_batches(pending, wave_shards(config, record, placement)):
             _keep_lease(lease, config)
             notes |= _run_wave(config, record, placement, wave, lease, report, reasons)
         finish_publishing(store, committed_shards(store))
@@ -169,6 +174,13 @@ def run_rounds(
             f"stays, run the same command again to resume.{why}"
         )
     return tuple(sorted(notes))
+
+
+def wave_shards(config: TagConfig, record: RunRecord, placement: Placement) -> int:
+    """Return how many shards one Ray Data execution takes on."""
+    chunks_per_shard = math.ceil(config.shard_rows / (record.batch_size or 1))
+    fitting = WAVE_CHUNKS * placement.num_taggers // chunks_per_shard
+    return max(1, min(WAVE_SHARDS, fitting))
 
 
 def _run_wave(

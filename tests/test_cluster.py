@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ram_ray.cluster import _check_address, place
+from ram_ray import cluster
+from ram_ray.cluster import _check_address, _check_nodes, place
 from ram_ray.config import StoreConfig, TagConfig
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.verification import verify_output
@@ -74,6 +75,22 @@ def test_a_cluster_that_grows_from_nothing_gets_what_is_asked_for() -> None:
 def test_an_address_without_a_cluster_is_unreachable() -> None:
     with pytest.raises(UnreachableError, match=r"Ray cluster at 127\.0\.0\.1:9"):
         _check_address("127.0.0.1:9")
+
+
+def not_installed() -> str:
+    raise ModuleNotFoundError("No module named 'ram_ray'")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_workers_without_the_same_ram_ray_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself would try to start their actors for ever."""
+    _check_nodes("here")
+    monkeypatch.setattr(cluster, "__version__", "0.0.0")
+    with pytest.raises(ConfigError, match=r"has ram-ray \d.*, this is 0\.0\.0"):
+        _check_nodes("here")
+    monkeypatch.setattr(cluster, "_installed_version", not_installed)
+    with pytest.raises(ConfigError, match="install the wheel on every node"):
+        _check_nodes("here")
 
 
 @pytest.mark.slow
