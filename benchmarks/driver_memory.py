@@ -30,17 +30,18 @@ from ram_ray.storage.sources import SourceObject
 
 
 class NoFetch:
-    """Stands in for FetchAndDecode: one byte of pixels per chunk, no image read."""
+    """Stands in for FetchAndDecode: black pixels of the right size, no image read."""
 
-    def __init__(self, *_: object) -> None:
-        return None
+    def __init__(self, *options: Any) -> None:
+        self._size = options[-1]
 
-    def __call__(self, chunk: pa.Table) -> pa.Table:
-        (row,) = chunk.to_pylist()
-        count = len(row["uri"])
-        row |= {"width": [1] * count, "height": [1] * count, "attempts": [1] * count}
-        row |= {"error_code": [None] * count, "message": [None] * count, "pixels": b"."}
-        return pa.Table.from_pylist([row], workers.CHUNK_PIXELS)
+    def __call__(self, stretch: pa.Table) -> Iterator[pa.Table]:
+        for chunk in workers.split_stretch(stretch):
+            count = len(chunk["uri"])
+            chunk |= {"width": [1] * count, "height": [1] * count, "attempts": [1] * count}
+            chunk |= {"error_code": [None] * count, "message": [None] * count}
+            pixels = np.zeros((count, self._size, self._size, 3), np.uint8)
+            yield workers._with_pixels(chunk, pixels)
 
 
 class NoModel(workers.TagImages):
@@ -74,7 +75,7 @@ def synthetic_listing(rows: int) -> Iterator[SourceObject]:
 
 def measure(rows: int, batch_size: int) -> dict[str, Any]:
     """Run `rows` planned images through this process as the driver; return its memory."""
-    model = ModelIdentity("stub", 384, "0", "0", "0", None, ())
+    model = ModelIdentity("stub", 128, "0", "0", "0", None, ())
     tagging.identify_model = lambda _: model
     tagging.list_source = lambda *_: synthetic_listing(rows)
     tagging.FetchAndDecode, tagging.TagImages = NoFetch, NoModel  # pyright: ignore

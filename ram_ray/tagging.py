@@ -49,6 +49,8 @@ WAVE_CHUNKS = 8_192
 """Most chunks per tagger and execution: Ray Data's driver keeps 2 to 5 kB of each until the end
 (benchmarks/driver_memory.py), so this bounds its memory whatever the number of images. Between
 two waves the models load again, which costs seconds after the minutes that a wave takes."""
+MAX_STRETCH = 16
+"""Most chunks per fetch task: what a lost decoder does again."""
 MAX_COMMITTERS = 8
 """Committers per wave; each holds only the shards that are open."""
 
@@ -178,9 +180,12 @@ def run_rounds(
 
 def wave_shards(config: TagConfig, record: RunRecord, placement: Placement) -> int:
     """Return how many shards one Ray Data execution takes on."""
-    chunks_per_shard = math.ceil(config.shard_rows / (record.batch_size or 1))
-    fitting = WAVE_CHUNKS * placement.num_taggers // chunks_per_shard
+    fitting = WAVE_CHUNKS * placement.num_taggers // _chunks(config, record)
     return max(1, min(WAVE_SHARDS, fitting))
+
+
+def _chunks(config: TagConfig, record: RunRecord) -> int:
+    return math.ceil(config.shard_rows / (record.batch_size or 1))
 
 
 def _run_wave(
@@ -259,7 +264,7 @@ def build_pipeline(
     shards: tuple[int, ...],
     committers: list[Any],
 ) -> "Dataset":
-    """Describe the wave to Ray Data: shard -> chunks -> pixels -> summaries, one chunk a row."""
+    """Describe the wave to Ray Data: shards -> stretches of chunks -> pixels -> summaries."""
     import ray
     from ray.data import ActorPoolStrategy
 
@@ -274,7 +279,12 @@ def build_pipeline(
     return (
         ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         .map_batches(
-            ReadPlan(output=config.output, store=config.store, chunk_rows=record.batch_size),
+            ReadPlan(
+                output=config.output,
+                store=config.store,
+                chunk_rows=record.batch_size,
+                stretch_chunks=stretch_chunks(config, record, placement, len(shards)),
+            ),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0.1,
@@ -297,6 +307,14 @@ def build_pipeline(
             num_gpus=placement.gpus_per_tagger or None,
         )
     )
+
+
+def stretch_chunks(
+    config: TagConfig, record: RunRecord, placement: Placement, num_shards: int
+) -> int:
+    """Return how many chunks one fetch task takes: many, but enough tasks for every decoder."""
+    tasks_wanted = 4 * (placement.num_decoders or MAX_STRETCH * placement.num_taggers)
+    return max(1, min(MAX_STRETCH, num_shards * _chunks(config, record) // tasks_wanted))
 
 
 def configure_ray_data() -> None:

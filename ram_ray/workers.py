@@ -1,14 +1,15 @@
 """The stages of tagging, as classes and functions given to Ray Data; each is testable without Ray.
 
-One row between stages is one chunk: a few dozen images that are fetched, decoded and tagged
-together. Ray moves whole rows, so a chunk is never mixed with another, and results do not depend
-on scheduling.
+The unit is the chunk: a few dozen images that are decoded and tagged together, one row between
+stages. Ray moves whole rows, so a chunk is never mixed with another, and results do not depend on
+scheduling.
 """
 
 import logging
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,20 @@ _log = logging.getLogger(__name__)
 CHUNK_SOURCE_BYTES = 64 * 2**20
 """Source bytes above which a chunk is cut before the model's batch is full (mechanisms A.1)."""
 
-CHUNK_FACTS = pa.schema(
+STRETCH = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("num_chunks", pa.int32()),  # of the whole shard
+        ("first_chunk", pa.int32()),
+        ("starts", pa.list_(pa.int32())),  # plan row of each chunk's first image, and the end
+        ("image_id", pa.list_(pa.string())),
+        ("uri", pa.list_(pa.string())),
+        ("size_bytes", pa.list_(pa.int64())),
+    ]
+)
+"""Plan facts of some consecutive chunks of a shard: what one fetch task takes on."""
+
+CHUNK_PIXELS = pa.schema(
     [
         ("shard", pa.int32()),
         ("chunk", pa.int32()),
@@ -36,13 +50,6 @@ CHUNK_FACTS = pa.schema(
         ("image_id", pa.list_(pa.string())),
         ("uri", pa.list_(pa.string())),
         ("size_bytes", pa.list_(pa.int64())),
-    ]
-)
-"""What travels before pixels exist: plan facts of one chunk."""
-
-CHUNK_PIXELS = pa.schema(
-    [
-        *CHUNK_FACTS,
         ("width", pa.list_(pa.int32())),
         ("height", pa.list_(pa.int32())),
         ("error_code", pa.list_(pa.string())),
@@ -56,33 +63,32 @@ CHUNK_PIXELS = pa.schema(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadPlan:
-    """Turns shard numbers into chunk rows (CHUNK_FACTS)."""
+    """Turns shard numbers into STRETCH rows."""
 
     output: str
     store: StoreConfig
     chunk_rows: int
+    stretch_chunks: int
+    """Chunks per row: the driver remembers every row, and a fetch task overlaps its chunks."""
 
     def __call__(self, shards: pa.Table) -> Iterator[pa.Table]:
-        """Yield one row per chunk of each shard."""
+        """Yield one row per stretch of each shard."""
         store = open_store(self.output, self.store)
         for shard in shards["shard"].to_pylist():
             plan = read_plan_shard(store, shard)
-            for chunk in cut_chunks(
-                shard, plan, max_rows=self.chunk_rows, max_bytes=CHUNK_SOURCE_BYTES
-            ):
-                row = {
-                    "shard": shard,
-                    "chunk": chunk.index,
-                    "num_chunks": chunk.num_chunks,
-                    "first_row": chunk.first_row,
-                }
-                for name in ("image_id", "uri", "size_bytes"):
-                    row[name] = chunk.rows[name].to_pylist()
-                yield pa.Table.from_pylist([row], CHUNK_FACTS)
+            starts = cut_chunks(plan, max_rows=self.chunk_rows, max_bytes=CHUNK_SOURCE_BYTES)
+            num_chunks = len(starts) - 1
+            for first in range(0, num_chunks, self.stretch_chunks):
+                bounds = starts[first : first + self.stretch_chunks + 1]
+                images = plan.slice(bounds[0], bounds[-1] - bounds[0])
+                row: dict[str, Any] = {"shard": shard, "num_chunks": num_chunks}
+                row |= {"first_chunk": first, "starts": bounds}
+                row |= {name: images[name].to_pylist() for name in _PER_IMAGE}
+                yield pa.Table.from_pylist([row], STRETCH)
 
 
 class FetchAndDecode:
-    """Turns CHUNK_FACTS into CHUNK_PIXELS: fetches concurrently, decodes in a child process."""
+    """Turns STRETCH into CHUNK_PIXELS: fetches concurrently, decodes in a child process."""
 
     def __init__(
         self, store: StoreConfig, limits: FetchLimits, decode: DecodeConfig, image_size_px: int
@@ -92,17 +98,38 @@ class FetchAndDecode:
         self._max_bytes = decode.max_image_bytes
         self._size = image_size_px
 
-    def __call__(self, chunk: pa.Table) -> pa.Table:
-        """Decode the one chunk in `chunk`; a failed image is a code, a message and zero pixels."""
-        (row,) = chunk.to_pylist()
-        count = len(row["uri"])
-        pixels = np.zeros((count, self._size, self._size, 3), np.uint8)
+    def __call__(self, stretch: pa.Table) -> Iterator[pa.Table]:
+        """Yield the chunks of the one stretch in order; the next is fetched while one decodes."""
+        chunks = split_stretch(stretch)
+        fetches = self._start(chunks[0])
+        for chunk, following in zip(chunks, [*chunks[1:], None], strict=True):
+            next_fetches = self._start(following) if following else []
+            yield self._decode(chunk, fetches)
+            fetches = next_fetches
+
+    def close(self) -> None:
+        """End the decoder's process and the fetcher's thread; Ray just ends the whole worker."""
+        self._decoder.close()
+        self._fetcher.close()
+
+    def _start(self, chunk: dict[str, Any]) -> list[Future[Fetched]]:
+        fits = [size <= self._max_bytes for size in chunk["size_bytes"]]
+        wanted = [uri for uri, fit in zip(chunk["uri"], fits, strict=True) if fit]
+        started = iter(self._fetcher.fetch_all(wanted))
+        return [
+            next(started) if fit else _too_large(size, self._max_bytes)
+            for size, fit in zip(chunk["size_bytes"], fits, strict=True)
+        ]
+
+    def _decode(self, chunk: dict[str, Any], fetches: list[Future[Fetched]]) -> pa.Table:
+        """Decode a chunk; a failed image is a code, a message and zero pixels."""
+        pixels = np.zeros((len(fetches), self._size, self._size, 3), np.uint8)
         facts: dict[str, list[Any]] = {
             name: [] for name in ("width", "height", "error_code", "message", "attempts")
         }
-        fetches = self._start(row["uri"], row["size_bytes"])
-        for position in range(count):
-            fetched = fetches.pop(0).result()  # popped, so that its bytes are freed at once
+        for position in range(len(fetches)):
+            fetched = fetches[position].result()
+            fetches[position] = _NOTHING  # its bytes are freed at once
             width = height = 0
             error = fetched.error
             if fetched.data is not None:
@@ -116,20 +143,24 @@ class FetchAndDecode:
             facts["error_code"].append(error and error.code.value)
             facts["message"].append(error and error.message)
             facts["attempts"].append(fetched.attempts)
-        return _with_pixels(row | facts, pixels)
+        return _with_pixels(chunk | facts, pixels)
 
-    def close(self) -> None:
-        """End the decoder's process and the fetcher's thread; Ray just ends the whole worker."""
-        self._decoder.close()
-        self._fetcher.close()
 
-    def _start(self, uris: list[str], sizes: list[int]) -> list[Future[Fetched]]:
-        wanted = [uri for uri, size in zip(uris, sizes, strict=True) if size <= self._max_bytes]
-        started = iter(self._fetcher.fetch_all(wanted))
-        return [
-            next(started) if size <= self._max_bytes else _too_large(size, self._max_bytes)
-            for size in sizes
-        ]
+_PER_IMAGE = ("image_id", "uri", "size_bytes")
+_NOTHING: Future[Fetched] = Future()
+
+
+def split_stretch(stretch: pa.Table) -> list[dict[str, Any]]:
+    """Return the chunks of a one-row STRETCH table, as rows of CHUNK_PIXELS without pixels."""
+    (row,) = stretch.to_pylist()
+    chunks: list[dict[str, Any]] = []
+    for index, (start, stop) in enumerate(pairwise(row["starts"])):
+        chunk = {"shard": row["shard"], "num_chunks": row["num_chunks"], "first_row": start}
+        chunk["chunk"] = row["first_chunk"] + index
+        first = row["starts"][0]
+        chunk |= {name: row[name][start - first : stop - first] for name in _PER_IMAGE}
+        chunks.append(chunk)
+    return chunks
 
 
 def _with_pixels(row: dict[str, Any], pixels: np.ndarray) -> pa.Table:

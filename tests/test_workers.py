@@ -14,41 +14,42 @@ from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.plans import write_plan_shard
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
-from ram_ray.workers import CHUNK_FACTS, FetchAndDecode, ReadPlan, TagImages, to_rows
+from ram_ray.workers import STRETCH, FetchAndDecode, ReadPlan, TagImages, split_stretch, to_rows
 from tests.conftest import photo_bytes
 
 SIZE = 32
 
 
-def test_read_plan_yields_one_row_per_chunk(tmp_path: Path) -> None:
+def test_read_plan_yields_stretches_of_chunks(tmp_path: Path) -> None:
     store = open_store(str(tmp_path), StoreConfig())
-    objects = [SourceObject(f"{n}.jpg", f"/in/{n}.jpg", None, 7) for n in range(5)]
+    objects = [SourceObject(f"{n}.jpg", f"/in/{n}.jpg", None, 7) for n in range(7)]
     write_plan_shard(store, 3, objects)
-    read = ReadPlan(output=str(tmp_path), store=StoreConfig(), chunk_rows=2)
-    chunks = list(read(pa.table({"shard": [3]})))
-    assert [chunk.num_rows for chunk in chunks] == [1, 1, 1]
-    assert chunks[1].to_pylist() == [
-        {
-            "shard": 3,
-            "chunk": 1,
-            "num_chunks": 3,
-            "first_row": 2,
-            "image_id": ["2.jpg", "3.jpg"],
-            "uri": ["/in/2.jpg", "/in/3.jpg"],
-            "size_bytes": [7, 7],
-        }
-    ]
+    read = ReadPlan(output=str(tmp_path), store=StoreConfig(), chunk_rows=2, stretch_chunks=2)
+    first, second = read(pa.table({"shard": [3]}))
+    assert (first["starts"].to_pylist(), first["first_chunk"].to_pylist()) == ([[0, 2, 4]], [0])
+    chunks = [chunk for stretch in (first, second) for chunk in split_stretch(stretch)]
+    assert [chunk["chunk"] for chunk in chunks] == [0, 1, 2, 3]
+    assert chunks[2] == {
+        "shard": 3,
+        "chunk": 2,
+        "num_chunks": 4,
+        "first_row": 4,
+        "image_id": ["4.jpg", "5.jpg"],
+        "uri": ["/in/4.jpg", "/in/5.jpg"],
+        "size_bytes": [7, 7],
+    }
+    assert chunks[3]["image_id"] == ["6.jpg"]
 
 
-def chunk_of(files: dict[str, bytes | None], folder: Path) -> pa.Table:
-    """Return CHUNK_FACTS of files written to `folder`; None is a file that has gone."""
+def stretch_of(files: dict[str, bytes | None], starts: list[int], folder: Path) -> pa.Table:
+    """Return a STRETCH of files written to `folder`; None is a file that has gone."""
     for name, data in files.items():
         if data is not None:
             (folder / name).write_bytes(data)
-    row = {"shard": 0, "chunk": 0, "num_chunks": 1, "first_row": 40, "image_id": list(files)}
+    row = {"shard": 0, "first_chunk": 0, "num_chunks": 2, "starts": starts, "image_id": list(files)}
     row["uri"] = [str(folder / name) for name in files]
     row["size_bytes"] = [len(data or b"") for data in files.values()]
-    return pa.Table.from_pylist([row], CHUNK_FACTS)
+    return pa.Table.from_pylist([row], STRETCH)
 
 
 def test_fetch_and_decode_keeps_every_image_in_its_place(tmp_path: Path) -> None:
@@ -56,16 +57,19 @@ def test_fetch_and_decode_keeps_every_image_in_its_place(tmp_path: Path) -> None
     files["big.jpg"] = photo_bytes(3) + bytes(50_000)
     config = DecodeConfig(max_image_bytes=50_000)
     stage = FetchAndDecode(StoreConfig(), FetchLimits(20, 50_000, 4), config, SIZE)
-    decoded = stage(chunk_of(files, tmp_path))
+    first, second = stage(stretch_of(files, [40, 43, 45], tmp_path))
     stage.close()
-    row = decoded.drop_columns("pixels").to_pylist()[0]
-    assert row["error_code"] == [None, "not_found", "not_an_image", None, "too_large"]
-    assert row["width"] == [96, 0, 0, 96, 0]
-    assert row["attempts"] == [1, 1, 1, 1, 0]
-    pixels = np.frombuffer(decoded["pixels"][0].as_buffer(), np.uint8).reshape(5, SIZE, SIZE, 3)
-    assert (pixels[0] == decode(photo_bytes(1), SIZE, config).pixels).all()
-    assert (pixels[3] == decode(photo_bytes(2), SIZE, config).pixels).all()
-    assert not pixels[[1, 2, 4]].any()
+    rows = [table.drop_columns("pixels").to_pylist()[0] for table in (first, second)]
+    assert rows[0]["error_code"] == [None, "not_found", "not_an_image"]
+    assert rows[1]["error_code"] == [None, "too_large"]
+    assert (rows[0]["width"], rows[1]["width"]) == ([96, 0, 0], [96, 0])
+    assert (rows[0]["attempts"], rows[1]["attempts"]) == ([1, 1, 1], [1, 0])
+    assert (rows[1]["chunk"], rows[1]["first_row"], rows[1]["image_id"][0]) == (1, 43, "b.png")
+    for table, seed in ((first, 1), (second, 2)):
+        pixels = np.frombuffer(table["pixels"][0].as_buffer(), np.uint8)
+        images = pixels.reshape(-1, SIZE, SIZE, 3)
+        assert (images[0] == decode(photo_bytes(seed), SIZE, config).pixels).all()
+        assert not images[1:].any()
 
 
 def test_to_rows_splits_by_error_and_keeps_plan_rows() -> None:

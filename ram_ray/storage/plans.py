@@ -7,9 +7,8 @@ plan/plan.json              written last: shards, rows, skipped names, listing t
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,20 +30,6 @@ class PlanSummary:
     skipped: int
     """Objects left out by name."""
     listing_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A run of consecutive plan rows that one model call tags; never crosses a shard."""
-
-    shard: int
-    index: int
-    """Position of the chunk in its shard."""
-    num_chunks: int
-    """Chunks of the shard."""
-    first_row: int
-    """Plan row of the chunk's first image."""
-    rows: pa.Table
 
 
 def write_plan(
@@ -128,10 +113,13 @@ def to_parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def cut_chunks(shard: int, plan: pa.Table, *, max_rows: int, max_bytes: int) -> Iterator[Chunk]:
+def cut_chunks(plan: pa.Table, *, max_rows: int, max_bytes: int) -> list[int]:
     """Cut a shard into chunks of at most `max_rows` images and about `max_bytes` of source.
 
     A function of the plan and the two limits alone, so every round cuts alike.
+
+    Returns:
+        The plan row where each chunk starts, and the number of rows last.
     """
     bounds = [0]
     size = 0
@@ -142,7 +130,4 @@ def cut_chunks(shard: int, plan: pa.Table, *, max_rows: int, max_bytes: int) -> 
             bounds.append(row)
             size = 0
         size += size_bytes
-    bounds.append(plan.num_rows)
-    num_chunks = len(bounds) - 1
-    for index, (start, stop) in enumerate(pairwise(bounds)):
-        yield Chunk(shard, index, num_chunks, start, plan.slice(start, stop - start))
+    return [*bounds, plan.num_rows]
