@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 WAVE_SHARDS = 2_000
 """Most shards per Ray Data execution (mechanisms A.2)."""
-WAVE_CHUNKS = 8_192
-"""Most chunks per tagger and execution: Ray Data's driver keeps 2 to 5 kB of each until the end
+WAVE_CHUNKS = 2_048
+"""Most chunks per tagger and execution: Ray Data's driver keeps some 20 kB of each until the end
 (benchmarks/driver_memory.py), so this bounds its memory whatever the number of images. Between
 two waves the models load again, which costs seconds after the minutes that a wave takes."""
 MAX_STRETCH = 16
