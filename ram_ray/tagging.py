@@ -6,6 +6,7 @@ Every image ends as exactly one row, tagged or quarantined with a reason. A run 
 goes on where its commits end: call it again.
 """
 
+import gc
 import logging
 import math
 import os
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 WAVE_SHARDS = 2_000
 """Most shards per Ray Data execution (mechanisms A.2)."""
-WAVE_CHUNKS = 2_048
+WAVE_CHUNKS = 1_536
 """Most chunks per tagger and execution: Ray Data's driver keeps some 20 kB of each until the end
 (benchmarks/driver_memory.py), so this bounds its memory whatever the number of images. Between
 two waves the models load again, which costs seconds after the minutes that a wave takes."""
@@ -166,6 +167,7 @@ def run_rounds(
         for wave in iter_batches(pending, wave_shards(config, record, placement)):
             _keep_lease(lease, config)
             notes |= _run_wave(config, record, placement, wave, lease, report, reasons)
+            gc.collect()  # an execution of Ray Data is a cycle of objects: free it before the next
         finish_publishing(store, committed_shards(store))
     left = sorted(set(range(plan.shards)) - committed_shards(store))
     if left:
