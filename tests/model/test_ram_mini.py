@@ -17,7 +17,7 @@ from ram_model.transforms import resize_for_inference
 
 FOLDER = PACKAGED / "ram-mini"
 MAX_BYTES = 30_000_000
-FLOOR = 0.10  # a little below what benchmarks/results/2026-11-24-ram-mini.md reports
+FLOOR = 0.22  # measured on these 300 photos: .233, frequency prior .085
 
 
 def test_folder_loads_and_is_small():
