@@ -10,7 +10,8 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 
 
-def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise ConfigError, naming field, value and what is allowed, unless `condition` holds."""
     if not condition:
         raise ConfigError(f"{name} is {value!r}, but must be {allowed}.")
 
@@ -29,7 +30,7 @@ class StoreConfig:
     def __post_init__(self) -> None:
         url = self.endpoint_url
         ok = url is None or url.startswith(("http://", "https://"))
-        _require(ok, "endpoint_url", url, "an http:// or https:// address")
+        require(ok, "endpoint_url", url, "an http:// or https:// address")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,11 +50,11 @@ class DecodeConfig:
 
     def __post_init__(self) -> None:
         choices = get_args(Orientation)
-        _require(self.orientation in choices, "orientation", self.orientation, " or ".join(choices))
+        require(self.orientation in choices, "orientation", self.orientation, " or ".join(choices))
         for name in ("max_image_bytes", "max_image_pixels", "decode_timeout_s"):
             value = getattr(self, name)
-            _require(value > 0, name, value, "above 0")
-        _require(
+            require(value > 0, name, value, "above 0")
+        require(
             self.decode_memory_bytes >= 256 * 2**20,
             "decode_memory_bytes",
             self.decode_memory_bytes,
@@ -117,8 +118,8 @@ class TagConfig:
 
     def __post_init__(self) -> None:
         for name in ("source", "output", "model"):
-            _require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
-        _require(
+            require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
+        require(
             self.threshold is None or self.threshold_file is None,
             "threshold_file",
             self.threshold_file,
@@ -126,21 +127,21 @@ class TagConfig:
         )
         for name in ("threshold", "score_floor", "max_error_rate"):
             value = getattr(self, name)
-            _require(value is None or 0 <= value <= 1, name, value, "between 0 and 1")
+            require(value is None or 0 <= value <= 1, name, value, "between 0 and 1")
         for name in ("top_k", "shard_rows", "batch_size", "num_taggers", "num_decoders",
                      "fetch_concurrency", "max_rounds"):  # fmt: skip
             value = getattr(self, name)
-            _require(value is None or value >= 1, name, value, "at least 1")
-        _require(self.fetch_timeout_s > 0, "fetch_timeout_s", self.fetch_timeout_s, "above 0")
-        _require(self.device in get_args(Device), "device", self.device, "auto, cpu or cuda")
-        _require(self.precision in get_args(Precision), "precision", self.precision, "fp32 or bf16")
+            require(value is None or value >= 1, name, value, "at least 1")
+        require(self.fetch_timeout_s > 0, "fetch_timeout_s", self.fetch_timeout_s, "above 0")
+        require(self.device in get_args(Device), "device", self.device, "auto, cpu or cuda")
+        require(self.precision in get_args(Precision), "precision", self.precision, "fp32 or bf16")
         share = self.gpus_per_tagger
-        _require(
+        require(
             0 < share < 1 or (share >= 1 and share == int(share)),
             "gpus_per_tagger",
             share,
             "a fraction between 0 and 1, or a whole number",
         )
-        _require(
+        require(
             self.tags is None or len(self.tags) > 0, "tags", self.tags, "at least one tag, or unset"
         )

@@ -49,7 +49,36 @@ def tag_config(settings: Mapping[str, object]) -> TagConfig:
     Raises:
         ConfigError: unknown key, wrong type or value; names the key and what is allowed.
     """
-    return _build(TagConfig, settings)
+    return build_config(TagConfig, settings)
+
+
+def build_config(
+    config_class: type[ConfigT], flat: Mapping[str, object], prefix: str = ""
+) -> ConfigT:
+    """Return a settings dataclass from values by dotted field name, each checked for its type.
+
+    Raises:
+        ConfigError: unknown or missing key, wrong type or value; names the key and what is allowed.
+    """
+    hints = get_type_hints(config_class)
+    sections = {name for name, hint in hints.items() if is_dataclass(hint)}
+    values: dict[str, object] = {}
+    nested: dict[str, dict[str, object]] = {}
+    for key, value in flat.items():
+        head, _, tail = key.partition(".")
+        if head in sections and tail:
+            nested.setdefault(head, {})[tail] = value
+        elif head in hints and head not in sections and not tail:
+            values[head] = _typed(prefix + key, value, hints[head])
+        else:
+            raise _unknown_key(prefix + key, prefix, hints, sections)
+    for head, section in nested.items():
+        values[head] = build_config(hints[head], section, f"{prefix}{head}.")
+    for field in fields(config_class):  # pyright: ignore[reportArgumentType]
+        needed = field.default is MISSING and field.default_factory is MISSING
+        if needed and field.name not in values:
+            raise ConfigError(f"{prefix}{field.name} is missing.")
+    return config_class(**values)
 
 
 def parse_tags(text: str) -> tuple[str, ...]:
@@ -138,28 +167,6 @@ class _Spelled:
     def __init__(self, value: object, text: str) -> None:
         self.value = value
         self.text = text
-
-
-def _build(config_class: type[ConfigT], flat: Mapping[str, object], prefix: str = "") -> ConfigT:
-    hints = get_type_hints(config_class)
-    sections = {name for name, hint in hints.items() if is_dataclass(hint)}
-    values: dict[str, object] = {}
-    nested: dict[str, dict[str, object]] = {}
-    for key, value in flat.items():
-        head, _, tail = key.partition(".")
-        if head in sections and tail:
-            nested.setdefault(head, {})[tail] = value
-        elif head in hints and head not in sections and not tail:
-            values[head] = _typed(prefix + key, value, hints[head])
-        else:
-            raise _unknown_key(prefix + key, prefix, hints, sections)
-    for head, section in nested.items():
-        values[head] = _build(hints[head], section, f"{prefix}{head}.")
-    for field in fields(config_class):  # pyright: ignore[reportArgumentType]
-        needed = field.default is MISSING and field.default_factory is MISSING
-        if needed and field.name not in values:
-            raise ConfigError(f"{prefix}{field.name} is missing.")
-    return config_class(**values)
 
 
 def _unknown_key(
