@@ -36,6 +36,8 @@ def tag(
     output: flags.Output = None,
     model: flags.Model = None,
     tags: flags.Tags = None,
+    descriptions: flags.Descriptions = None,
+    text_encoder: flags.TextEncoder = None,
     threshold: flags.Threshold = None,
     top_k: flags.TopK = None,
     score_floor: flags.ScoreFloor = None,

@@ -73,7 +73,13 @@ class TagConfig:
     model: str = "ram-mini"
     """A name of `ram_model` or a model folder."""
     tags: tuple[str, ...] | None = None
-    """Only these tags of the vocabulary; None: all of them."""
+    """Only these tags, any words where the model has a text encoder; None: its vocabulary."""
+    text_encoder: str | None = None
+    """Folder or weight file that embeds new words; None: the model folder's own."""
+    descriptions: str | None = None
+    """JSON file that describes new words, for RAM++; None: the model folder's own."""
+    open_set_threshold: float = 0.5
+    """Of new words, 0..1, where `threshold` is not given."""
     threshold: float | None = None
     """One threshold for every tag, 0..1; None: the model's own, tag by tag."""
     threshold_file: str | None = None
@@ -125,7 +131,7 @@ class TagConfig:
             self.threshold_file,
             "left out when threshold is given",
         )
-        for name in ("threshold", "score_floor", "max_error_rate"):
+        for name in ("threshold", "open_set_threshold", "score_floor", "max_error_rate"):
             value = getattr(self, name)
             require(value is None or 0 <= value <= 1, name, value, "between 0 and 1")
         for name in ("top_k", "shard_rows", "batch_size", "num_taggers", "num_decoders",

@@ -63,7 +63,30 @@ Model = Annotated[
 ]
 Tags = Annotated[
     str | None,
-    _option("--tags", metavar="A,B|FILE", panel=_RESULTS, help="Only these tags."),
+    _option(
+        "--tags",
+        metavar="A,B|FILE",
+        panel=_RESULTS,
+        help="Only these tags; any words, where the model has a text encoder.",
+    ),
+]
+Descriptions = Annotated[
+    str | None,
+    _option(
+        "--descriptions",
+        metavar="FILE.json",
+        panel=_RESULTS,
+        help="Sentences about new tags, for RAM++: [{tag: [sentence, ...]}, ...].",
+    ),
+]
+TextEncoder = Annotated[
+    str | None,
+    _option(
+        "--text-encoder",
+        metavar="PATH",
+        panel=_RESULTS,
+        help="CLIP weights that read new tags (default: the model folder's own).",
+    ),
 ]
 Threshold = Annotated[
     str | None,

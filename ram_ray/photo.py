@@ -16,8 +16,8 @@ from ram_ray.workers import TaggerOptions, load_tagger
 
 # What a single photo understands; any other option belongs to a run and is refused, not ignored.
 PHOTO_SETTINGS = frozenset(
-    "source model tags threshold threshold_file top_k score_floor device precision"
-    " decode.orientation".split()
+    "source model tags text_encoder descriptions open_set_threshold threshold threshold_file top_k"
+    " score_floor device precision decode.orientation".split()
 )
 
 
@@ -58,6 +58,7 @@ def tag_photo(settings: Mapping[str, object]) -> TaggedPhoto:
         raise ImageError(error.code, f"{path}: {error.message}") from error
     tags = tagger(pixels[np.newaxis])[0]
     notes = [f"{tagger.model_id} has random weights: its tags mean nothing."] * tagger.is_random
+    notes += tagger.notes
     if config.device == "auto" and device == "cpu":
         notes.append("No GPU found: tagged on the CPU.")
     return TaggedPhoto(
@@ -104,6 +105,9 @@ def _load_tagger(config: TagConfig) -> tuple[Any, str]:
         threshold=threshold_option(config),
         top_k=config.top_k,
         score_floor=config.score_floor,
+        text_encoder=config.text_encoder,
+        descriptions=config.descriptions,
+        open_set_threshold=config.open_set_threshold,
     )
     try:
         return load_tagger(options)

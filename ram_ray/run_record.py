@@ -17,7 +17,7 @@ from ram_ray.workers import TaggerOptions, load_tagger
 RECORD_KEY = "run.json"
 
 IDENTITY = (
-    "source", "include", "exclude", "shard_rows", "model_id", "weights_sha256",
+    "source", "include", "exclude", "shard_rows", "model_id", "weights_sha256", "labels_sha256",
     "vocabulary_sha256", "thresholds_sha256", "threshold_option", "tags", "top_k",
     "score_floor", "precision", "image_size_px", "decode",
 )  # fmt: skip
@@ -36,6 +36,8 @@ class ModelIdentity:
     threshold_option: float | tuple[float, ...] | None
     """The `threshold` option of `Tagger`."""
     notes: tuple[str, ...]
+    labels_sha256: str | None = None
+    """Of what the labels of new words were made from; None without new words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class RunRecord:
     decode: dict[str, Any]
     versions: dict[str, str]
     created_at: str
+    labels_sha256: str | None = None  # absent in run.json before open sets
 
 
 def identify_model(config: TagConfig) -> ModelIdentity:
@@ -82,6 +85,9 @@ def identify_model(config: TagConfig) -> ModelIdentity:
         threshold=threshold,
         top_k=config.top_k,
         score_floor=config.score_floor,
+        text_encoder=config.text_encoder,
+        descriptions=config.descriptions,
+        open_set_threshold=config.open_set_threshold,
     )
     try:
         tagger, _ = load_tagger(options)
@@ -92,10 +98,11 @@ def identify_model(config: TagConfig) -> ModelIdentity:
         model_id=tagger.model_id,
         image_size_px=tagger.image_size_px,
         weights_sha256=tagger.weights_sha256,
+        labels_sha256=tagger.labels_sha256,
         vocabulary_sha256=tagger.vocabulary_sha256,
         thresholds_sha256=tagger.thresholds_sha256,
         threshold_option=threshold,
-        notes=(random_weights,) if tagger.is_random else (),
+        notes=((random_weights,) if tagger.is_random else ()) + tagger.notes,
     )
 
 
@@ -171,6 +178,7 @@ def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
         model=config.model,
         model_id=model.model_id,
         weights_sha256=model.weights_sha256,
+        labels_sha256=model.labels_sha256,
         vocabulary_sha256=model.vocabulary_sha256,
         thresholds_sha256=model.thresholds_sha256,
         threshold_option=list(threshold) if isinstance(threshold, tuple) else threshold,

@@ -348,6 +348,9 @@ def tagger_options(config: TagConfig, record: RunRecord, placement: Placement) -
         threshold=tuple(threshold) if isinstance(threshold, list) else threshold,
         top_k=config.top_k,
         score_floor=config.score_floor,
+        text_encoder=config.text_encoder,
+        descriptions=config.descriptions,
+        open_set_threshold=config.open_set_threshold,
     )
 
 

@@ -193,6 +193,9 @@ class TaggerOptions:
     threshold: float | tuple[float, ...] | None
     top_k: int | None
     score_floor: float | None
+    text_encoder: str | None = None
+    descriptions: str | None = None
+    open_set_threshold: float = 0.5
 
 
 class TagImages:
@@ -306,6 +309,9 @@ def load_tagger(options: TaggerOptions) -> tuple[Any, str]:
         threshold=options.threshold,
         top_k=options.top_k,
         score_floor=options.score_floor,
+        text_encoder=options.text_encoder,
+        descriptions=options.descriptions,
+        open_set_threshold=options.open_set_threshold,
     )
     return tagger, device
 

@@ -110,3 +110,16 @@ def test_a_missing_file_and_a_missing_source_are_named(tmp_path):
         build(config_file=str(tmp_path / "missing.yaml"))
     with pytest.raises(ConfigError, match="source is missing"):
         tag_config(merge_settings({"output": "out"}))
+
+
+def test_new_tags_have_settings_of_their_own() -> None:
+    config = tag_config(
+        {"source": "a", "output": "b", "tags": ("fox",), "descriptions": "d.json",
+         "text_encoder": "clip", "open_set_threshold": "0.4"}
+    )  # fmt: skip
+    assert (config.descriptions, config.text_encoder) == ("d.json", "clip")
+    assert config.open_set_threshold == 0.4
+    with pytest.raises(
+        ConfigError, match=r"open_set_threshold is 1\.5, but must be between 0 and 1"
+    ):
+        tag_config({"source": "a", "output": "b", "open_set_threshold": 1.5})

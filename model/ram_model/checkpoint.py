@@ -8,7 +8,9 @@ import hashlib
 import json
 import math
 import pickle
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from ram_model.errors import CheckpointError
 from ram_model.official_layout import to_our_layout
 from ram_model.ram import Ram
 from ram_model.ram_plus import RamPlus
+from ram_model.tensors_only import load_tensors_only
 from ram_model.vocabulary import Vocabulary
 
 CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.parquet"
@@ -51,11 +54,23 @@ def load_official(source: str | Path | Mapping[str, Tensor]) -> tuple[Ram, RamCo
     Raises:
         CheckpointError: not such a file, or any key too many, missing, or of the wrong shape.
     """
-    state = _read_official(Path(source)) if isinstance(source, str | Path) else dict(source)
+    state = read_official(source) if isinstance(source, str | Path) else source
+    config, ours = from_official(state)
+    return fill_model(config, ours), config
+
+
+def from_official(state: Mapping[str, Tensor]) -> tuple[RamConfig, dict[str, Tensor]]:
+    """Return the configuration and the tagging weights, under our names, of an official state dict.
+
+    Raises:
+        CheckpointError: any key too many, missing, or of the wrong shape.
+    """
     if "label_embed.weight" in state:
         raise CheckpointError("This is a Tag2Text checkpoint; only RAM and RAM++ are supported.")
     config = _detect_config(state)
-    return fill_model(config, to_our_layout(state)), config
+    ours = to_our_layout(dict(state))
+    check_state(config, ours)
+    return config, ours
 
 
 def save_folder(
@@ -76,16 +91,51 @@ def save_folder(
     """
     if model.config != config:
         raise CheckpointError("The configuration is not the model's own.")
+    return write_folder(model.state_dict(), config, vocabulary, folder, dtype=dtype)
+
+
+def write_folder(
+    state: Mapping[str, Tensor],
+    config: RamConfig,
+    vocabulary: Vocabulary,
+    folder: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write a model folder of weights under our names, as `save_folder`.
+
+    Tensors that are memory-mapped and have the wanted type are never copied into memory.
+
+    Raises:
+        CheckpointError: vocabulary and configuration do not agree.
+        OSError: the folder cannot be written.
+    """
     _check_size(config, vocabulary)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CHECKSUMS).unlink(missing_ok=True)  # written last: without it there is no model
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
-    state = {name: tensor.to("cpu", dtype) for name, tensor in model.state_dict().items()}
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+    tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in state.items()}
+    part = folder / f"{WEIGHTS}.part"
+    try:
+        save_file(tensors, part)
+    except SafetensorError as error:  # a full disk arrives as one
+        part.unlink(missing_ok=True)
+        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
+    part.replace(folder / WEIGHTS)
     vocabulary.to_parquet(folder / VOCABULARY)
-    sums = {name: file_sha256(folder / name) for name in (CONFIG, WEIGHTS, VOCABULARY)}
-    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+    write_checksums(folder, [CONFIG, WEIGHTS, VOCABULARY])
     return folder
+
+
+def write_checksums(folder: Path, names: Iterable[str]) -> None:
+    """Record the sha256 of these files of a model folder, beside those recorded before."""
+    path = folder / CHECKSUMS
+    sums = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    sums |= {name: file_sha256(folder / name) for name in names}
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def load_folder(folder: str | Path) -> ModelFolder:
@@ -121,17 +171,8 @@ def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
     Raises:
         CheckpointError: naming every key that is missing, unexpected, or of another shape.
     """
+    check_state(config, state)
     model = build_on_meta(config)
-    expected = model.state_dict()
-    problems = [f"missing {name!r}" for name in expected if name not in state]
-    problems += [f"unexpected {name!r}" for name in state if name not in expected]
-    problems += [
-        f"{name!r} has shape {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    if problems:
-        raise CheckpointError(f"The weights do not fit the model: {'; '.join(problems)}.")
     # Copied out of the file's memory map: there tensors lie unaligned, and the last bit of a
     # product depends on alignment; two files with the same weights must give the same scores.
     copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
@@ -141,22 +182,55 @@ def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
     return model.eval()
 
 
+def check_state(config: RamConfig, state: Mapping[str, Tensor]) -> None:
+    """Check that `state` holds exactly the weights of a model of `config`.
+
+    Raises:
+        CheckpointError: naming every key that is missing, unexpected, or of another shape.
+    """
+    expected = build_on_meta(config).state_dict()
+    problems = [f"missing {name!r}" for name in expected if name not in state]
+    problems += [f"unexpected {name!r}" for name in state if name not in expected]
+    problems += [
+        f"{name!r} has shape {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if problems:
+        raise CheckpointError(f"The weights do not fit the model: {'; '.join(problems)}.")
+
+
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_official(path: Path) -> dict[str, Tensor]:
+def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, Tensor]:
+    """Return the state dict in an official `.pth` file, memory-mapped; nothing in it is run.
+
+    Args:
+        tensors_only: read a file that holds other objects too; they are skipped, not run.
+
+    Raises:
+        CheckpointError: the file is damaged, no checkpoint, or holds more than tensors.
+    """
     try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        if tensors_only:
+            content = load_tensors_only(path)
+        else:
+            with warnings.catch_warnings(action="ignore"):  # of programs, refused right after
+                content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f" ({found.group(1)})" if found else ""
         raise CheckpointError(
-            f"{path} holds more than tensors, and is refused because reading it could run code: "
-            f"re-save its 'model' entry alone, on a machine where you trust the file ({error})."
+            f"{path} holds more than tensors{what}, and is refused because reading it could run "
+            f"code: `ram-ray model convert --tensors-only` reads the tensors and skips the rest."
         ) from error
     except (OSError, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise CheckpointError(f"{path} is not a state dict, nor a dict with one under 'model'.")

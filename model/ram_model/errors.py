@@ -2,6 +2,7 @@
 
 ValueError
 |-- CheckpointError      a weight file or model folder is not what it should be
+|-- LabelError           templates, descriptions or a text encoder that cannot be used
 |-- UnknownModelError    no model of that name or at that place
 `-- UnknownTagError      names that the vocabulary does not hold
 
@@ -12,6 +13,10 @@ RuntimeError
 
 class CheckpointError(ValueError):
     """A weight file or model folder is not what it should be; the message names the culprit."""
+
+
+class LabelError(ValueError):
+    """Templates, descriptions or a text encoder that cannot be used; the message says why."""
 
 
 class UnknownModelError(ValueError):

@@ -32,6 +32,8 @@ class OpenedModel:
     model_id: str
     """Its name, or the path of its folder as given."""
     weights_sha256: str
+    folder: Path | None = None
+    """Its model folder; None for a model that is not from one."""
     is_random: bool = False
     """The weights are untrained: its tags mean nothing, and callers should say so."""
 
@@ -66,6 +68,7 @@ def _open_folder(folder: Path, model_id: str) -> OpenedModel:
         vocabulary=loaded.vocabulary,
         model_id=model_id,
         weights_sha256=loaded.weights_sha256,
+        folder=folder,
     )
 
 

@@ -75,14 +75,48 @@ class Ram(nn.Module):
         if outside or not tag_ids:
             last = self.config.num_tags - 1
             raise ValueError(f"tag_ids holds {outside}, but must be ids from 0 to {last}.")
+        rows_CKE = self.label_embeddings.detach().unflatten(0, (self.config.num_tags, -1))
+        return self._with_labels(rows_CKE[list(tag_ids)])
+
+    def append_tags(self, labels: Sequence[Tensor]) -> Self:
+        """Return a model that also decides on new tags, after its own; other weights are shared.
+
+        Args:
+            labels: one float [K, E] per new tag, unit rows in the space of `label_embeddings`;
+                K is 1 here, and any number from 1 in RAM++.
+
+        Raises:
+            ValueError: no labels, or one of another shape.
+        """
+        for rows in check_labels(labels, self.config.label_dim):
+            if len(rows) != 1:
+                raise ValueError(f"labels holds {len(rows)} rows for a tag, but RAM takes one.")
+        new_C1E = torch.stack(list(labels)).to(self.label_embeddings)
+        rows_CKE = self.label_embeddings.detach().unflatten(0, (self.config.num_tags, -1))
+        return self._with_labels(torch.cat([rows_CKE, new_C1E]))
+
+    def _with_labels(self, rows_CKE: Tensor) -> Self:
+        """Return a model of these label embeddings and this one's other weights."""
+        num_tags, descriptions, _ = rows_CKE.shape
+        sizes = {"num_tags": num_tags, "descriptions_per_tag": descriptions}
         with torch.device("meta"):
-            subset = type(self)(replace(self.config, num_tags=len(tag_ids)))
+            other = type(self)(replace(self.config, **sizes))
         for name, child in self.named_children():
-            setattr(subset, name, child)
+            setattr(other, name, child)
         for name, parameter in self.named_parameters(recurse=False):
-            setattr(subset, name, parameter)
-        rows = self.label_embeddings.detach().unflatten(0, (self.config.num_tags, -1))
-        subset.label_embeddings = nn.Parameter(
-            rows[list(tag_ids)].flatten(0, 1), requires_grad=self.config.train_labels
+            setattr(other, name, parameter)
+        other.label_embeddings = nn.Parameter(
+            rows_CKE.flatten(0, 1), requires_grad=self.config.train_labels
         )
-        return subset.train(self.training)
+        return other.train(self.training)
+
+
+def check_labels(labels: Sequence[Tensor], label_dim: int) -> Sequence[Tensor]:
+    """Return `labels` after a check of their shapes."""
+    if not labels:
+        raise ValueError("labels is empty, but must hold the rows of at least one tag.")
+    for rows in labels:
+        if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != label_dim:
+            shape = tuple(rows.shape)
+            raise ValueError(f"labels holds {shape}, but must hold (K, {label_dim}), K from 1.")
+    return labels

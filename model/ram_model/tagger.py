@@ -1,6 +1,6 @@
 """Tagger: images to tags, the one inference path of every command."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels, embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
 from ram_model.ram import Ram
 from ram_model.tag_selection import Tags, TagSelection
@@ -39,6 +40,8 @@ class Tagger:
         threshold: float | Sequence[float] | None = None,
         top_k: int | None = None,
         score_floor: float | None = None,
+        new_labels: Mapping[str, Tensor] | None = None,
+        open_set_threshold: float = OPEN_SET_THRESHOLD,
         compile: bool = False,
     ) -> None:
         """Take over the model: it is moved to the device and cast, in place.
@@ -48,19 +51,23 @@ class Tagger:
             device: "cpu", "cuda" or "cuda:N".
             precision: "bf16" runs the network in 16 bit; the final sigmoid is always fp32.
             batch_size: most images per call, and the batch the network sees.
-            tags: decide on these names (or aliases) only, at a decoder cost in proportion.
+            tags: decide on these names (or aliases) only, at a decoder cost in proportion; known
+                ones score as in the full model, others need an entry in `new_labels`.
             threshold: one for all tags but those the vocabulary switches off (1.0), or one per
                 tag of the whole vocabulary, in id order. 0..1; None: the vocabulary's own.
             top_k: at most this many tags per image, the best.
             score_floor: also give tags with a score from here up, 0..1, but never those switched
                 off: new thresholds then need no second pass.
+            new_labels: label embeddings float [K, E] of words in `tags` that the vocabulary lacks;
+                they get the ids after the vocabulary's last, in the order of `new_labels`.
+            open_set_threshold: of those words, where `threshold` is not one number for all.
             compile: compile the network with torch.compile; the first call takes long.
 
         Raises:
             ValueError: an option is out of its range; the message names it.
-            UnknownTagError: `tags` holds names the vocabulary does not.
+            UnknownTagError: `tags` holds names that neither the vocabulary nor `new_labels` does.
         """
-        _check_options(device, precision, batch_size, top_k, score_floor)
+        _check_options(device, precision, batch_size, top_k, score_floor, open_set_threshold)
         if len(vocabulary) != model.config.num_tags:
             raise ValueError(
                 f"vocabulary holds {len(vocabulary)} tags, but must hold the "
@@ -71,8 +78,11 @@ class Tagger:
         if tags is not None:
             if not tags:
                 raise ValueError("tags is empty, but must name at least one tag, or be left out.")
-            tag_ids = vocabulary.tag_ids_of(tags)
-            model = model.select_tags(tag_ids)
+            new_threshold = threshold if isinstance(threshold, int | float) else open_set_threshold
+            model, vocabulary, tag_ids = _choose_tags(
+                model, vocabulary, tags, new_labels or {}, new_threshold
+            )
+            thresholds = np.concatenate([thresholds, vocabulary.thresholds[len(thresholds) :]])
         self.vocabulary = vocabulary
         self.device = torch.device(device)
         self.precision: Precision = precision
@@ -82,6 +92,8 @@ class Tagger:
         self.model_id = "custom"
         self.weights_sha256: str | None = None
         self.is_random = False
+        self.labels_sha256: str | None = None
+        self.notes: tuple[str, ...] = ()
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._model, self._queries = self._prepare(model)
         self._network = torch.compile(self._model, dynamic=False) if compile else self._model
@@ -98,16 +110,43 @@ class Tagger:
         self._mean_std = (mean, std)
 
     @classmethod
-    def load(cls, model: str | Path | OpenedModel = "ram-mini", **options: Any) -> Self:
+    def load(
+        cls,
+        model: str | Path | OpenedModel = "ram-mini",
+        *,
+        tags: Sequence[str] | None = None,
+        text_encoder: str | Path | None = None,
+        descriptions: str | Path | None = None,
+        **options: Any,
+    ) -> Self:
         """Return a tagger for a named model or a model folder; options as of the constructor.
+
+        Args:
+            tags: any words. Those of the vocabulary keep their labels, thresholds and scores;
+                the others are embedded by the model folder's text encoder (RAM, RAM++).
+            text_encoder: folder or weight file to use instead of the model folder's.
+            descriptions: JSON file [{tag: [sentences]}, ...] for new words, RAM++ only.
 
         Raises:
             UnknownModelError: neither a known name nor a model folder.
             CheckpointError: the model folder is damaged.
+            UnknownTagError: new words, but a model that cannot take any.
+            LabelError: text encoder or descriptions that cannot be used.
             ValueError: as the constructor.
         """
         opened = model if isinstance(model, OpenedModel) else open_model(model)
-        tagger = cls(opened.model, opened.vocabulary, **options)
+        new = embed_new_words(
+            opened,
+            tags or (),
+            text_encoder=text_encoder,
+            descriptions=descriptions,
+            device=options.get("device", "cpu"),
+        )
+        if new is not None:
+            options["new_labels"] = new.labels
+        tagger = cls(opened.model, opened.vocabulary, tags=tags, **options)
+        if new is not None:
+            tagger.labels_sha256, tagger.notes = new.fingerprint, (new.note,)
         tagger.model_id = opened.model_id
         tagger.weights_sha256 = opened.weights_sha256
         tagger.is_random = opened.is_random
@@ -182,6 +221,24 @@ class Tagger:
         return model.to(self._dtype), queries
 
 
+def _choose_tags(
+    model: Ram,
+    vocabulary: Vocabulary,
+    tags: Sequence[str],
+    new_labels: Mapping[str, Tensor],
+    new_threshold: float,
+) -> tuple[Ram, Vocabulary, list[int]]:
+    """Return the model of `tags`, the vocabulary with the new ones at its end, and the ids."""
+    tag_ids, new = vocabulary.split(tags)
+    unknown = [word for word in new if word not in new_labels]
+    if unknown:
+        vocabulary.tag_ids_of(unknown)  # raises, naming them
+    model = add_labels(model, tag_ids, {word: new_labels[word] for word in new})
+    first = len(vocabulary)
+    vocabulary = vocabulary.extended(new, new_threshold) if new else vocabulary
+    return model, vocabulary, [*tag_ids, *range(first, len(vocabulary))]
+
+
 def _resolve_thresholds(
     threshold: float | Sequence[float] | None, vocabulary: Vocabulary
 ) -> np.ndarray:
@@ -203,7 +260,12 @@ def _resolve_thresholds(
 
 
 def _check_options(
-    device: str, precision: str, batch_size: int, top_k: int | None, score_floor: float | None
+    device: str,
+    precision: str,
+    batch_size: int,
+    top_k: int | None,
+    score_floor: float | None,
+    open_set_threshold: float,
 ) -> None:
     if device != "cpu" and not device.startswith("cuda"):
         raise ValueError(f"device is {device!r}, but must be cpu, cuda or cuda:N.")
@@ -220,3 +282,6 @@ def _check_options(
         raise ValueError(f"top_k is {top_k!r}, but must be at least 1.")
     if score_floor is not None and not 0 <= score_floor <= 1:
         raise ValueError(f"score_floor is {score_floor!r}, but must be between 0 and 1.")
+    if not 0 <= open_set_threshold <= 1:
+        given = f"open_set_threshold is {open_set_threshold!r}"
+        raise ValueError(f"{given}, but must be between 0 and 1.")

@@ -37,6 +37,7 @@ class Vocabulary:
     """Ids of the tags above a tag; () for none."""
 
     _by_name: dict[str, list[int]] = field(init=False, repr=False)
+    _by_folded: dict[str, list[int]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -60,24 +61,65 @@ class Vocabulary:
         if any(not 0 <= parent < count for row in self.parents for parent in row):
             raise ValueError(f"parents must be tag ids from 0 to {count - 1}.")
         object.__setattr__(self, "_by_name", _index(self.names, self.aliases))
+        folded = [tuple(map(str.casefold, row)) for row in (self.names, *self.aliases)]
+        object.__setattr__(self, "_by_folded", _index(folded[0], tuple(folded[1:])))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def tag_ids_of(self, names: Sequence[str]) -> list[int]:
-        """Return the ids of these names or aliases, ascending, each once.
-
-        A name that several tags carry means all of them.
+        """Return the ids of these names, ascending, each once; names as for `find`.
 
         Raises:
             UnknownTagError: listing the names that are not in the vocabulary.
         """
-        unknown = [name for name in names if name not in self._by_name]
+        tag_ids, unknown = self.split(names)
         if unknown:
             raise UnknownTagError(
                 f"Not among the {len(self)} tags of this model: {', '.join(map(repr, unknown))}."
             )
-        return sorted({tag_id for name in names for tag_id in self._by_name[name]})
+        return tag_ids
+
+    def split(self, names: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Return the ids of the known names (ascending, each once) and the unknown names.
+
+        Unknown names keep their order, each once.
+        """
+        found = {name: self.find(name) for name in names}
+        tag_ids = sorted({tag_id for ids in found.values() for tag_id in ids})
+        return tag_ids, [name for name, ids in found.items() if not ids]
+
+    def find(self, name: str) -> list[int]:
+        """Return the ids of the tags called `name`, ascending; none: an empty list.
+
+        Looked for as written among names and aliases, then without regard to case, then as
+        "#ID", for where tags share a name. A name that several tags carry means all of them.
+        """
+        for index, key in ((self._by_name, name), (self._by_folded, name.casefold())):
+            if key in index:
+                return index[key]
+        number = name.removeprefix("#")
+        if number != name and number.isascii() and number.isdecimal() and int(number) < len(self):
+            return [int(number)]
+        return []
+
+    def extended(self, names: Sequence[str], threshold: float) -> "Vocabulary":
+        """Return this vocabulary with new tags of one threshold after its own.
+
+        Raises:
+            ValueError: a name is empty, or the threshold is outside 0..1.
+        """
+        if not all(name.strip() for name in names):
+            raise ValueError("names holds an empty tag, but every new tag needs a name.")
+        count = len(names)
+        return Vocabulary(
+            names=(*self.names, *names),
+            thresholds=np.concatenate([self.thresholds, np.full(count, threshold, np.float32)]),
+            names_zh=(*self.names_zh, *[""] * count),
+            kinds=(*self.kinds, *["other"] * count),
+            aliases=(*self.aliases, *[()] * count),
+            parents=(*self.parents, *[()] * count),
+        )
 
     @property
     def sha256(self) -> str:
@@ -158,8 +200,9 @@ def _index(names: tuple[str, ...], aliases: tuple[tuple[str, ...], ...]) -> dict
     found: dict[str, list[int]] = {}
     for tag_id, name in enumerate(names):
         found.setdefault(name, []).append(tag_id)
+    own = frozenset(found)
     for tag_id, others in enumerate(aliases):
         for name in others:
-            if name not in names:
+            if name not in own:
                 found.setdefault(name, []).append(tag_id)
     return found

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -68,6 +70,28 @@ def test_official_size_costs_what_the_reference_does(kind: Kind, gmac: float) ->
     model = build_on_meta(variant("swin_l_384", kind=kind))
     # the reference repeats the first layer's query projection per image, as one image does here
     assert _flops_per_image(model, batch_size=1) / 2e9 == pytest.approx(gmac, rel=2e-3)
+
+
+def test_appended_tags_leave_the_others_as_they_are(model: Ram, images: torch.Tensor) -> None:
+    labels = [torch.nn.functional.normalize(torch.randn(1, 512)) for _ in range(2)]
+    with torch.inference_mode():
+        extended = model.append_tags(labels)
+        logits = extended(images)
+        assert (logits[:, :29] - model(images)).abs().max() <= 1e-6
+        alone = model.select_tags([4]).append_tags(labels[1:])
+        assert (alone(images) - logits[:, [4, 30]]).abs().max() <= 1e-6
+    assert extended.config.num_tags == 31
+    with pytest.raises(ValueError, match="2 rows for a tag, but RAM takes one"):
+        model.append_tags([torch.ones(2, 512)])
+
+
+def test_few_tags_cost_the_decoder_in_proportion() -> None:
+    config = variant("swin_l_384")
+    whole = _flops_per_image(build_on_meta(config), batch_size=1)
+    half = _flops_per_image(build_on_meta(replace(config, num_tags=2290)), batch_size=1)
+    none = _flops_per_image(build_on_meta(replace(config, num_tags=1)), batch_size=1)
+    assert (whole - half) / (whole - none) == pytest.approx(0.5, abs=0.01)
+    assert (whole - none) / whole > 0.35  # the decoder's share
 
 
 def _flops_per_image(model: Ram, *, batch_size: int) -> float:

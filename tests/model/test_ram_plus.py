@@ -51,3 +51,41 @@ def test_temperature_is_trained() -> None:
     assert model.reweight_scale.grad is not None
     assert model.reweight_scale.grad.abs() > 0
     assert model.label_embeddings.grad is None
+
+
+def test_appended_tags_leave_the_others_as_they_are(model: RamPlus) -> None:
+    images = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    rows = F.normalize(torch.randn(80, 512, generator=torch.Generator().manual_seed(2)), dim=1)
+    labels = [rows[:2], rows[2:65], rows[65:66]]  # fewer and more than the model's 51, and one
+    with torch.inference_mode():
+        extended = model.append_tags(labels)
+        logits = extended(images)
+        assert (logits[:, :6] - model(images)).abs().max() <= 1e-6
+        for position, label in enumerate(labels):
+            alone = model.select_tags([0]).append_tags([label])
+            assert (alone(images)[:, 1] - logits[:, 6 + position]).abs().max() <= 1e-6
+            queries = _loop_queries(model, alone.encode_images(images), label)
+            ours = alone.label_queries(alone.encode_images(images))[:, 1]
+            assert torch.allclose(ours, queries, atol=1e-5)
+        # padding survives a further selection and a further append
+        again = extended.select_tags([7, 2, 6]).append_tags([rows[:70]])
+        assert (again(images)[:, :3] - logits[:, [7, 2, 6]]).abs().max() <= 1e-6
+    assert extended.config.num_tags == 9
+    assert extended.config.descriptions_per_tag == 63
+    assert set(extended.state_dict()) == set(model.state_dict())
+
+
+def _loop_queries(model: RamPlus, tokens: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    queries = []
+    for image in tokens[:, 0]:
+        weights = (model.reweight_scale.exp() * (rows @ (image / image.norm()))).softmax(0)
+        queries.append(F.relu(model.label_projection(weights @ rows)))
+    return torch.stack(queries)
+
+
+@pytest.mark.parametrize("shape", [(0, 512), (2, 64), (512,)])
+def test_labels_of_another_shape_are_refused(model: RamPlus, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must hold"):
+        model.append_tags([torch.ones(shape)])
+    with pytest.raises(ValueError, match="labels is empty"):
+        model.append_tags([])

@@ -14,6 +14,7 @@ from ram_model import Tagger, Vocabulary
 from ram_model.checkpoint import build_on_meta, load_official
 from ram_model.config import variant
 from ram_model.official_layout import DEAD_BUFFERS, DEAD_PREFIXES, our_name
+from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels
 from ram_model.ram import Ram
 from ram_model.transforms import resize_for_inference, to_rgb
 
@@ -76,6 +77,44 @@ def test_subset_of_tags_equals_columns(reference: dict[str, Any], oracle_images:
     assert (logits - reference["logits"][:, tag_ids]).abs().max() <= LOGITS_TOLERANCE
 
 
+def test_open_set_alone_and_among_known_tags(
+    reference: dict[str, Any], oracle_images: Tensor
+) -> None:
+    model, _ = load_official(reference["path"])
+    theirs = reference["openset"]
+    words = theirs["categories"]
+    rows = theirs["label_embed"].unflatten(0, (len(words), -1))
+    labels = dict(zip(words, rows, strict=True))
+
+    with torch.inference_mode():
+        alone = add_labels(model, [], labels)(oracle_images)
+        mixed = add_labels(model, [3, 28], labels)(oracle_images)
+
+    assert (alone - theirs["logits"]).abs().max() <= LOGITS_TOLERANCE
+    assert (mixed[:, 2:] - theirs["logits"]).abs().max() <= LOGITS_TOLERANCE
+    assert (mixed[:, :2] - reference["logits"][:, [3, 28]]).abs().max() <= LOGITS_TOLERANCE
+
+
+def test_open_set_tags_from_raw_images(reference: dict[str, Any]) -> None:
+    model, config = load_official(reference["path"])
+    theirs = reference["openset"]
+    words = theirs["categories"]
+    rows = theirs["label_embed"].unflatten(0, (len(words), -1))
+    known = Vocabulary(
+        names=tuple(f"known {i}" for i in range(config.num_tags)),
+        thresholds=np.full(config.num_tags, 0.9),
+    )
+    labels = dict(zip(words, rows, strict=True))
+    tagger = Tagger(model, known, tags=words, new_labels=labels)
+    assert theirs["threshold"] == OPEN_SET_THRESHOLD
+
+    found = tagger(_pixels(reference))
+
+    ascending = [sorted(tags.tag_ids.tolist()) for tags in found]
+    assert min(map(min, filter(None, ascending)), default=config.num_tags) >= config.num_tags
+    assert [_join(tagger.vocabulary.names, ids) for ids in ascending] == theirs["tags"]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 4])
 def test_tags_from_raw_images(
     reference: dict[str, Any], oracle_config: dict[str, Any], batch_size: int
@@ -88,12 +127,7 @@ def test_tags_from_raw_images(
     )
     assert np.array_equal(vocabulary.thresholds, reference["class_threshold"].numpy())
     tagger = Tagger(model, vocabulary, batch_size=batch_size)
-    pixels = np.stack(
-        [
-            resize_for_inference(to_rgb(Image.fromarray(raw.numpy())), 128)
-            for raw in reference["raw_images"]
-        ]
-    )
+    pixels = _pixels(reference)
 
     found = [tags for i in range(0, 3, batch_size) for tags in tagger(pixels[i : i + batch_size])]
 
@@ -159,6 +193,11 @@ def test_official_size_has_exactly_the_official_keys_and_shapes(kind: str, share
         assert name.startswith(DEAD_PREFIXES) or theirs[name]["kind"] == "buffer", name
     num_parameters = sum(p.numel() for p in model.parameters())
     assert num_parameters == {"ram": 212_117_045, "ram_plus": 329_493_046}[kind]
+
+
+def _pixels(reference: dict[str, Any]) -> np.ndarray:
+    images = (to_rgb(Image.fromarray(raw.numpy())) for raw in reference["raw_images"])
+    return np.stack([resize_for_inference(image, 128) for image in images])
 
 
 def _join(names: tuple[str, ...], tag_ids: list[int]) -> str:
