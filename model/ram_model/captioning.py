@@ -43,6 +43,11 @@ class Captioner:
                 f"max_length is {options.max_length}, but must be at most {config.num_positions}, "
                 f"the longest text of this model."
             )
+        if options.num_beams > config.vocab_size // 2:
+            raise ValueError(
+                f"num_beams is {options.num_beams}, but must be at most {config.vocab_size // 2}, "
+                f"half of the word pieces."
+            )
         self.options = options
         self._model = model
         self._tokenizer = tokenizer
