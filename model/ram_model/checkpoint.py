@@ -91,41 +91,33 @@ def save_folder(
     """
     if model.config != config:
         raise CheckpointError("The configuration is not the model's own.")
-    return write_folder(model.state_dict(), config, vocabulary, folder, dtype=dtype)
-
-
-def write_folder(
-    state: Mapping[str, Tensor],
-    config: RamConfig,
-    vocabulary: Vocabulary,
-    folder: str | Path,
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> Path:
-    """Write a model folder of weights under our names, as `save_folder`.
-
-    Tensors that are memory-mapped and have the wanted type are never copied into memory.
-
-    Raises:
-        CheckpointError: vocabulary and configuration do not agree.
-        OSError: the folder cannot be written.
-    """
-    _check_size(config, vocabulary)
+    check_tags_fit(config, vocabulary)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKSUMS).unlink(missing_ok=True)  # written last: without it there is no model
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
+    write_weights(model.state_dict(), folder / WEIGHTS, dtype=dtype)
+    vocabulary.to_parquet(folder / VOCABULARY)
+    write_checksums(folder, [CONFIG, WEIGHTS, VOCABULARY])
+    return folder
+
+
+def write_weights(state: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype) -> None:
+    """Write weights as a safetensors file, whole or not at all.
+
+    Tensors that are memory-mapped and have the wanted type are never copied into memory.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in state.items()}
-    part = folder / f"{WEIGHTS}.part"
+    part = path.with_name(f"{path.name}.part")
     try:
         save_file(tensors, part)
     except SafetensorError as error:  # a full disk arrives as one
         part.unlink(missing_ok=True)
-        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
-    part.replace(folder / WEIGHTS)
-    vocabulary.to_parquet(folder / VOCABULARY)
-    write_checksums(folder, [CONFIG, WEIGHTS, VOCABULARY])
-    return folder
+        raise OSError(f"{path} cannot be written: {error}") from error
+    part.replace(path)
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
@@ -155,7 +147,7 @@ def load_folder(folder: str | Path) -> ModelFolder:
     except SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS} is not a safetensors file: {error}.") from error
     vocabulary = Vocabulary.from_parquet(folder / VOCABULARY)
-    _check_size(config, vocabulary)
+    check_tags_fit(config, vocabulary)
     return ModelFolder(fill_model(config, state), config, vocabulary, sums[WEIGHTS])
 
 
@@ -226,7 +218,7 @@ def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, 
         what = f" ({found.group(1)})" if found else ""
         raise CheckpointError(
             f"{path} holds more than tensors{what}, and is refused because reading it could run "
-            f"code: `ram-ray model convert --tensors-only` reads the tensors and skips the rest."
+            f"code: --tensors-only reads the tensors and skips the rest."
         ) from error
     except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0]
@@ -290,7 +282,12 @@ def _shape(state: Mapping[str, Tensor], name: str, ndim: int) -> tuple[int, ...]
     return tuple(state[name].shape)
 
 
-def _check_size(config: RamConfig, vocabulary: Vocabulary) -> None:
+def check_tags_fit(config: RamConfig, vocabulary: Vocabulary) -> None:
+    """Check that a vocabulary has as many tags as a model.
+
+    Raises:
+        CheckpointError: it has more or fewer.
+    """
     if len(vocabulary) != config.num_tags:
         raise CheckpointError(
             f"The vocabulary holds {len(vocabulary)} tags, the model {config.num_tags}."
