@@ -112,6 +112,11 @@ def user_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def published_num_tags() -> int:
+    """Return how many tags the published lists of RAM and RAM++ have."""
+    return variant("swin_l_384").num_tags
+
+
 def _vocabulary(config: ConvertConfig, model: RamConfig) -> tuple[Vocabulary, Mapping[str, Any]]:
     """Return the tags, and where they came from."""
     if config.vocabulary is not None:
@@ -119,11 +124,10 @@ def _vocabulary(config: ConvertConfig, model: RamConfig) -> tuple[Vocabulary, Ma
         source = {"from": config.vocabulary.name, "sha256": sha256}
         return Vocabulary.from_parquet(config.vocabulary), {"vocabulary": source}
     published = next(m for m in MODELS.values() if m.kind == model.kind)
-    count = variant("swin_l_384").num_tags
-    if model.num_tags != count:
+    if model.num_tags != published_num_tags():
         raise ConfigError(
             f"vocabulary is missing: the checkpoint has {model.num_tags} tags, the published "
-            f"lists have {count}."
+            f"lists have {published_num_tags()}."
         )
     files = PublishedFiles(config.folder, mirror=config.mirror)
     return files.vocabulary(published), files.sources

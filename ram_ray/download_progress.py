@@ -18,14 +18,13 @@ from rich.progress import (
 )
 
 from ram_ray.progress import LINE_INTERVAL_S, format_duration
-
-OnBytes = Callable[[str, int, int | None], None]
-"""Called with a file's name, the bytes there are, and how many there will be (None: unknown)."""
+from ram_ray.published_files import OnBytes
 
 
 @contextmanager
-def show_downloads(stream: TextIO = sys.stderr) -> Iterator[OnBytes]:
-    """Yield the `on_bytes` of a fetch of several files."""
+def show_downloads(stream: TextIO | None = None) -> Iterator[OnBytes]:
+    """Yield the `on_bytes` of a fetch of several files; `stream` is stderr unless told."""
+    stream = sys.stderr if stream is None else stream
     if not stream.isatty():
         yield _PlainLines(stream).update
         return
