@@ -23,8 +23,8 @@ from ram_ray.published_files import OnBytes
 
 @contextmanager
 def show_downloads(stream: TextIO | None = None) -> Iterator[OnBytes]:
-    """Yield the `on_bytes` of a fetch of several files; `stream` is stderr unless told."""
-    stream = sys.stderr if stream is None else stream
+    """Yield the `on_bytes` of a fetch of several files; the stream is stderr unless told."""
+    stream = stream or sys.stderr
     if not stream.isatty():
         yield _PlainLines(stream).update
         return

@@ -117,8 +117,8 @@ def test_a_bad_part_leaves_no_folder(tmp_path: Path) -> None:
     for path, parts, message in cases:
         with pytest.raises((CheckpointError, LabelError), match=message):
             convert_checkpoint(open_checkpoint(path), tmp_path / "model", VOCABULARY, parts)
+    larger = VOCABULARY.extended(["fox"], 0.5)
     with pytest.raises(CheckpointError, match="The vocabulary holds 4 tags, the model 3"):
-        larger = VOCABULARY.extended(["fox"], 0.5)
         convert_checkpoint(open_checkpoint(ram), tmp_path / "model", larger)
     assert not (tmp_path / "model").exists()
 
