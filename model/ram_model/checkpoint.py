@@ -11,6 +11,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +20,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ram_model.config import RamConfig, SwinConfig, TagDecoderConfig, swin_b, swin_l, variant
+from ram_model.config import (
+    CaptionConfig,
+    Kind,
+    RamConfig,
+    SwinConfig,
+    TagDecoderConfig,
+    swin_b,
+    swin_l,
+    variant,
+)
 from ram_model.errors import CheckpointError
 from ram_model.official_layout import to_our_layout
 from ram_model.ram import Ram
 from ram_model.ram_plus import RamPlus
+from ram_model.tag2text import Tag2Text
 from ram_model.tensors_only import load_tensors_only
 from ram_model.vocabulary import Vocabulary
 
@@ -40,35 +51,47 @@ class ModelFolder(NamedTuple):
     weights_sha256: str
 
 
-def load_official(source: str | Path | Mapping[str, Tensor]) -> tuple[Ram, RamConfig]:
-    """Return the tagging model in an official RAM or RAM++ checkpoint, and its configuration.
+def load_official(
+    source: str | Path | Mapping[str, Tensor], *, captions: CaptionConfig | None = None
+) -> tuple[Ram, RamConfig]:
+    """Return the model in an official RAM, RAM++ or Tag2Text checkpoint, and its configuration.
 
     Args:
         source: a `.pth` file ({"model": state dict, ...}), memory-mapped, or a state dict.
+        captions: with the caption side, of this configuration (`CaptionConfig()` is that of every
+            released file); None: what only captions need is left behind, unread.
 
     Returns:
         The model in evaluation mode, float32. Kind, backbone, window, tags and descriptions are
         read from the keys and shapes, never from the file name; the image size follows from the
-        window (12: 384 px, 7: 224 px). What only captions need is left behind.
+        window (12: 384 px, 7: 224 px).
 
     Raises:
         CheckpointError: not such a file, or any key too many, missing, or of the wrong shape.
     """
     state = read_official(source) if isinstance(source, str | Path) else source
-    config, ours = from_official(state)
+    config, ours = from_official(state, captions=captions)
     return fill_model(config, ours), config
 
 
-def from_official(state: Mapping[str, Tensor]) -> tuple[RamConfig, dict[str, Tensor]]:
-    """Return the configuration and the tagging weights, under our names, of an official state dict.
+def from_official(
+    state: Mapping[str, Tensor], *, captions: CaptionConfig | None = None
+) -> tuple[RamConfig, dict[str, Tensor]]:
+    """Return the configuration and the weights, under our names, of an official state dict.
+
+    Args:
+        captions: as in `load_official`.
 
     Raises:
         CheckpointError: any key too many, missing, or of the wrong shape.
     """
-    if "label_embed.weight" in state:
-        raise CheckpointError("This is a Tag2Text checkpoint; only RAM and RAM++ are supported.")
     config = _detect_config(state)
-    ours = to_our_layout(dict(state))
+    if captions is not None:
+        try:
+            config = replace(config, captions=captions)
+        except ValueError as error:
+            raise CheckpointError(f"Not a checkpoint with such a caption side: {error}") from error
+    ours = to_our_layout(state, captions=captions is not None)
     check_state(config, ours)
     return config, ours
 
@@ -151,10 +174,13 @@ def load_folder(folder: str | Path) -> ModelFolder:
     return ModelFolder(fill_model(config, state), config, vocabulary, sums[WEIGHTS])
 
 
+_CLASSES: dict[Kind, type[Ram]] = {"ram": Ram, "ram_plus": RamPlus, "tag2text": Tag2Text}
+
+
 def build_on_meta(config: RamConfig) -> Ram:
     """Return the model of `config` without memory for its weights (names and shapes only)."""
     with torch.device("meta"):
-        return RamPlus(config) if config.kind == "ram_plus" else Ram(config)
+        return _CLASSES[config.kind](config)
 
 
 def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
@@ -230,6 +256,8 @@ def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, 
 
 
 def _detect_config(state: Mapping[str, Tensor]) -> RamConfig:
+    if "label_embed.weight" in state:
+        return _detect_tag2text(state)
     kind = "ram_plus" if "reweight_scale" in state else "ram"
     rows, label_dim = _shape(state, "label_embed", 2)
     descriptions = variant("swin_l_384", kind=kind).descriptions_per_tag
@@ -242,6 +270,24 @@ def _detect_config(state: Mapping[str, Tensor]) -> RamConfig:
         num_tags=rows // descriptions,
         label_dim=label_dim,
         descriptions_per_tag=descriptions,
+    )
+
+
+def _detect_tag2text(state: Mapping[str, Tensor]) -> RamConfig:
+    num_tags, label_dim = _shape(state, "label_embed.weight", 2)
+    decoder = _detect_decoder(state)
+    if decoder.hidden_dim != label_dim:
+        raise CheckpointError(
+            f"'label_embed.weight' has rows of {label_dim} numbers, the tag decoder a width of "
+            f"{decoder.hidden_dim}."
+        )
+    return RamConfig(
+        kind="tag2text",
+        image_encoder=_detect_encoder(state),
+        tag_decoder=decoder,
+        num_tags=num_tags,
+        label_dim=label_dim,
+        train_labels=True,
     )
 
 
@@ -276,7 +322,7 @@ def _detect_decoder(state: Mapping[str, Tensor]) -> TagDecoderConfig:
 
 def _shape(state: Mapping[str, Tensor], name: str, ndim: int) -> tuple[int, ...]:
     if name not in state:
-        raise CheckpointError(f"This is no RAM or RAM++ checkpoint: missing {name!r}.")
+        raise CheckpointError(f"This is no checkpoint of the RAM family: missing {name!r}.")
     if state[name].ndim != ndim:
         raise CheckpointError(f"{name!r} has {state[name].ndim} dimensions instead of {ndim}.")
     return tuple(state[name].shape)

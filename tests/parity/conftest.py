@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from ram_model.config import CaptionConfig
+from ram_model.wordpiece import WordPieceTokenizer
+
 
 @pytest.fixture(scope="session")
 def oracle(shared: Path) -> Path:
@@ -29,3 +32,34 @@ def reference(request: pytest.FixtureRequest, oracle: Path) -> dict[str, Any]:
     """Outputs of one official model, and the path of its weights under "path"."""
     outputs = torch.load(oracle / f"{request.param}_tiny.out.pt", weights_only=True)
     return {**outputs, "kind_name": request.param, "path": oracle / f"{request.param}_tiny.pth"}
+
+
+@pytest.fixture(scope="session", params=["ram", "tag2text"])
+def caption_reference(request: pytest.FixtureRequest, oracle: Path) -> dict[str, Any]:
+    """As `reference`, of the models with a caption side."""
+    outputs = torch.load(oracle / f"{request.param}_tiny.out.pt", weights_only=True)
+    return {**outputs, "kind_name": request.param, "path": oracle / f"{request.param}_tiny.pth"}
+
+
+@pytest.fixture(scope="session")
+def tag2text_reference(oracle: Path) -> dict[str, Any]:
+    outputs = torch.load(oracle / "tag2text_tiny.out.pt", weights_only=True)
+    return {**outputs, "path": oracle / "tag2text_tiny.pth"}
+
+
+@pytest.fixture(scope="session")
+def oracle_captions(oracle_config: dict[str, Any]) -> CaptionConfig:
+    """The caption side of the tiny models."""
+    med = oracle_config["med"]
+    return CaptionConfig(
+        num_heads=med["num_attention_heads"],
+        num_layers=med["num_hidden_layers"],
+        intermediate_dim=med["intermediate_size"],
+        vocab_size=med["vocab_size"],
+        num_positions=med["max_position_embeddings"],
+    )
+
+
+@pytest.fixture(scope="session")
+def oracle_tokenizer(oracle: Path) -> WordPieceTokenizer:
+    return WordPieceTokenizer.from_file(oracle / "vocab.txt")
