@@ -66,6 +66,8 @@ def convert_model(config: ConvertConfig) -> ModelFacts:
     """
     with user_errors(config.folder):
         checkpoint = open_checkpoint(config.checkpoint, tensors_only=config.tensors_only)
+        if checkpoint.config.kind == "tag2text":
+            raise ConfigError("This is a Tag2Text checkpoint, which this version cannot convert.")
         check_space(config.folder, converted_bytes(checkpoint.config, config.dtype))
         vocabulary, tags_from = _vocabulary(config, checkpoint.config)
         source = {"from": config.checkpoint.name, "sha256": file_sha256(config.checkpoint)}

@@ -22,9 +22,9 @@ from ram_ray.published_files import OnBytes
 
 
 @contextmanager
-def show_downloads(stream: TextIO | None = None) -> Iterator[OnBytes]:
-    """Yield the `on_bytes` of a fetch of several files; the stream is stderr unless told."""
-    stream = stream or sys.stderr
+def show_downloads(to: TextIO | None = None) -> Iterator[OnBytes]:
+    """Yield the `on_bytes` of a fetch of several files; shown on stderr unless told."""
+    stream: TextIO = to or sys.stderr
     if not stream.isatty():
         yield _PlainLines(stream).update
         return

@@ -114,33 +114,45 @@ def save_folder(
     """
     if model.config != config:
         raise CheckpointError("The configuration is not the model's own.")
+    return write_folder(model.state_dict(), config, vocabulary, folder, dtype=dtype)
+
+
+def write_folder(
+    state: Mapping[str, Tensor],
+    config: RamConfig,
+    vocabulary: Vocabulary,
+    folder: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    parts: Iterable[str] = (),
+) -> Path:
+    """Write a model folder of weights under our names, as `save_folder`.
+
+    Tensors that are memory-mapped and have the wanted type are never copied into memory.
+
+    Args:
+        parts: names of further files, in the folder already, that its checksums shall cover.
+
+    Raises:
+        CheckpointError: vocabulary and configuration do not agree.
+        OSError: the folder cannot be written.
+    """
     check_tags_fit(config, vocabulary)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKSUMS).unlink(missing_ok=True)  # written last: without it there is no model
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
-    write_weights(model.state_dict(), folder / WEIGHTS, dtype=dtype)
-    vocabulary.to_parquet(folder / VOCABULARY)
-    write_checksums(folder, [CONFIG, WEIGHTS, VOCABULARY])
-    return folder
-
-
-def write_weights(state: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype) -> None:
-    """Write weights as a safetensors file, whole or not at all.
-
-    Tensors that are memory-mapped and have the wanted type are never copied into memory.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
     tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in state.items()}
-    part = path.with_name(f"{path.name}.part")
+    part = folder / f"{WEIGHTS}.part"
     try:
         save_file(tensors, part)
     except SafetensorError as error:  # a full disk arrives as one
         part.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written: {error}") from error
-    part.replace(path)
+        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
+    part.replace(folder / WEIGHTS)
+    vocabulary.to_parquet(folder / VOCABULARY)
+    write_checksums(folder, [CONFIG, WEIGHTS, VOCABULARY, *parts])
+    return folder
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:

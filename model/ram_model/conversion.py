@@ -13,15 +13,12 @@ from torch import Tensor
 
 from ram_model.checkpoint import (
     CHECKSUMS,
-    CONFIG,
-    VOCABULARY,
-    WEIGHTS,
     build_on_meta,
     check_tags_fit,
     from_official,
     read_official,
     write_checksums,
-    write_weights,
+    write_folder,
 )
 from ram_model.config import RamConfig
 from ram_model.costs import total
@@ -103,11 +100,8 @@ def convert_checkpoint(
     if (folder / CHECKSUMS).exists():
         raise CheckpointError(f"{folder} holds a model already: choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
-    write_weights(checkpoint.state, folder / WEIGHTS, dtype=DTYPES[dtype])
-    vocabulary.to_parquet(folder / VOCABULARY)
     written = _write_parts(folder, parts, encoder)
-    write_checksums(folder, [CONFIG, WEIGHTS, VOCABULARY, *written])
+    write_folder(checkpoint.state, config, vocabulary, folder, dtype=DTYPES[dtype], parts=written)
     return _write_card(folder)
 
 
