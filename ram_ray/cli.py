@@ -43,6 +43,8 @@ def tag(
     threshold: flags.Threshold = None,
     top_k: flags.TopK = None,
     score_floor: flags.ScoreFloor = None,
+    caption: flags.Caption = None,
+    caption_tags: flags.CaptionTags = None,
     max_error_rate: flags.MaxErrorRate = None,
     include: flags.Include = None,
     exclude: flags.Exclude = None,
