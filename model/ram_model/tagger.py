@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ram_model.folding import FoldedRam
 from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels, embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
 from ram_model.ram import Ram
@@ -95,7 +96,7 @@ class Tagger:
         self.labels_sha256: str | None = None
         self.notes: tuple[str, ...] = ()
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._model, self._queries = self._prepare(model)
+        self._model = self._prepare(model)
         self._network = torch.compile(self._model, dynamic=False) if compile else self._model
         self._select = TagSelection(
             tag_ids=tag_ids,
@@ -203,7 +204,7 @@ class Tagger:
             padding = np.zeros((batch_size - len(images), side, side, 3), dtype=np.uint8)
             images = np.concatenate([images, padding])
             return self._tag(images, batch_size)[: -len(padding)]
-        logits_BC = self._network(self._normalise(images), self._queries)
+        logits_BC = self._network(self._normalise(images))
         return self._select(logits_BC)
 
     def _normalise(self, images: np.ndarray) -> Tensor:
@@ -212,13 +213,11 @@ class Tagger:
         values_BCSS = pixels_BSSC.permute(0, 3, 1, 2).float().div(255)
         return ((values_BCSS - mean) / std).to(self._dtype)
 
-    @torch.inference_mode()
-    def _prepare(self, model: Ram) -> tuple[Ram, Tensor | None]:
-        model = model.eval().to(self.device)
-        # what does not change per image is computed once, in full precision
-        queries = model.label_queries() if model.queries_are_constant else None
-        queries = None if queries is None else queries.to(self._dtype)
-        return model.to(self._dtype), queries
+    def _prepare(self, model: Ram) -> FoldedRam:
+        # what does not change per image is computed once, in full precision, and cast after
+        folded = FoldedRam(model.eval().to(self.device))
+        model.to(self._dtype)
+        return folded.to(self._dtype)
 
 
 def _choose_tags(

@@ -22,9 +22,7 @@ class Losses(NamedTuple):
     alignment: Tensor | None = None
 
 
-def ram_losses(
-    model: Ram, images_B3SS: Tensor, tags_BC: Tensor, clip_images_BE: Tensor
-) -> Losses:
+def ram_losses(model: Ram, images_B3SS: Tensor, tags_BC: Tensor, clip_images_BE: Tensor) -> Losses:
     """Return RAM's losses without captions: tag + distillation.
 
     Args:
