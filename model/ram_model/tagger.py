@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ram_model.folding import FoldedRam
+from ram_model.normalisation import Normalisation
 from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels, embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
 from ram_model.ram import Ram
@@ -105,10 +106,7 @@ class Tagger:
             top_k=top_k,
             score_floor=score_floor,
         ).to(self.device)
-        # divide, subtract, divide, in fp32: the order of the reference, for equal bits
-        std = torch.tensor(IMAGENET_STD, device=self.device).view(1, 3, 1, 1)
-        mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(1, 3, 1, 1)
-        self._mean_std = (mean, std)
+        self._normalisation = Normalisation(IMAGENET_MEAN, IMAGENET_STD).to(self.device)
 
     @classmethod
     def load(
@@ -209,9 +207,7 @@ class Tagger:
 
     def _normalise(self, images: np.ndarray) -> Tensor:
         pixels_BSSC = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        mean, std = self._mean_std
-        values_BCSS = pixels_BSSC.permute(0, 3, 1, 2).float().div(255)
-        return ((values_BCSS - mean) / std).to(self._dtype)
+        return self._normalisation(pixels_BSSC).to(self._dtype)
 
     def _prepare(self, model: Ram) -> FoldedRam:
         # what does not change per image is computed once, in full precision, and cast after
