@@ -105,11 +105,11 @@ def _keys(table: pa.Table) -> list[tuple[str, str]]:
 
 
 def _strays(store: Store, plan: PlanSummary) -> list[str]:
-    """Name files that a reader's glob would take for part of the run."""
+    """Name files that a reader of the folder would take for part of the run."""
     known = {f"{shard_name(shard)}.parquet" for shard in range(plan.shards)}
     return [
-        f"{key} belongs to no shard of the plan."
+        f"{key} is no file of this run; whoever reads the folder takes it for rows."
         for folder in ("tags", "quarantine")
         for key in store.list(folder)
-        if key.rsplit("/", 1)[-1] not in known
+        if key.removeprefix(f"{folder}/") not in known
     ]

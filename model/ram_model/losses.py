@@ -1,5 +1,7 @@
 """Training losses of the family, each a function of tensors; `training_losses` sums them.
 
+All are computed and returned in float32, or in float64 where the input is that.
+
 Shape legend: B images, C tags, E label space, L caption length in word pieces, W vocabulary.
 """
 
@@ -36,10 +38,11 @@ def asymmetric_loss(
         targets: [B, C], 1 for the tags of an image, 0 for the others.
 
     Returns:
-        A scalar >= 0, in float32. It is a sum: divide by B to compare batches of different size.
+        A scalar >= 0. It is a sum: divide by B to compare batches of different size.
     """
-    targets = targets.float()
-    positive = torch.sigmoid(logits.float())
+    logits = _in_full(logits)
+    targets = targets.to(logits.dtype)
+    positive = torch.sigmoid(logits)
     negative = (1 - positive + clip).clamp(max=1)
     log_likelihood = targets * positive.clamp(min=eps).log()
     log_likelihood = log_likelihood + (1 - targets) * negative.clamp(min=eps).log()
@@ -56,9 +59,9 @@ def distillation_loss(image_BE: Tensor, teacher_BE: Tensor) -> Tensor:
         teacher_BE: image features of CLIP ViT-B/16, not normalised; constants.
 
     Returns:
-        A scalar >= 0, in float32.
+        A scalar >= 0.
     """
-    return F.l1_loss(image_BE.float(), teacher_BE.float())
+    return F.l1_loss(_in_full(image_BE), _in_full(teacher_BE))
 
 
 def alignment_loss(logits_BB: Tensor) -> Tensor:
@@ -85,12 +88,12 @@ def caption_loss(logits_BLW: Tensor, piece_ids_BL: Tensor, *, pad_id: int = 0) -
         piece_ids_BL: int64, the captions it read, [DEC] first, padded with `pad_id` at the end.
 
     Returns:
-        A scalar >= 0, in float32; 0 (with zero gradients) where no caption is long enough.
+        A scalar >= 0; 0 (with zero gradients) where no caption is long enough.
     """
     targets_BL = piece_ids_BL.masked_fill(piece_ids_BL == pad_id, -100)
     targets_BL[:, :UNSCORED_PIECES] = -100
     targets = targets_BL[:, 1:].flatten()
-    logits = logits_BLW[:, :-1].float().flatten(0, 1)
+    logits = _in_full(logits_BLW[:, :-1]).flatten(0, 1)
     summed = F.cross_entropy(
         logits, targets, ignore_index=-100, label_smoothing=LABEL_SMOOTHING, reduction="sum"
     )
@@ -105,3 +108,7 @@ def as_large_as(loss: Tensor, other: Tensor) -> Tensor:
     ratio = (loss / other).detach()
     usable = ratio.isfinite() & (ratio > 0)
     return loss / torch.where(usable, ratio, torch.ones_like(ratio))
+
+
+def _in_full(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))

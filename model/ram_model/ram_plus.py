@@ -42,6 +42,7 @@ class RamPlus(Ram):
             tokens_BTE: the result of `encode_images`.
             captions_NE: text features of CLIP ViT-B/16, unit rows; they take the labels' place.
         """
+        captions_NE = captions_NE.to(self.label_embeddings.dtype)
         queries_1ND = F.relu(self.label_projection(captions_NE)).unsqueeze(0)
         return self.decode_tags(tokens_BTE, queries_1ND)
 
