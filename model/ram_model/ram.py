@@ -1,7 +1,8 @@
 """RAM: the Recognize Anything Model, tagging path (arXiv 2306.03514).
 
 Shape legend: B images, S image side in pixels, T tokens with the mean token, V encoder width,
-E label_dim, C tags, D decoder width, Q 1 or B.
+E label_dim, C tags, D decoder width, Q 1 or B, H heads,
+P width of a head.
 """
 
 from collections.abc import Sequence
@@ -62,9 +63,16 @@ class Ram(nn.Module):
         """Return the label queries, [1, C, D] (>= 0); RAM's do not depend on the images."""
         return F.relu(self.label_projection(self.label_embeddings)).unsqueeze(0)
 
-    def decode_tags(self, tokens_BTE: Tensor, queries_QCD: Tensor) -> Tensor:
-        """Return logits [B, C] from the results of `encode_images` and `label_queries`."""
-        return self.classifier(self.tag_decoder(queries_QCD, tokens_BTE)).squeeze(-1)
+    def decode_tags(
+        self, tokens_BTE: Tensor, queries_QCD: Tensor, projected_QHCP: Tensor | None = None
+    ) -> Tensor:
+        """Return logits [B, C] from the results of `encode_images` and `label_queries`.
+
+        Args:
+            projected_QHCP: the result of `TagDecoder.project_queries`; None computes it.
+        """
+        states_BCD = self.tag_decoder(queries_QCD, tokens_BTE, projected_QHCP)
+        return self.classifier(states_BCD).squeeze(-1)
 
     def encode_tag_text(self, piece_ids_BR: Tensor, mask_BR: Tensor, tokens_BTE: Tensor) -> Tensor:
         """Return the memory [B, R, D] from which the text decoder writes captions.
