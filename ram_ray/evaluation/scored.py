@@ -169,8 +169,8 @@ def _columns(vocabulary: Vocabulary, truth: Truth) -> tuple[dict[int, list[int]]
 
 
 def _merged(labels: np.ndarray) -> np.ndarray:
-    """Return int8 [N]: present when any column says so, absent when all do, else unverified."""
-    present, absent = (labels == 1).any(1), (labels == 0).all(1)
+    """Return int8 [N] of names that mean one tag: one present decides, then one absent."""
+    present, absent = (labels == 1).any(1), (labels == 0).any(1)
     return np.where(present, 1, np.where(absent, 0, -1)).astype(np.int8)
 
 
