@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_ray import tagging
+from ram_ray.committer import CommitterProgress
 from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, UnreachableError
 from ram_ray.progress import Progress
@@ -135,6 +136,9 @@ def test_a_lost_commit_is_redone_bit_for_bit(photos: Path, finished: Path, tmp_p
     assert summary.resumed
     assert (seen[0].images_done, seen[0].shards_committed) == (17, 2)
     assert (seen[-1].images_done, seen[-1].shards_committed) == (27, 3)
+    done = [progress.images_done for progress in seen]
+    assert done == sorted(done)
+    assert any(17 < images < 27 for images in done), "progress within the shard"
     assert read_rows(output) == read_rows(finished)
 
 
@@ -189,16 +193,15 @@ def test_a_driver_that_was_overtaken_stops(
 def test_taggers_get_the_gpu_share_they_ask_for(
     photos: Path, tmp_path: Path, gpus: float, gpu_ids: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ram_ray.run_progress
-
     seen: set[str] = set()
-    chunk = ram_ray.run_progress.RunProgress.chunk
+    drain = tagging._drain
 
-    def note(self: ram_ray.run_progress.RunProgress, row: dict[str, Any]) -> None:
-        seen.add(row["gpu_ids"])
-        chunk(self, row)
+    def note(committers: list[Any], reasons: list[str]) -> list[CommitterProgress]:
+        counts = drain(committers, reasons)
+        seen.update(gpu_ids for each in counts for _, gpu_ids in each.taggers)
+        return counts
 
-    monkeypatch.setattr(ram_ray.run_progress.RunProgress, "chunk", note)
+    monkeypatch.setattr(tagging, "_drain", note)
     changes = {"device": "auto", "gpus_per_tagger": gpus, "num_taggers": 1}
     summary = tag_bucket(settings(photos, tmp_path / "out", **changes))
     assert seen
