@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -140,6 +141,17 @@ def test_a_lost_commit_is_redone_bit_for_bit(photos: Path, finished: Path, tmp_p
     assert done == sorted(done)
     assert any(17 < images < 27 for images in done), "progress within the shard"
     assert read_rows(output) == read_rows(finished)
+
+
+def test_a_wave_leaves_no_thread_behind(
+    photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would keep its stack and its part of the heap for as long as the driver runs."""
+    monkeypatch.setattr(tagging, "wave_shards", lambda *_: 1)
+    before = set(threading.enumerate())
+    tag_bucket(settings(photos, tmp_path / "out"))
+    assert [thread.name for thread in set(threading.enumerate()) - before] == []
+    assert read_rows(tmp_path / "out") == read_rows(finished)
 
 
 def test_a_finished_run_is_left_alone(photos: Path, finished: Path) -> None:
