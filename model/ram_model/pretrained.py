@@ -8,11 +8,13 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from ram_model.caption_files import no_captions
 from ram_model.checkpoint import CONFIG, load_folder
 from ram_model.config import RamConfig, variant
 from ram_model.errors import UnknownModelError
 from ram_model.ram import Ram
 from ram_model.vocabulary import Vocabulary
+from ram_model.wordpiece import WordPieceTokenizer
 
 PACKAGED = Path(__file__).parent / "weights"
 NAMES = ("ram-mini",)
@@ -34,34 +36,44 @@ class OpenedModel:
     weights_sha256: str
     folder: Path | None = None
     """Its model folder; None for a model that is not from one."""
+    tokenizer: WordPieceTokenizer | None = None
+    """Word pieces of its captions; None for a model opened without a caption side."""
+    captions_sha256: str | None = None
+    """Of the caption side's files."""
     is_random: bool = False
     """The weights are untrained: its tags mean nothing, and callers should say so."""
 
 
-def open_model(name_or_folder: str | Path = "ram-mini") -> OpenedModel:
+def open_model(name_or_folder: str | Path = "ram-mini", *, captions: bool = False) -> OpenedModel:
     """Return a named model, or the one in a model folder.
 
     "ram-mini" is the folder in the package; where that is absent, an untrained model of the same
     shape, always the same, with `is_random` set.
 
+    Args:
+        captions: with the caption side; False leaves its files unread.
+
     Raises:
         UnknownModelError: neither a known name nor a model folder.
         CheckpointError: a model folder that is damaged.
+        CaptionError: captions of a model that has no caption side.
     """
     packaged = PACKAGED / "ram-mini"
     if str(name_or_folder) == "ram-mini":
+        if captions:
+            raise no_captions("ram-mini")
         return _open_folder(packaged, "ram-mini") if packaged.is_dir() else _random_mini()
     folder = Path(name_or_folder)
     if (folder / CONFIG).is_file():
-        return _open_folder(folder, str(name_or_folder))
+        return _open_folder(folder, str(name_or_folder), captions=captions)
     raise UnknownModelError(
         f"There is no model {str(name_or_folder)!r}: give one of {', '.join(NAMES)}, or a model "
         f"folder (config.json, model.safetensors, vocabulary.parquet, checksums.json)."
     )
 
 
-def _open_folder(folder: Path, model_id: str) -> OpenedModel:
-    loaded = load_folder(folder)
+def _open_folder(folder: Path, model_id: str, *, captions: bool = False) -> OpenedModel:
+    loaded = load_folder(folder, captions=captions)
     return OpenedModel(
         model=loaded.model,
         config=loaded.config,
@@ -69,6 +81,8 @@ def _open_folder(folder: Path, model_id: str) -> OpenedModel:
         model_id=model_id,
         weights_sha256=loaded.weights_sha256,
         folder=folder,
+        tokenizer=loaded.tokenizer,
+        captions_sha256=loaded.captions_sha256,
     )
 
 

@@ -105,7 +105,8 @@ def test_old_name_of_the_tagging_head_is_read(model: Ram) -> None:
         ("visual_encoder.norm.extra", torch.ones(1), "unexpected 'image_encoder.swin.norm.extra'"),
         ("optimizer_step", torch.ones(1), "'optimizer_step', which belongs to no known part"),
         ("fc.bias", torch.ones(2), r"'classifier.bias' has shape \(2,\) instead of \(1,\)"),
-        ("label_embed.weight", torch.ones(2), "Tag2Text"),
+        ("label_embed.weight", torch.ones(2), "'label_embed.weight' has 1 dimensions instead of 2"),
+        ("fc.b", torch.ones(1), "'fc.b' under two names"),
     ],
 )
 def test_every_wrong_key_is_named(
