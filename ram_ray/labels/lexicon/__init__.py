@@ -10,6 +10,12 @@ import pyarrow.parquet as pq
 
 FOLDER = Path(__file__).parent
 
+VISIBLE = frozenset(
+    "animal artifact body event food group location object person phenomenon plant substance "
+    "time".split()
+)
+"""Noun categories that a picture can show, as an object or a scene."""
+
 
 class Counts(NamedTuple):
     """How often a lemma was met as each part of speech in WordNet's tagged texts; -1: never one."""
@@ -30,15 +36,16 @@ class Lexicon:
         words = pq.read_table(FOLDER / "words.parquet")
         self._row_of = {lemma: row for row, lemma in enumerate(words["lemma"].to_pylist())}
         parts = [words[part].fill_null(-1).to_numpy() for part in Counts._fields]
-        self._counts = np.stack(parts, axis=1)
-        self._senses = words["senses"].combine_chunks()
-        self._sense_counts = words["sense_counts"].combine_chunks()
+        self._counts = [Counts(*row) for row in np.stack(parts, axis=1).tolist()]
+        self._senses = words["senses"].to_pylist()
+        self._sense_counts = words["sense_counts"].to_pylist()
         synsets = pq.read_table(FOLDER / "synsets.parquet")
         self._category = synsets["category"].cast("string").to_pylist()
-        self._lemmas = synsets["lemmas"].combine_chunks()
-        self._hypernyms = synsets["hypernyms"].combine_chunks()
+        self._lemmas = synsets["lemmas"].to_pylist()
+        self._hypernyms = synsets["hypernyms"].to_pylist()
         offsets = synsets["offset"].to_pylist()
         self._synset_at = {offset: synset for synset, offset in enumerate(offsets)}
+        self._above: dict[int, list[int]] = {}
         irregular = pq.read_table(FOLDER / "irregular.parquet").to_pydict()
         self._irregular: dict[tuple[str, str], list[str]] = {}
         for form, lemma, part in zip(*irregular.values(), strict=True):
@@ -50,7 +57,7 @@ class Lexicon:
     def counts(self, lemma: str) -> Counts:
         """Return the counts of a lemma; `UNKNOWN` for a word that is not in the lexicon."""
         row = self._row_of.get(lemma)
-        return UNKNOWN if row is None else Counts(*self._counts[row].tolist())
+        return UNKNOWN if row is None else self._counts[row]
 
     def irregular(self, form: str, part: str) -> list[str]:
         """Return the lemmas of an irregular form as "noun", "verb", "adj" or "adv"."""
@@ -65,13 +72,19 @@ class Lexicon:
     def compounds(self) -> Iterator[str]:
         """Yield the nouns of several words."""
         for lemma, row in self._row_of.items():
-            if " " in lemma and self._counts[row, 0] >= 0:
+            if " " in lemma and self._counts[row].noun >= 0:
+                yield lemma
+
+    def nouns_ending_in(self, tails: tuple[str, ...]) -> Iterator[str]:
+        """Yield the one-word nouns that end in one of the tails."""
+        for lemma, row in self._row_of.items():
+            if lemma.endswith(tails) and lemma.isalpha() and self._counts[row].noun >= 0:
                 yield lemma
 
     def senses(self, noun: str) -> list[int]:
         """Return the synsets of a noun, most frequent first."""
         row = self._row_of.get(noun)
-        return [] if row is None else self._senses[row].as_py()
+        return [] if row is None else self._senses[row]
 
     def sense_share(self, noun: str, synset: int) -> float:
         """Return how much of a noun's use, 0..1, is in this sense; 0 for a sense it has not.
@@ -79,12 +92,11 @@ class Lexicon:
         Each sense counts once more than it was met, so that senses never met share evenly.
         """
         row = self._row_of.get(noun)
-        if row is None:
+        if row is None or synset not in self._senses[row]:
             return 0.0
-        counts = dict(zip(self._senses[row].as_py(), self._sense_counts[row].as_py(), strict=True))
-        if synset not in counts:
-            return 0.0
-        return (counts[synset] + 1) / (sum(counts.values()) + len(counts))
+        counts = self._sense_counts[row]
+        count = counts[self._senses[row].index(synset)]
+        return (count + 1) / (sum(counts) + len(counts))
 
     def synset_at(self, offset: int) -> int | None:
         """Return the synset of a WordNet 3.0 noun offset: ImageNet's n02084071 is 2084071."""
@@ -96,25 +108,34 @@ class Lexicon:
 
     def lemmas(self, synset: int) -> list[str]:
         """Return the nouns of a synset."""
-        return self._lemmas[synset].as_py()
+        return self._lemmas[synset]
 
     def hypernyms(self, synset: int) -> list[int]:
         """Return the synsets right above."""
-        return self._hypernyms[synset].as_py()
+        return self._hypernyms[synset]
 
     def noun_category(self, noun: str) -> str:
         """Return the category of a noun's first sense; "" for no noun."""
         senses = self.senses(noun)
         return self._category[senses[0]] if senses else ""
 
+    def visible_sense(self, noun: str) -> int | None:
+        """Return the first sense that a picture can show; None where there is none.
+
+        A person comes last among senses that WordNet's texts never met ("hot dog").
+        """
+        senses = [sense for sense in self.senses(noun) if self.category(sense) in VISIBLE]
+        if self.counts(noun).noun <= 0:
+            senses.sort(key=lambda sense: self.category(sense) == "person")
+        return senses[0] if senses else None
+
     def above(self, synset: int) -> list[int]:
         """Return all synsets above, nearest first."""
-        found: list[int] = []
-        level = self.hypernyms(synset)
-        while level:
-            fresh = [up for up in dict.fromkeys(level) if up not in found]
-            found += fresh
-            level = [up for synset in fresh for up in self.hypernyms(synset)]
+        found = self._above.get(synset)
+        if found is None:
+            nearest = self.hypernyms(synset)
+            further = [up for near in nearest for up in self.above(near)]
+            found = self._above[synset] = list(dict.fromkeys([*nearest, *further]))
         return found
 
 
