@@ -3,29 +3,32 @@
 Read `build_vocabulary` top-down: read, gather, replay decisions, merge, select, number, write.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ram_ray.labels.builder.candidates import Gathered, Phrase, gather
+import pyarrow as pa
+
+from ram_ray.labels.builder.candidates import gather
 from ram_ray.labels.builder.config import BuildConfig
 from ram_ray.labels.builder.coverage import Coverage, NameIndex, coverage_of
 from ram_ray.labels.builder.decisions import Decision, read_decisions
 from ram_ray.labels.builder.lists import SourceList, read_list
 from ram_ray.labels.builder.merging import Clusters, Proposal, merge_candidates
 from ram_ray.labels.builder.names import fold, gerund
+from ram_ray.labels.builder.output import DECISIONS, VOCABULARY, write_build
 from ram_ray.labels.builder.relations import parents_of
 from ram_ray.labels.builder.replay import replay_before_merging, replay_on_tags
 from ram_ray.labels.builder.selection import Dropped, select
 from ram_ray.labels.builder.tag_ids import Row, assign_ids, read_old_rows
-from ram_ray.labels.builder.tags import Tag, assemble
+from ram_ray.labels.builder.tags import Alias, Tag, assemble
 from ram_ray.labels.captions import read_captions
 from ram_ray.labels.lexicon import Lexicon, load_lexicon
+from ram_ray.labels.parser.discovery import discover
 from ram_ray.labels.problems import Problem, Report
 
-Discover = Callable[[str], Iterable[Phrase]]
-"""The parser's discovery mode: a caption to its heads, modifiers and actions."""
+Discover = Callable[[Iterable[str]], pa.Table]
+"""The parser's discovery mode: captions to columns name, kind, frequency."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,32 +52,137 @@ class Build:
         return [row.tag for row in self.rows if row.tag is not None]
 
 
-def build_vocabulary(config: BuildConfig, discover: Discover) -> Build:
+def build_vocabulary(config: BuildConfig, discover: Discover = discover) -> Build:
     """Build the label system of a config and write it to its output folder.
 
     Raises:
         ConfigError: a source or the decisions file cannot be used; nothing was written.
     """
-    output = Path(config.output)
+    build = plan_build(config, discover)
+    write_build(build, config)
+    return build
+
+
+def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
+    """Return what `build_vocabulary` writes.
+
+    Raises:
+        ConfigError: as there.
+    """
     lexicon = load_lexicon()
     problems: list[Problem] = []
     decisions = _decisions(config)
-    old = read_old_rows(output / VOCABULARY)
+    old = read_old_rows(Path(config.output) / VOCABULARY)
     lists = read_lists(config, lexicon, problems.append)
-    phrases = _discovered(config.captions, discover, problems.append)
-    gathered = gather(lists, phrases, lexicon)
-    made = make_tags(gathered, decisions, config, lexicon)
-    rows = assign_ids(made.kept, old)
-    build = Build(
+    captions = _CountedCaptions(config.captions, problems.append)
+    gathered = gather(lists, _frequencies(discover(captions)), lexicon)
+
+    clusters = Clusters()
+    unknown_names = replay_before_merging(decisions, gathered, clusters, lexicon)
+    merge_candidates(gathered, lexicon, clusters)
+    tags = assemble(gathered, clusters, lexicon)
+    tags, rejected = replay_on_tags(decisions, tags, lexicon)
+    kept, dropped = select(
+        tags,
+        lexicon,
+        covered={source.name for source in lists if source.cover},
+        min_frequency=config.min_frequency,
+        max_tags=config.max_tags,
+    )
+    _tell_apart(kept, lexicon)
+    rows = assign_ids(kept, old)
+    index = NameIndex([_names(row) for row in rows], lexicon)
+    return Build(
         rows=rows,
         parents=_parents(rows, lexicon),
-        dropped=made.dropped,
-        proposals=made.proposals,
-        coverage=[coverage_of(source, _index(rows, lexicon)) for source in lists],
+        dropped=[*rejected, *dropped],
+        proposals=_open_proposals(clusters, kept),
+        coverage=[coverage_of(source, index) for source in lists],
         problems=problems,
-        unknown_names=made.unknown_names,
-        num_captions=gathered.num_captions,
+        unknown_names=unknown_names,
+        num_captions=captions.count,
     )
-    output.mkdir(parents=True, exist_ok=True)
-    write_build(build, config, old)
-    return build
+
+
+def read_lists(config: BuildConfig, lexicon: Lexicon, report: Report) -> list[SourceList]:
+    """Return the lists of a config; two of one name are told apart by a number.
+
+    Raises:
+        ConfigError: a list cannot be read.
+    """
+    lists: list[SourceList] = []
+    taken: dict[str, int] = {}
+    for one in config.lists:
+        source = read_list(
+            one.path, lexicon, report, name=one.name, kind=one.kind, cover=one.cover
+        )
+        taken[source.name] = taken.get(source.name, 0) + 1
+        if taken[source.name] > 1:
+            source = replace(source, name=f"{source.name}-{taken[source.name]}")
+        lists.append(source)
+    return lists
+
+
+class _CountedCaptions:
+    """The texts of all captions, read as a stream and counted on the way."""
+
+    def __init__(self, paths: Sequence[str], report: Report) -> None:
+        self._paths = paths
+        self._report = report
+        self.count = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for path in self._paths:
+            for caption in read_captions(path, self._report):
+                self.count += 1
+                yield caption.text
+
+
+def _decisions(config: BuildConfig) -> tuple[Decision, ...]:
+    default = Path(config.output) / DECISIONS
+    if config.decisions is not None:
+        return read_decisions(config.decisions)
+    return read_decisions(default) if default.exists() else ()
+
+
+def _frequencies(table: pa.Table) -> Mapping[tuple[str, str], int]:
+    columns = [table[name].to_pylist() for name in ("name", "kind", "frequency")]
+    return {(name, kind): count for name, kind, count in zip(*columns, strict=True)}
+
+
+def _tell_apart(tags: Sequence[Tag], lexicon: Lexicon) -> None:
+    """Name an action by its -ing form where a thing has its name: "fish" and "fishing"."""
+    things = {fold(tag.name) for tag in tags if tag.key.part != "verb"}
+    for tag in tags:
+        if tag.key.part == "verb" and fold(tag.name) in things:
+            form = gerund(tag.name, lexicon)
+            if fold(form) not in things:
+                tag.aliases = [alias for alias in tag.aliases if alias.text != form]
+                tag.aliases.insert(0, Alias(tag.name, "renamed", "another tag has this name"))
+                tag.name = form
+
+
+def _names(row: Row) -> list[str]:
+    if row.tag is None:
+        return [row.name]
+    return [row.name, *(alias.text for alias in row.tag.aliases)]
+
+
+def _parents(rows: Sequence[Row], lexicon: Lexicon) -> list[list[int]]:
+    return parents_of(
+        [row.tag.sense if row.tag is not None else None for row in rows],
+        [row.tag.key.text if row.tag is not None else "" for row in rows],
+        [row.tag.stated_parents if row.tag is not None else set() for row in rows],
+        lexicon,
+    )
+
+
+def _open_proposals(clusters: Clusters, kept: Sequence[Tag]) -> list[Proposal]:
+    """Return the proposals between two kept tags, each pair once."""
+    names = {tag.key for tag in kept}
+    found: dict[frozenset[object], Proposal] = {}
+    for proposal in clusters.proposals:
+        ends = (clusters.head(proposal.name), clusters.head(proposal.other))
+        if ends[0] != ends[1] and names.issuperset(ends):
+            found.setdefault(frozenset(ends), proposal)
+    return list(found.values())

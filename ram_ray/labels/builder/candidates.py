@@ -5,7 +5,7 @@ two. Nothing is merged here but case, hyphens and inflection of the same word.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -28,15 +28,6 @@ class Key(NamedTuple):
     """noun, adj or verb."""
 
 
-class Phrase(NamedTuple):
-    """What the parser found in a caption in its discovery mode."""
-
-    surface: str
-    """As the caption has it."""
-    kind: str
-    """object, scene, attribute or action."""
-
-
 @dataclass
 class Candidate:
     """What is known of one key; filled while the sources are read."""
@@ -46,6 +37,8 @@ class Candidate:
     """Spellings, each with how many lists and captions have it."""
     lists: dict[str, int] = field(default_factory=dict)
     """List name to the line of its entry."""
+    num_covered: int = 0
+    """Lists to cover that have it."""
     kinds: Counter[str] = field(default_factory=Counter)
     """Kind to how many lists and captions say so."""
     synsets: Counter[int] = field(default_factory=Counter)
@@ -53,7 +46,7 @@ class Candidate:
     parents: set[str] = field(default_factory=set)
     """Names that lists put above it."""
     frequency: int = 0
-    """Captions that say it."""
+    """Captions that say it; one that says two of its forms counts twice."""
     accepted: bool = False
     """By a person: no rule drops it."""
     accepted_kind: str = ""
@@ -82,7 +75,6 @@ class Gathered:
     pairs: list[Pair] = field(default_factory=list)
     concept_lists: set[str] = field(default_factory=set)
     """Lists whose entries are distinct concepts, so that they keep synonyms apart."""
-    num_captions: int = 0
 
     def of(self, key: Key) -> Candidate:
         """Return the candidate of a key, a new one if there is none."""
@@ -90,12 +82,19 @@ class Gathered:
 
 
 def gather(
-    lists: Sequence[SourceList], phrases: Iterable[Iterable[Phrase]], lexicon: Lexicon
+    lists: Sequence[SourceList], discovered: Mapping[tuple[str, str], int], lexicon: Lexicon
 ) -> Gathered:
-    """Return the candidates of lists and captions; `phrases` holds those of one caption each."""
+    """Return the candidates of lists and captions.
+
+    Args:
+        discovered: (name, kind) to the number of captions that say so.
+    """
     gathered = Gathered()
-    for caption in phrases:
-        _add_caption(gathered, caption, lexicon)
+    for (name, kind), frequency in sorted(discovered.items()):
+        candidate = gathered.of(key_of(name, PART_OF_KIND[kind], lexicon))
+        candidate.surfaces[name] += frequency
+        candidate.kinds[kind] += frequency
+        candidate.frequency += frequency
     for source in sorted(lists, key=lambda source: source.name):
         _add_list(gathered, source, lexicon)
     return gathered
@@ -110,19 +109,6 @@ def key_of(text: str, part: str, lexicon: Lexicon) -> Key:
     return Key(singular(folded, lexicon) if part == "noun" else folded, part)
 
 
-def _add_caption(gathered: Gathered, phrases: Iterable[Phrase], lexicon: Lexicon) -> None:
-    gathered.num_captions += 1
-    seen: set[Key] = set()
-    for phrase in phrases:
-        key = key_of(phrase.surface, PART_OF_KIND[phrase.kind], lexicon)
-        candidate = gathered.of(key)
-        candidate.surfaces[phrase.surface.casefold()] += 1
-        candidate.kinds[phrase.kind] += 1
-        if key not in seen:
-            candidate.frequency += 1
-            seen.add(key)
-
-
 def _add_list(gathered: Gathered, source: SourceList, lexicon: Lexicon) -> None:
     ambiguous = _ambiguous(source)
     keys: Counter[tuple[str, str]] = Counter()
@@ -134,7 +120,9 @@ def _add_list(gathered: Gathered, source: SourceList, lexicon: Lexicon) -> None:
         synset = entry.synset if entry.synset is not None else _common_synset(names, lexicon)
         candidate = gathered.of(own)
         candidate.surfaces[names[0]] += 1
-        candidate.lists.setdefault(source.name, entry.line)
+        if source.name not in candidate.lists:
+            candidate.lists[source.name] = entry.line
+            candidate.num_covered += source.cover
         candidate.parents.update(map(fold, entry.parents))
         if synset is not None and part == "noun":
             candidate.synsets[synset] += 1

@@ -52,16 +52,20 @@ class SourceList:
 
     name: str
     entries: tuple[Entry, ...]
+    cover: bool = True
+    """Whether every entry is to become a tag."""
 
 
 def read_list(
-    path: str | Path, lexicon: Lexicon, report: Report, *, name: str = "", kind: str = ""
+    path: str | Path, lexicon: Lexicon, report: Report, *, name: str = "", kind: str = "",
+    cover: bool = True,
 ) -> SourceList:
     """Return the list in a file.
 
     Args:
         name: what the list is called in reports; "": the file's stem.
         kind: of every entry that has none of its own.
+        cover: whether every entry is to become a tag.
 
     Raises:
         ConfigError: the file cannot be read, or holds no entry.
@@ -88,7 +92,7 @@ def read_list(
         entries.append(entry)
     if not entries:
         raise ConfigError(f"list is {str(path)!r}, which holds no tag that can be used.")
-    return SourceList(name=name or path.stem, entries=tuple(entries))
+    return SourceList(name=name or path.stem, entries=tuple(entries), cover=cover)
 
 
 @dataclass(frozen=True, slots=True)

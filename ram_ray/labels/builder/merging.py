@@ -5,12 +5,12 @@ where the words mean it most of the time: WordNet alone says that "fry" is a chi
 fail are proposals for a person to decide.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ram_ray.labels.builder.candidates import Candidate, Gathered, Key
+from ram_ray.labels.builder.candidates import Candidate, Gathered, Key, Pair
 from ram_ray.labels.builder.names import joined
 from ram_ray.labels.lexicon import Lexicon
 from ram_ray.labels.parser.inflection import spellings, verb_lemmas
@@ -99,10 +99,13 @@ def sense_of(candidate: Candidate, lexicon: Lexicon) -> int | None:
     """Return what a noun means in pictures: a list's word for it, else its main visible sense."""
     if candidate.key.part != "noun":
         return None
-    if candidate.synsets:
+    noun = candidate.key.text
+    unknown = not lexicon.senses(noun)
+    fitting = [s for s in candidate.synsets if unknown or means(noun, s, lexicon)]
+    if fitting:
         # the most lists, then the lowest number, so that builds do not differ
-        return min(candidate.synsets, key=lambda synset: (-candidate.synsets[synset], synset))
-    return main_sense(candidate.key.text, lexicon)
+        return min(fitting, key=lambda synset: (-candidate.synsets[synset], synset))
+    return main_sense(noun, lexicon)
 
 
 def main_sense(noun: str, lexicon: Lexicon) -> int | None:
@@ -140,9 +143,9 @@ def merge_candidates(gathered: Gathered, lexicon: Lexicon, clusters: Clusters) -
 
 
 def weight(candidate: Candidate) -> tuple[bool, int, int, int, str]:
-    """Return a sort key: a person's choice, more lists, then more captions, then the shorter name come first."""
+    """Return a sort key: a person's choice, more lists to cover, then more captions, then the shorter name come first."""
     text = candidate.key.text
-    seen = (-len(candidate.lists), -candidate.frequency, len(text), text)
+    seen = (-candidate.num_covered, -candidate.frequency, len(text), text)
     return (not candidate.chosen, *seen)
 
 
@@ -195,38 +198,51 @@ def _merge_gerunds(gathered: Gathered, lexicon: Lexicon, clusters: Clusters) -> 
 
 
 def _merge_list_synonyms(gathered: Gathered, lexicon: Lexicon, clusters: Clusters) -> None:
-    """Merge names of one entry where the second means it most of the time."""
-    claims: dict[tuple[Key, Key], list[str]] = defaultdict(list)
-    fitting: dict[tuple[Key, Key], bool] = {}
+    """Merge names of one entry where each means it most of the time."""
+    claims: dict[Key, dict[Key, list[Pair]]] = defaultdict(lambda: defaultdict(list))
     for pair in gathered.pairs:
-        if pair.alias not in gathered.candidates or pair.name == pair.alias:
-            continue
-        ends = (pair.name, pair.alias)
-        claims[ends].append(f"{pair.source}:{pair.line}")
-        fitting[ends] = fitting.get(ends, False) or means(pair.alias.text, pair.synset, lexicon)
-    for (name, alias), sources in sorted(claims.items()):
-        if clusters.head(name) == clusters.head(alias):
-            continue
-        apart = _kept_apart(clusters.members(clusters.head(name)),
-                            clusters.members(clusters.head(alias)), gathered)  # fmt: skip
-        evidence = ", ".join(sources)
-        if not fitting[name, alias]:
-            why = f"{evidence} joins them, but {alias.text!r} mostly means something else"
+        if pair.alias in gathered.candidates and pair.name != pair.alias:
+            claims[pair.alias][pair.name].append(pair)
+    for alias, by_name in sorted(claims.items()):
+        fitting = [name for name, pairs in sorted(by_name.items()) if _fits(pairs, lexicon)]
+        for name, pairs in sorted(by_name.items()):
+            if clusters.head(name) == clusters.head(alias):
+                continue
+            evidence = ", ".join(f"{pair.source}:{pair.line}" for pair in pairs)
+            apart = _kept_apart(name, alias, gathered, clusters)
+            if name not in fitting:
+                why = f"{evidence} joins them, but one of them mostly means something else"
+            elif any(other != name and not _is_one(name, other, clusters) for other in fitting):
+                why = f"{evidence} joins them, but other entries have {alias.text!r} too"
+            elif len(apart) >= len(pairs):
+                why = f"{evidence} joins them, {', '.join(sorted(apart))} keeps them apart"
+            else:
+                _join_by_weight(name, alias, evidence, gathered, clusters)
+                continue
             clusters.propose(name, alias, why)
-        elif len(apart) >= len(sources):
-            why = f"{evidence} joins them, {', '.join(sorted(apart))} keeps them apart"
-            clusters.propose(name, alias, why)
-        else:
-            _join_by_weight(name, alias, "synonym", evidence, gathered, clusters)
+
+
+def _fits(pairs: Iterable[Pair], lexicon: Lexicon) -> bool:
+    return any(
+        means(pair.alias.text, pair.synset, lexicon) and means(pair.name.text, pair.synset, lexicon)
+        for pair in pairs
+    )
 
 
 def means(noun: str, synset: int | None, lexicon: Lexicon) -> bool:
     """Tell whether a noun mostly means this; one the lexicon does not know may mean anything."""
-    if not lexicon.senses(noun):
+    senses = lexicon.senses(noun)
+    if not senses:
         return True
     if synset is None:
-        return len(lexicon.senses(noun)) == 1
-    return visible_share(noun, synset, lexicon) >= LIST_SHARE
+        return len(senses) == 1
+    counts = lexicon.counts(noun)
+    is_mostly_noun = counts.noun >= max(counts.verb, counts.adj)
+    return is_mostly_noun and visible_share(noun, synset, lexicon) >= LIST_SHARE
+
+
+def _is_one(name: Key, other: Key, clusters: Clusters) -> bool:
+    return clusters.head(name) == clusters.head(other)
 
 
 def _merge_lexicon_synonyms(gathered: Gathered, lexicon: Lexicon, clusters: Clusters) -> None:
@@ -242,34 +258,25 @@ def _merge_lexicon_synonyms(gathered: Gathered, lexicon: Lexicon, clusters: Clus
         for other in others:
             if clusters.head(head) == clusters.head(other):
                 continue
-            apart = _kept_apart(clusters.members(clusters.head(head)),
-                                clusters.members(clusters.head(other)), gathered)  # fmt: skip
+            apart = _kept_apart(head, other, gathered, clusters)
             words = ", ".join(lexicon.lemmas(sense)[:4])
             if apart:
                 why = f"WordNet joins them ({words}), {', '.join(sorted(apart))} keeps them apart"
                 clusters.propose(head, other, why)
             else:
-                _join_by_weight(head, other, "synonym", f"WordNet: {words}", gathered, clusters)
+                _join_by_weight(head, other, f"WordNet: {words}", gathered, clusters)
 
 
 def _join_by_weight(
-    name: Key, alias: Key, reason: str, evidence: str, gathered: Gathered, clusters: Clusters
+    name: Key, alias: Key, evidence: str, gathered: Gathered, clusters: Clusters
 ) -> None:
     ends = (clusters.head(name), clusters.head(alias))
     head, other = sorted(ends, key=lambda key: weight(gathered.candidates[key]))
-    clusters.join(head, other, reason, evidence)
+    clusters.join(head, other, "synonym", evidence)
 
 
-def _kept_apart(one: Iterable[Key], other: Iterable[Key], gathered: Gathered) -> set[str]:
-    """Return the concept lists that have an entry for each."""
-    lists = [
-        {name for key in keys for name in gathered.candidates[key].lists}
-        & gathered.concept_lists
-        for keys in (one, other)
-    ]
-    return lists[0] & lists[1]
-
-
-def count_reasons(clusters: Clusters) -> Counter[str]:
-    """Return how many merges each reason gave."""
-    return Counter(merge.reason for merge in clusters.merges)
+def _kept_apart(one: Key, other: Key, gathered: Gathered, clusters: Clusters) -> set[str]:
+    """Return the concept lists that have an entry for each of the two clusters."""
+    ends = (clusters.members(clusters.head(one)), clusters.members(clusters.head(other)))
+    lists = [{name for key in keys for name in gathered.candidates[key].lists} for keys in ends]
+    return lists[0] & lists[1] & gathered.concept_lists

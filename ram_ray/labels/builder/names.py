@@ -106,3 +106,16 @@ def _is_pair(word: str, lexicon: Lexicon) -> bool:
 
 def _noun_count(word: str, lexicon: Lexicon) -> int:
     return lexicon.counts(word).noun
+
+
+def gerund(verb: str, lexicon: Lexicon) -> str:
+    """Return the -ing form of a verb or phrasal verb: "sit on" becomes "sitting on"."""
+    first, *rest = verb.split()
+    silent_e = first.endswith("e") and not first.endswith(("ee", "ye", "oe"))
+    stem = first[:-2] + "y" if first.endswith("ie") else first[:-1] if silent_e else first
+    # "sit", "run": one vowel before one consonant is doubled where the lexicon knows no other verb
+    doubled = re.search(r"^[^aeiou]*[aeiou][bdgklmnprt]$", first)
+    forms = [stem + first[-1] + "ing"] if doubled else [stem + "ing"]
+    forms += [first + first[-1] + "ing", first + "ing"]
+    form = next((form for form in forms if verb_lemmas(form, lexicon)[:1] == [first]), forms[0])
+    return " ".join([form, *rest])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ram_ray.labels.builder.candidates import CAPTIONS, Candidate, Gathered, Key
 from ram_ray.labels.builder.merging import LEXICON_SHARE, Clusters, main_sense, means, sense_of, visible_share
-from ram_ray.labels.builder.names import fold
+from ram_ray.labels.builder.names import fold, singular
 from ram_ray.labels.builder.relations import kind_of, merged_votes
 from ram_ray.labels.lexicon import Lexicon
 
@@ -47,7 +47,7 @@ class Tag:
 
 
 def assemble(gathered: Gathered, clusters: Clusters, lexicon: Lexicon) -> list[Tag]:
-    """Return the tag of every cluster, by key; aliases that two tags claim go to the better one."""
+    """Return the tag of every cluster, by key; an alias that two claim is neither's."""
     heads = sorted({clusters.head(key) for key in gathered.candidates})
     reasons = {merge.alias: merge for merge in clusters.merges}
     tags: list[Tag] = []
@@ -119,12 +119,16 @@ def _add_list_aliases(
     by_head = {tag.key: tag for tag in tags}
     claims: dict[Key, dict[Key, list[tuple[str, str]]]] = {}
     for pair in gathered.pairs:
-        if pair.alias not in gathered.candidates and means(pair.alias.text, pair.synset, lexicon):
+        names = (pair.name.text, pair.alias.text)
+        fits = all(means(name, pair.synset, lexicon) for name in names)
+        if pair.alias not in gathered.candidates and fits:
             head = clusters.head(pair.name)
             claim = (pair.alias_surface, f"{pair.source}:{pair.line}")
             claims.setdefault(pair.alias, {}).setdefault(head, []).append(claim)
     for _, heads in sorted(claims.items()):
-        best = min(heads, key=lambda head: (-len(heads[head]), -by_head[head].frequency, head))
+        if len(heads) > 1:
+            continue  # two tags have it: it names neither
+        best = next(iter(heads))
         text, evidence = heads[best][0][0], ", ".join(sorted({e for _, e in heads[best]}))
         by_head[best].aliases.append(Alias(text.replace("_", " "), "synonym", evidence))
 
@@ -140,6 +144,8 @@ def _add_lexicon_aliases(tags: list[Tag], gathered: Gathered, lexicon: Lexicon) 
     for sense, tag in by_sense.items():
         for word in lexicon.lemmas(sense):
             mostly = visible_share(word, sense, lexicon) >= LEXICON_SHARE
-            if mostly and main_sense(word, lexicon) == sense and not {word, fold(word)} & (taken | known):
+            forms = (word, fold(word), singular(fold(word), lexicon))
+            is_new = not any(form in taken or form in known for form in forms)
+            if mostly and is_new and main_sense(word, lexicon) == sense:
                 tag.aliases.append(Alias(word, "synonym", "WordNet"))
                 taken.add(word)

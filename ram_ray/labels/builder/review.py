@@ -1,0 +1,1 @@
+def review_page(build): return "x"
