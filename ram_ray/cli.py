@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ram_ray import __version__, exit_codes, flags
+from ram_ray.commands import labels
 from ram_ray.config import TagConfig
 from ram_ray.options import merge_settings, tag_config
 
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(labels.app, name="labels")
 
 
 def main() -> None:

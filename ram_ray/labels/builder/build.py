@@ -3,8 +3,8 @@
 Read `build_vocabulary` top-down: read, gather, replay decisions, merge, select, number, write.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,19 +13,18 @@ from ram_ray.labels.builder.candidates import gather
 from ram_ray.labels.builder.config import BuildConfig
 from ram_ray.labels.builder.coverage import Coverage, NameIndex, coverage_of
 from ram_ray.labels.builder.decisions import Decision, read_decisions
-from ram_ray.labels.builder.lists import SourceList, read_list
 from ram_ray.labels.builder.merging import Clusters, Proposal, merge_candidates
 from ram_ray.labels.builder.names import fold, gerund
 from ram_ray.labels.builder.output import DECISIONS, VOCABULARY, write_build
 from ram_ray.labels.builder.relations import parents_of
 from ram_ray.labels.builder.replay import replay_before_merging, replay_on_tags
 from ram_ray.labels.builder.selection import Dropped, select
+from ram_ray.labels.builder.sources import CaptionTexts, frequencies, read_lists
 from ram_ray.labels.builder.tag_ids import Row, assign_ids, read_old_rows
 from ram_ray.labels.builder.tags import Alias, Tag, assemble
-from ram_ray.labels.captions import read_captions
 from ram_ray.labels.lexicon import Lexicon, load_lexicon
 from ram_ray.labels.parser.discovery import discover
-from ram_ray.labels.problems import Problem, Report
+from ram_ray.labels.problems import Problem
 
 Discover = Callable[[Iterable[str]], pa.Table]
 """The parser's discovery mode: captions to columns name, kind, frequency."""
@@ -73,9 +72,9 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
     problems: list[Problem] = []
     decisions = _decisions(config)
     old = read_old_rows(Path(config.output) / VOCABULARY)
-    lists = read_lists(config, lexicon, problems.append)
-    captions = _CountedCaptions(config.captions, problems.append)
-    gathered = gather(lists, _frequencies(discover(captions)), lexicon)
+    lists = read_lists(config.lists, lexicon, problems.append)
+    captions = CaptionTexts(config.captions, problems.append)
+    gathered = gather(lists, frequencies(discover(captions)), lexicon)
 
     clusters = Clusters()
     unknown_names = replay_before_merging(decisions, gathered, clusters, lexicon)
@@ -104,50 +103,11 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
     )
 
 
-def read_lists(config: BuildConfig, lexicon: Lexicon, report: Report) -> list[SourceList]:
-    """Return the lists of a config; two of one name are told apart by a number.
-
-    Raises:
-        ConfigError: a list cannot be read.
-    """
-    lists: list[SourceList] = []
-    taken: dict[str, int] = {}
-    for one in config.lists:
-        source = read_list(
-            one.path, lexicon, report, name=one.name, kind=one.kind, cover=one.cover
-        )
-        taken[source.name] = taken.get(source.name, 0) + 1
-        if taken[source.name] > 1:
-            source = replace(source, name=f"{source.name}-{taken[source.name]}")
-        lists.append(source)
-    return lists
-
-
-class _CountedCaptions:
-    """The texts of all captions, read as a stream and counted on the way."""
-
-    def __init__(self, paths: Sequence[str], report: Report) -> None:
-        self._paths = paths
-        self._report = report
-        self.count = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for path in self._paths:
-            for caption in read_captions(path, self._report):
-                self.count += 1
-                yield caption.text
-
-
 def _decisions(config: BuildConfig) -> tuple[Decision, ...]:
     default = Path(config.output) / DECISIONS
     if config.decisions is not None:
         return read_decisions(config.decisions)
     return read_decisions(default) if default.exists() else ()
-
-
-def _frequencies(table: pa.Table) -> Mapping[tuple[str, str], int]:
-    columns = [table[name].to_pylist() for name in ("name", "kind", "frequency")]
-    return {(name, kind): count for name, kind, count in zip(*columns, strict=True)}
 
 
 def _tell_apart(tags: Sequence[Tag], lexicon: Lexicon) -> None:

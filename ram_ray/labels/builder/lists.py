@@ -55,9 +55,19 @@ class SourceList:
     cover: bool = True
     """Whether every entry is to become a tag."""
 
+    @property
+    def tells_kinds(self) -> bool:
+        """Whether the entries have a kind."""
+        return bool(self.entries[0].kind)
+
 
 def read_list(
-    path: str | Path, lexicon: Lexicon, report: Report, *, name: str = "", kind: str = "",
+    path: str | Path,
+    lexicon: Lexicon,
+    report: Report,
+    *,
+    name: str = "",
+    kind: str = "",
     cover: bool = True,
 ) -> SourceList:
     """Return the list in a file.

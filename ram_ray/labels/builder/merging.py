@@ -1,4 +1,4 @@
-"""Which candidates are one tag: the same word spelt differently, or synonyms that sources vouch for.
+"""Which candidates are one tag: one word spelt differently, or synonyms that sources vouch for.
 
 Synonym tables are the lists' own (names of one entry) and the lexicon's. A claim is taken only
 where the words mean it most of the time: WordNet alone says that "fry" is a child. Claims that
@@ -21,7 +21,8 @@ LEXICON_SHARE = 0.6
 """The same for two words that only the lexicon joins."""
 # Categories of senses that no picture shows: left out when weighing what a word means in a caption.
 UNSEEN = frozenset(
-    "attribute cognition communication feeling motive process quantity relation shape state time".split()
+    "attribute cognition communication feeling motive process quantity relation shape state "
+    "time".split()
 )
 
 
@@ -88,11 +89,15 @@ class Clusters:
             self.proposals.append(Proposal(name, other, why))
 
     def _are_apart(self, head: Key, other: Key) -> bool:
-        return any(
-            frozenset((one, two)) in self.apart
-            for one in self.members(head)
-            for two in self.members(other)
-        ) if self.apart else False
+        return (
+            any(
+                frozenset((one, two)) in self.apart
+                for one in self.members(head)
+                for two in self.members(other)
+            )
+            if self.apart
+            else False
+        )
 
 
 def sense_of(candidate: Candidate, lexicon: Lexicon) -> int | None:
@@ -143,7 +148,7 @@ def merge_candidates(gathered: Gathered, lexicon: Lexicon, clusters: Clusters) -
 
 
 def weight(candidate: Candidate) -> tuple[bool, int, int, int, str]:
-    """Return a sort key: a person's choice, more lists to cover, then more captions, then the shorter name come first."""
+    """Return a sort key: a person's choice, more lists to cover, more captions, a shorter name."""
     text = candidate.key.text
     seen = (-candidate.num_covered, -candidate.frequency, len(text), text)
     return (not candidate.chosen, *seen)
@@ -157,12 +162,19 @@ def _merge_spellings(gathered: Gathered, lexicon: Lexicon, clusters: Clusters) -
     for keys in by_joined.values():
         head, *others = sorted(keys, key=lambda key: weight(gathered.candidates[key]))
         for other in others:
-            clusters.join(head, other, "spelling", "the same letters")
+            if _may_be_one(head, other, lexicon):
+                clusters.join(head, other, "spelling", "the same letters")
     for key in sorted(gathered.candidates):
         for other in sorted(set(_other_spellings(key, lexicon))):
             if other in gathered.candidates:
                 head, alias = sorted((key, other), key=lambda k: weight(gathered.candidates[k]))
                 clusters.join(head, alias, "spelling", "British and American")
+
+
+def _may_be_one(one: Key, other: Key, lexicon: Lexicon) -> bool:
+    """Tell whether the lexicon allows it: "pumpkin seed" is food, and "pumpkinseed" a fish."""
+    senses = [set(lexicon.senses(key.text)) for key in (one, other)]
+    return one.part != "noun" or not all(senses) or bool(senses[0] & senses[1])
 
 
 def _other_spellings(key: Key, lexicon: Lexicon) -> Iterator[Key]:

@@ -12,7 +12,9 @@ MAX_WORDS = 6
 _QUALIFIER = re.compile(r"\s*\(([^()]*)\)\s*")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 # What a name is made of; a comma or a slash means that a line holds something else
-_ALLOWED = re.compile(r"[\w\s.'’&+\-()!]+")
+_ALLOWED = re.compile(r"[\w\s.'&+\-()!]+")
+
+_PLAIN = str.maketrans({"_": " ", "\u2018": "'", "\u2019": "'", "\u2010": "-", "\u2013": "-"})
 
 
 class BadNameError(ValueError):
@@ -37,7 +39,7 @@ def clean(raw: str) -> Name:
     Raises:
         BadNameError: empty, too long, not in Latin script, or with characters no name has.
     """
-    text = " ".join(unicodedata.normalize("NFKC", raw).replace("_", " ").split())
+    text = " ".join(unicodedata.normalize("NFKC", raw).translate(_PLAIN).split())
     if not text:
         raise BadNameError("is empty")
     if len(text) > MAX_CHARS or text.count(" ") >= MAX_WORDS:
@@ -57,7 +59,7 @@ def clean(raw: str) -> Name:
 
 def fold(text: str) -> str:
     """Return the form under which names are looked up: lower case, hyphens as spaces."""
-    text = text.casefold().replace("-", " ").replace("’", "").replace("'", "")
+    text = text.casefold().replace("-", " ").replace("'", "")
     return " ".join(text.split())
 
 

@@ -1,9 +1,9 @@
 """What a build leaves in its folder: the vocabulary, the review page, and a report.
 
-  vocabulary.parquet   the model's layout, and sources and frequency of each tag
-  review.html          one file to look at it, and to write decisions
-  report.json          the same in numbers: coverage, merges, proposals, problems
-  decisions.txt        the person's, never written here but empty at first
+vocabulary.parquet   the model's layout, and sources and frequency of each tag
+review.html          one file to look at it, and to write decisions
+report.json          the same in numbers: coverage, merges, proposals, problems
+decisions.txt        the person's, never written here but empty at first
 """
 
 import json

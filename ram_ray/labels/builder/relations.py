@@ -23,9 +23,7 @@ _TOO_WIDE = frozenset(
 )
 
 
-def kind_of(
-    part: str, votes: Mapping[str, int], sense: int | None, lexicon: Lexicon
-) -> str:
+def kind_of(part: str, votes: Mapping[str, int], sense: int | None, lexicon: Lexicon) -> str:
     """Return object, scene, attribute or action.
 
     Args:
@@ -80,14 +78,14 @@ def parents_of(
         if sense is not None:
             above |= _nearest(sense, row, row_of_sense, lexicon)
         elif " " in name and name not in lexicon:
-            above |= {row_of_name[head] for head in [name.rpartition(" ")[2]] if head in row_of_name}
+            above |= {
+                row_of_name[head] for head in [name.rpartition(" ")[2]] if head in row_of_name
+            }
         found.append(sorted(above - {row}))
     return _without_circles(found)
 
 
-def _nearest(
-    sense: int, row: int, row_of_sense: Mapping[int, int], lexicon: Lexicon
-) -> set[int]:
+def _nearest(sense: int, row: int, row_of_sense: Mapping[int, int], lexicon: Lexicon) -> set[int]:
     """Return the tags met first on each way up."""
     found: set[int] = set()
     level, seen = [sense], {sense}

@@ -21,7 +21,9 @@ def replay_before_merging(
     unknown: list[str] = []
     for decision in decisions:
         if decision.verb == "accept":
-            for candidate in _found_or_made(decision.name, decision.line, gathered, unknown, lexicon):
+            for candidate in _found_or_made(
+                decision.name, decision.line, gathered, unknown, lexicon
+            ):
                 candidate.accepted_kind = decision.name.kind or candidate.accepted_kind
                 candidate.accepted = candidate.chosen = True
         if decision.verb == "keep" and decision.other is not None:
@@ -105,7 +107,7 @@ def _is_name_of(name: Named, tag: Tag, lexicon: Lexicon) -> bool:
     if name.kind and name.kind != tag.kind:
         return False
     exact = fold(name.text) in (fold(tag.name), tag.key.text)
-    return exact or key_of(name.text, tag.key.part, lexicon) == tag.key and tag.key.part == "noun"
+    return exact or (key_of(name.text, tag.key.part, lexicon) == tag.key and tag.key.part == "noun")
 
 
 def _kind_of_part(part: str) -> str:

@@ -1,4 +1,4 @@
-"""Which tags are kept: by a person's word, by the lists to cover, or by how often captions say them."""
+"""Which tags are kept: by a person's word, the lists to cover, or how often captions say them."""
 
 import math
 from collections.abc import Collection, Sequence

@@ -1,11 +1,18 @@
-"""Tags out of clusters of candidates: name, kind, aliases, sense, and why they are what they are."""
+"""Tags out of clusters of candidates: name, kind, aliases, sense, and why they are that."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ram_ray.labels.builder.candidates import CAPTIONS, Candidate, Gathered, Key
-from ram_ray.labels.builder.merging import LEXICON_SHARE, Clusters, main_sense, means, sense_of, visible_share
+from ram_ray.labels.builder.merging import (
+    LEXICON_SHARE,
+    Clusters,
+    main_sense,
+    means,
+    sense_of,
+    visible_share,
+)
 from ram_ray.labels.builder.names import fold, singular
 from ram_ray.labels.builder.relations import kind_of, merged_votes
 from ram_ray.labels.lexicon import Lexicon
