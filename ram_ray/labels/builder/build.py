@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ram_ray.labels.builder.candidates import gather
+from ram_ray.labels.builder.candidates import Key, gather
 from ram_ray.labels.builder.config import BuildConfig
 from ram_ray.labels.builder.coverage import Coverage, NameIndex, coverage_of
 from ram_ray.labels.builder.decisions import Decision, read_decisions
@@ -80,9 +80,9 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
     unknown_names = replay_before_merging(decisions, gathered, clusters, lexicon)
     merge_candidates(gathered, lexicon, clusters)
     tags = assemble(gathered, clusters, lexicon)
-    tags, rejected = replay_on_tags(decisions, tags, lexicon)
+    replayed = replay_on_tags(decisions, tags, lexicon)
     kept, dropped = select(
-        tags,
+        replayed.tags,
         lexicon,
         covered={source.name for source in lists if source.cover},
         min_frequency=config.min_frequency,
@@ -94,11 +94,11 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
     return Build(
         rows=rows,
         parents=_parents(rows, lexicon),
-        dropped=[*rejected, *dropped],
+        dropped=[*replayed.rejected, *dropped],
         proposals=_open_proposals(clusters, kept),
         coverage=[coverage_of(source, index) for source in lists],
         problems=problems,
-        unknown_names=unknown_names,
+        unknown_names=[*unknown_names, *replayed.unknown_names],
         num_captions=captions.count,
     )
 
@@ -138,11 +138,12 @@ def _parents(rows: Sequence[Row], lexicon: Lexicon) -> list[list[int]]:
 
 
 def _open_proposals(clusters: Clusters, kept: Sequence[Tag]) -> list[Proposal]:
-    """Return the proposals between two kept tags, each pair once."""
-    names = {tag.key for tag in kept}
-    found: dict[frozenset[object], Proposal] = {}
+    """Return the proposals between two kept tags, each pair once; the commonest tags first."""
+    by_key = {tag.key: tag for tag in kept}
+    found: dict[frozenset[Key], Proposal] = {}
     for proposal in clusters.proposals:
         ends = (clusters.head(proposal.name), clusters.head(proposal.other))
-        if ends[0] != ends[1] and names.issuperset(ends):
+        if ends[0] != ends[1] and by_key.keys() >= set(ends):
             found.setdefault(frozenset(ends), proposal)
-    return list(found.values())
+    rarer = {pair: min(by_key[key].frequency for key in pair) for pair in found}
+    return [found[pair] for pair in sorted(found, key=lambda pair: (-rarer[pair], *sorted(pair)))]

@@ -1,6 +1,7 @@
 """Decisions put into force: before candidates are merged, and on the tags that come of it."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ram_ray.labels.builder.candidates import PART_OF_KIND, Candidate, Gathered, Key, key_of
 from ram_ray.labels.builder.decisions import Decision, Named
@@ -14,7 +15,7 @@ from ram_ray.labels.lexicon import Lexicon
 def replay_before_merging(
     decisions: Sequence[Decision], gathered: Gathered, clusters: Clusters, lexicon: Lexicon
 ) -> list[str]:
-    """Accept, merge and keep apart; return a sentence for each name that no source has.
+    """Accept, merge and keep apart; return a sentence for each of these names no source has.
 
     What is accepted or merged into becomes a candidate even then: a decision outlives its corpus.
     """
@@ -29,33 +30,64 @@ def replay_before_merging(
         if decision.verb == "keep" and decision.other is not None:
             ends = [_keys(name, gathered, lexicon) for name in (decision.name, decision.other)]
             clusters.apart |= {frozenset((one, two)) for one in ends[0] for two in ends[1]}
-            for name, keys in zip((decision.name, decision.other), ends, strict=True):
-                if not keys:
-                    unknown.append(_unknown(name, decision.line))
-        if decision.verb == "reject" and not _keys(decision.name, gathered, lexicon):
-            unknown.append(_unknown(decision.name, decision.line))
     for decision in decisions:
         if decision.verb == "merge" and decision.other is not None:
             _merge(decision, decision.other, gathered, clusters, unknown, lexicon)
     return unknown
 
 
+class Replayed(NamedTuple):
+    """What decisions leave of the tags."""
+
+    tags: list[Tag]
+    rejected: list[Dropped]
+    unknown_names: list[str]
+
+
 def replay_on_tags(
     decisions: Sequence[Decision], tags: Sequence[Tag], lexicon: Lexicon
-) -> tuple[list[Tag], list[Dropped]]:
-    """Take out rejected tags and aliases; return the tags that stay and the rejected ones."""
-    rejected = [decision for decision in decisions if decision.verb == "reject"]
+) -> Replayed:
+    """Take out rejected tags and aliases, and aliases that are to be kept apart."""
     stay: list[Tag] = []
-    dropped: list[Dropped] = []
+    rejected: list[Dropped] = []
+    met: set[Named] = set()
     for tag in tags:
-        lines = [d.line for d in rejected if _is_name_of(d.name, tag, lexicon)]
-        if lines:
-            dropped.append(Dropped(tag, f"rejected in line {lines[0]} of the decisions"))
-            continue
-        unwanted = {fold(d.name.text) for d in rejected if d.name.kind in ("", tag.kind)}
-        tag.aliases = [alias for alias in tag.aliases if fold(alias.text) not in unwanted]
-        stay.append(tag)
-    return stay, dropped
+        why = ""
+        for decision in decisions:
+            if decision.verb == "reject":
+                if _is_name_of(decision.name, tag, lexicon):
+                    why = f"rejected in line {decision.line} of the decisions"
+                    met.add(decision.name)
+                elif _drop_alias(decision.name, tag):
+                    met.add(decision.name)
+            elif decision.verb == "keep" and decision.other is not None:
+                for one, other in ((decision.name, decision.other), (decision.other, decision.name)):
+                    if _is_name_of(one, tag, lexicon):
+                        met.add(one)
+                        if _drop_alias(other, tag):
+                            met.add(other)
+        if why:
+            rejected.append(Dropped(tag, why))
+        else:
+            stay.append(tag)
+    unknown = [
+        _unknown(name, decision.line)
+        for decision in decisions
+        if decision.verb in ("reject", "keep")
+        for name in (decision.name, decision.other)
+        if name is not None and name not in met
+    ]
+    return Replayed(stay, rejected, unknown)
+
+
+def _drop_alias(name: Named, tag: Tag) -> bool:
+    """Take an alias from a tag and return whether it was there."""
+    if name.kind not in ("", tag.kind):
+        return False
+    left = [alias for alias in tag.aliases if fold(alias.text) != fold(name.text)]
+    dropped = len(left) < len(tag.aliases)
+    tag.aliases = left
+    return dropped
 
 
 def _merge(

@@ -68,12 +68,23 @@ const views = {
       ];
     },
   },
+  merged: {
+    rows: data.tags.flatMap((tag) => tag.aliases.map(([text, reason, evidence]) => ({ tag, text, reason, evidence }))),
+    text: (merge) => `${merge.text}\n${merge.tag.name}\n${merge.reason}\n${merge.evidence}`,
+    keep: (merge, kind, source) => (!kind || merge.tag.kind === kind) && (!source || merge.evidence.includes(source)),
+    draw: (merge) => [
+      element("div", "name", `${merge.text} \u2192 ${merge.tag.name}`, kindOf(merge.tag.kind)),
+      element("div", "acts",
+        button("Keep apart", () => decide(`keep ${merge.text} apart from ${exact(merge.tag)}`))),
+      element("div", "detail", `${merge.reason}: ${merge.evidence}`),
+    ],
+  },
   proposals: {
     rows: data.proposals,
     text: (pair) => `${pair.name}\n${pair.other}\n${pair.why}`,
     keep: () => true,
     draw: (pair) => [
-      element("div", "name", `${pair.other} = ${pair.name}?`),
+      element("div", "name", `${pair.name} = ${pair.other}?`),
       element("div", "acts",
         button("Merge", () => decide(`merge ${pair.other} into ${pair.name}`)),
         button("Keep apart", () => decide(`keep ${pair.other} apart from ${pair.name}`))),

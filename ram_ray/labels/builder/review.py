@@ -126,6 +126,7 @@ def _tabs(build: "Build") -> Iterable[str]:
     dropped = len(build.dropped)
     tabs = [
         ("tags", "Tags", f"{len(build.tags):,}"),
+        ("merged", "Merged", f"{sum(len(tag.aliases) for tag in build.tags):,}"),
         ("proposals", "Same thing?", f"{len(build.proposals):,}"),
         ("dropped", "Not kept", f"{dropped:,}"),
         ("problems", "Problems", f"{len(_problems(build)):,}"),
