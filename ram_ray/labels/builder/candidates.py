@@ -65,6 +65,8 @@ class Pair(NamedTuple):
     line: int
     synset: int | None
     """The lexicon's synset of the entry, where it can be told."""
+    from_wordnet: bool
+    """Whether the list gives the synset, so that its names are WordNet's and as noisy."""
 
 
 @dataclass
@@ -122,6 +124,9 @@ def _add_list(gathered: Gathered, source: SourceList, lexicon: Lexicon) -> None:
     for entry in source.entries:
         names = [name.full if name.text in ambiguous else name.text for name in entry.names]
         part = parts[entry.line, entry.kind]
+        if not source.cover and part == "noun":
+            # "hog, pig": such a list only speaks for words, so the commonest speaks first
+            names.sort(key=lambda name: -_count_in(name, entry.synset, lexicon))
         own, *others = [key_of(name, part, lexicon) for name in names]
         keys[joined(own.text), own.part] += 1
         own_keys.append(own)
@@ -137,12 +142,21 @@ def _add_list(gathered: Gathered, source: SourceList, lexicon: Lexicon) -> None:
         if entry.kind:
             candidate.kinds[entry.kind if PART_OF_KIND.get(entry.kind) == part else ""] += 1
         for other, surface in zip(others, names[1:], strict=True):
-            gathered.pairs.append(Pair(own, other, surface, source.name, entry.line, synset))
+            from_wordnet = entry.synset is not None
+            gathered.pairs.append(
+                Pair(own, other, surface, source.name, entry.line, synset, from_wordnet)
+            )
     gathered.keys_of_list[source.name] = own_keys
     repeated = sum(count - 1 for count in keys.values())
     # a list that has "giraffe" and "giraffes" is a list of words, not of concepts
     if repeated <= 0.005 * len(source.entries):
         gathered.concept_lists.add(source.name)
+
+
+def _count_in(name: str, synset: int | None, lexicon: Lexicon) -> float:
+    """Return how often WordNet's tagged text has a noun in a sense, about; -1 for no noun."""
+    share = 1.0 if synset is None else lexicon.sense_share(fold(name), synset)
+    return lexicon.counts(fold(name)).noun * share if share else -1.0
 
 
 def _ambiguous(source: SourceList) -> set[str]:

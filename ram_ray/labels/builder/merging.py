@@ -104,7 +104,7 @@ def sense_of(candidate: Candidate, lexicon: Lexicon) -> int | None:
     """Return what a noun means in pictures: a list's word for it, else its main visible sense."""
     if candidate.key.part != "noun":
         return None
-    noun = candidate.key.text
+    noun = lexicon_form(candidate.key.text, lexicon)
     unknown = not lexicon.senses(noun)
     fitting = [s for s in candidate.synsets if unknown or means(noun, s, lexicon)]
     if fitting:
@@ -235,22 +235,32 @@ def _merge_list_synonyms(gathered: Gathered, lexicon: Lexicon, clusters: Cluster
 
 
 def _fits(pairs: Iterable[Pair], lexicon: Lexicon) -> bool:
-    return any(
-        means(pair.alias.text, pair.synset, lexicon) and means(pair.name.text, pair.synset, lexicon)
-        for pair in pairs
-    )
+    return any(is_meant(pair, lexicon) for pair in pairs)
 
 
-def means(noun: str, synset: int | None, lexicon: Lexicon) -> bool:
+def is_meant(pair: Pair, lexicon: Lexicon) -> bool:
+    """Tell whether both names of a pair mostly mean the entry's sense."""
+    least = LEXICON_SHARE if pair.from_wordnet else LIST_SHARE
+    return all(means(key.text, pair.synset, lexicon, least) for key in (pair.name, pair.alias))
+
+
+def means(noun: str, synset: int | None, lexicon: Lexicon, least: float = LIST_SHARE) -> bool:
     """Tell whether a noun mostly means this; one the lexicon does not know may mean anything."""
-    senses = lexicon.senses(noun)
+    known = lexicon_form(noun, lexicon)
+    senses = lexicon.senses(known)
     if not senses:
         return True
     if synset is None:
         return len(senses) == 1
-    counts = lexicon.counts(noun)
+    counts = lexicon.counts(known)
     is_mostly_noun = counts.noun >= max(counts.verb, counts.adj)
-    return is_mostly_noun and visible_share(noun, synset, lexicon) >= LIST_SHARE
+    return is_mostly_noun and visible_share(known, synset, lexicon) >= least
+
+
+def lexicon_form(noun: str, lexicon: Lexicon) -> str:
+    """Return the spelling under which the lexicon has a folded noun: "go cart" is "go-cart"."""
+    forms = (noun, noun.replace(" ", "-"), noun.replace(" ", ""))
+    return next((form for form in forms if lexicon.senses(form)), noun)
 
 
 def _is_one(name: Key, other: Key, clusters: Clusters) -> bool:
@@ -262,7 +272,7 @@ def _merge_lexicon_synonyms(gathered: Gathered, lexicon: Lexicon, clusters: Clus
     by_sense: dict[int, list[Key]] = defaultdict(list)
     for key, candidate in gathered.candidates.items():
         if key.part == "noun":
-            sense = main_sense(key.text, lexicon)
+            sense = main_sense(lexicon_form(key.text, lexicon), lexicon)
             if sense is not None and sense == sense_of(candidate, lexicon):
                 by_sense[sense].append(key)
     for sense, keys in sorted(by_sense.items()):

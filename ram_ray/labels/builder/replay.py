@@ -61,7 +61,10 @@ def replay_on_tags(
                 elif _drop_alias(decision.name, tag):
                     met.add(decision.name)
             elif decision.verb == "keep" and decision.other is not None:
-                for one, other in ((decision.name, decision.other), (decision.other, decision.name)):
+                for one, other in (
+                    (decision.name, decision.other),
+                    (decision.other, decision.name),
+                ):
                     if _is_name_of(one, tag, lexicon):
                         met.add(one)
                         if _drop_alias(other, tag):

@@ -1,9 +1,10 @@
 """Which tags are kept: by a person's word, the lists to cover, or how often captions say them."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from ram_ray.labels.builder.candidates import CAPTIONS, Key
 from ram_ray.labels.builder.tags import Tag
 from ram_ray.labels.lexicon import Lexicon
 
@@ -18,6 +19,10 @@ _EMPTY = frozenset(
 _EMPTY_VERBS = frozenset(
     "be have do get make go come seem appear let put take use try start begin keep show see say "
     "tell want need become include contain add give set".split()
+)
+_EMPTY_ADJECTIVES = frozenset(
+    "left right front back middle other same different own such several many few various next "
+    "last first second third new certain main more most top bottom".split()
 )
 _SEEN = frozenset(
     "act animal artifact body event food group location object person phenomenon plant "
@@ -47,8 +52,11 @@ def select(
     ranked = sorted(tags, key=lambda tag: (-value(tag, lexicon, covered), tag.key))
     kept: list[Tag] = []
     dropped: list[Dropped] = []
+    said = {tag.key: tag.frequency for tag in tags}
     for tag in ranked:
         why = "" if tag.accepted else _reason_to_drop(tag, lexicon, covered, min_frequency)
+        if not why and tag.sources == [CAPTIONS] and not tag.accepted:
+            why = _reason_against_captions(tag, said, lexicon)
         if not why and max_tags is not None and len(kept) >= max_tags and not tag.accepted:
             why = f"below the best {max_tags}"
         if why:
@@ -65,8 +73,7 @@ def value(tag: Tag, lexicon: Lexicon, covered: Collection[str]) -> float:
     """
     if tag.accepted:
         return math.inf
-    counts = lexicon.counts(tag.key.text)
-    met = max(0, getattr(counts, tag.key.part))
+    met = max(0, getattr(lexicon.counts(tag.key.text), tag.key.part))
     lists = sum(4.0 if name in covered else 1.0 for name in tag.lists)
     return lists + math.log2(1 + tag.frequency) + 0.5 * math.log2(1 + met)
 
@@ -85,10 +92,24 @@ def _reason_to_drop(
     needed = min_frequency if part == "noun" else 2 * min_frequency
     if tag.frequency < needed:
         return f"in {tag.frequency} captions, fewer than {needed}"
-    if text in (_EMPTY if part == "noun" else _EMPTY_VERBS):
+    return ""
+
+
+def _reason_against_captions(tag: Tag, said: Mapping[Key, int], lexicon: Lexicon) -> str:
+    """Return why a word is dropped that only captions say, often enough; "" to keep it."""
+    part, text = tag.key.part, tag.key.text
+    empty = {"noun": _EMPTY, "adj": _EMPTY_ADJECTIVES, "verb": _EMPTY_VERBS}[part]
+    if text in empty or any(len(word) == 1 for word in text.split()):
         return "says nothing about a picture"
-    if getattr(lexicon.counts(text), part) < 0 and tag.frequency < 4 * needed:
-        return f"unknown as {part}, and in fewer than {4 * needed} captions"
+    counts = lexicon.counts(text)
+    if " " not in text and getattr(counts, part) < 0:
+        return f"unknown as {part}"
+    if part == "adj" and counts.noun > 10 * (counts.adj + 1):
+        return "a thing rather than an attribute"
+    for other in ("noun", "verb", "adj"):
+        more = said.get(Key(text, other), 0)
+        if more > 3 * tag.frequency:
+            return f"mostly {other} ({more} captions, {tag.frequency} as {part})"
     senses = lexicon.senses(text)
     if part == "noun" and senses and not any(lexicon.category(s) in _SEEN for s in senses[:2]):
         return f"not to be seen ({lexicon.category(senses[0])})"

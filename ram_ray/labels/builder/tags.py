@@ -8,8 +8,9 @@ from ram_ray.labels.builder.candidates import CAPTIONS, Candidate, Gathered, Key
 from ram_ray.labels.builder.merging import (
     LEXICON_SHARE,
     Clusters,
+    is_meant,
+    lexicon_form,
     main_sense,
-    means,
     sense_of,
     visible_share,
 )
@@ -126,9 +127,7 @@ def _add_list_aliases(
     by_head = {tag.key: tag for tag in tags}
     claims: dict[Key, dict[Key, list[tuple[str, str]]]] = {}
     for pair in gathered.pairs:
-        names = (pair.name.text, pair.alias.text)
-        fits = all(means(name, pair.synset, lexicon) for name in names)
-        if pair.alias not in gathered.candidates and fits:
+        if pair.alias not in gathered.candidates and is_meant(pair, lexicon):
             head = clusters.head(pair.name)
             claim = (pair.alias_surface, f"{pair.source}:{pair.line}")
             claims.setdefault(pair.alias, {}).setdefault(head, []).append(claim)
@@ -146,7 +145,8 @@ def _add_lexicon_aliases(tags: list[Tag], gathered: Gathered, lexicon: Lexicon) 
     known = {key.text for key in gathered.candidates}
     by_sense: dict[int, Tag] = {}
     for tag in sorted(tags, key=lambda tag: (-len(tag.lists), -tag.frequency, tag.key)):
-        if tag.sense is not None:
+        mainly = main_sense(lexicon_form(tag.key.text, lexicon), lexicon)
+        if tag.sense is not None and tag.sense == mainly:
             by_sense.setdefault(tag.sense, tag)
     for sense, tag in by_sense.items():
         for word in lexicon.lemmas(sense):

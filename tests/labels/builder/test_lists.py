@@ -9,10 +9,10 @@ from ram_ray.labels.lexicon import load_lexicon
 from ram_ray.labels.problems import Problem
 
 
-def read(path: Path, content: str, **options: str) -> tuple[SourceList, list[Problem]]:
+def read(path: Path, content: str, *, kind: str = "") -> tuple[SourceList, list[Problem]]:
     path.write_text(content, encoding="utf-8")
     problems: list[Problem] = []
-    return read_list(path, load_lexicon(), problems.append, **options), problems
+    return read_list(path, load_lexicon(), problems.append, kind=kind), problems
 
 
 def names(source: SourceList) -> list[list[str]]:
