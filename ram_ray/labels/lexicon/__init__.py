@@ -103,9 +103,15 @@ class Lexicon:
     def visible_sense(self, noun: str) -> int | None:
         """Return the first sense that a picture can show; None where there is none.
 
-        A person comes last among senses that WordNet's texts never met ("hot dog").
+        A time or an event counts only as the very first sense ("evening", but not "trick"). A
+        group comes last ("table"), and so does a person among senses that WordNet's texts never met ("hot dog").
         """
-        senses = [sense for sense in self.senses(noun) if self.category(sense) in VISIBLE]
+        senses = self.senses(noun)
+        if senses and self.category(senses[0]) in ("time", "event"):
+            return senses[0]
+        senses = [sense for sense in senses if self.category(sense) in VISIBLE]
+        senses = [sense for sense in senses if self.category(sense) not in ("time", "event")]
+        senses.sort(key=lambda sense: self.category(sense) == "group")
         if self.counts(noun).noun <= 0:
             senses.sort(key=lambda sense: self.category(sense) == "person")
         return senses[0] if senses else None

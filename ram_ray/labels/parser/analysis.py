@@ -129,7 +129,7 @@ class Analyzer:
             self._learn_words()
         hits = self._trie.find(self._keys[row])
         rows = self._rows_of_hits(hits, row)
-        last = hits.first + hits.count - 1
+        last = hits.first + hits.length - 1
         verbal = self._is_verb_phrase[hits.phrase]
         beside = _Stream(
             rows[verbal], start[hits.first[verbal]], end[last[verbal]], np.zeros(0, np.uint32)
@@ -145,9 +145,11 @@ class Analyzer:
         return row[kept], start[kept], end[kept], beside
 
     def _rows_of_hits(self, hits: Hits, row: np.ndarray) -> np.ndarray:
-        last = row[hits.first + hits.count - 1]
+        last = row[hits.first + hits.length - 1]
         plural = (self._table.columns().features[last] & speech.F_NS) != 0
-        variants, inverse = np.unique(hits.phrase.astype(np.int64) * 2 + plural, return_inverse=True)
+        variants, inverse = np.unique(
+            hits.phrase.astype(np.int64) * 2 + plural, return_inverse=True
+        )
         rows = np.zeros(len(variants), np.int32)
         for position, variant in enumerate(variants.tolist()):
             compound, is_plural = self._compounds[variant // 2], bool(variant % 2)

@@ -15,10 +15,12 @@ from ram_ray.labels.parser.phrases import MAX_WORDS
 from ram_ray.labels.parser.words import Word
 
 _TAILS = frozenset(
-    "board room walk pack brush ball boat house way light bag paper cake cart cloth craft cup flower "
-    "hole man men woman women yard side bow bike chair mower pan pot road shelf shine stand stop "
-    "store table top track tub ware wheel works berry bread fish fly bird horse melon apple corn "
-    "glasses shirt suit wear coat band book case keeper maker box plane port line drive".split()
+    "board room walk pack brush ball boat house way light bag paper cake cart cloth craft cup "
+    "flower hole man men woman women yard side bow bike chair mower pan pot road shelf shine "
+    "stand stop store table top track tub ware wheel works berry bread fish fly bird horse "
+    "melon apple corn glasses shirt suit wear coat band book case keeper maker box plane port "
+    "line drive".split()
+)
 )
 """Second parts of one-word compounds that are often written apart."""
 
@@ -93,16 +95,13 @@ def _is_closed(name: str, words: tuple[str, ...], lexicon: Lexicon) -> bool:
 
     "young man" and "white shirt" are an adjective and a noun; "hot dog" and "fire truck" are not.
     """
-    if words[0] in FUNCTION_WORDS or any(word in ("of", "the") for word in words):
+    if any(word in FUNCTION_WORDS for word in words):
         return False
-    senses = lexicon.senses(name)
-    visible = [sense for sense in senses if lexicon.category(sense) in VISIBLE - {"time"}]
-    if not visible:
-        return False
+    categories = {lexicon.category(sense) for sense in lexicon.senses(name)}
     if lexicon.counts(words[0]).adj > 0:
-        persons = all(lexicon.category(sense) == "person" for sense in visible)
-        return not persons and not is_kind_of_head(name, words[-1], lexicon)
-    return True
+        made = categories & {"artifact", "food"}
+        return bool(made) and not is_kind_of_head(name, words[-1], lexicon)
+    return bool(categories & VISIBLE - {"time"})
 
 
 def is_kind_of_head(name: str, head: str, lexicon: Lexicon) -> bool:

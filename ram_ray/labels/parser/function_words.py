@@ -10,7 +10,7 @@ _CLASSES = {
     "beneath between among against along around down up off for about above after before below "
     "during inside outside toward towards underneath upon via within without past atop amid "
     "amidst amongst out like as than next while if because until since unlike per versus "
-    "alongside aboard beyond throughout despite except besides w",
+    "alongside whilst aboard beyond throughout despite except besides w",
     speech.CONJ: "and or but nor & plus yet so",
     speech.PRON: "he she it they him them himself herself itself themselves i you we us me one "
     "there something someone somebody anything anyone everyone everything others nothing "

@@ -22,6 +22,14 @@ NO_PLURAL = frozenset(
 """Singular words that end in s."""
 
 
+PLURAL_ONLY = frozenset(
+    "jeans shorts pants trousers sunglasses glasses eyeglasses goggles scissors tights leggings "
+    "pajamas pyjamas binoculars headphones clothes overalls khakis slacks pliers tongs tweezers "
+    "stairs bleachers fries woods groceries shades headlights".split()
+)
+"""Things whose name is a plural; a lemma of their own first, their singular second."""
+
+
 def noun_lemmas(form: str, lexicon: Lexicon, known: Known | None = None) -> list[str]:
     """Return the singular forms that `form` may be a plural of; the likeliest first.
 
@@ -31,6 +39,8 @@ def noun_lemmas(form: str, lexicon: Lexicon, known: Known | None = None) -> list
     found = [lemma for lemma in lexicon.irregular(form, "noun") if is_noun(lemma)]
     if form not in NO_PLURAL:
         found += [lemma for lemma in _singulars(form) if is_noun(lemma)]
+    if form in PLURAL_ONLY:
+        return list(dict.fromkeys([form, *found]))
     if is_noun(form):
         best = max((lexicon.counts(lemma).noun for lemma in found), default=-1)
         found.insert(0 if lexicon.counts(form).noun > best else len(found), form)

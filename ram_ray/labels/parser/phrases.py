@@ -22,7 +22,7 @@ class Hits(NamedTuple):
 
     first: np.ndarray
     """int64 [h]: index of the first token."""
-    count: np.ndarray
+    length: np.ndarray
     """int64 [h]: number of tokens."""
     phrase: np.ndarray
     """int32 [h]: index of the name."""
@@ -56,7 +56,8 @@ class PhraseTrie:
     def keys_of(self, words: Iterable[Word]) -> np.ndarray:
         """Return int64 [words, 3]: the ids under which each word is looked up, 0 for none.
 
-        First its form, then its lemma as a noun, then as a verb ("wine glasses", "rides a horse").
+        First its form, then its lemma as a noun ("wine glasses"), then, as the first word of a
+        name only, as a verb ("rides a horse").
         """
         get = self._word_ids.get
         rows = [
@@ -91,7 +92,7 @@ class PhraseTrie:
             best_phrase[starts[whole]] = ends[whole]
             inside = starts + length < num_tokens
             starts, nodes = starts[inside], nodes[inside]
-            nodes = self._step(nodes, keys[starts + length])
+            nodes = self._step(nodes, keys[starts + length, :2])
         first = np.flatnonzero(best_count)
         keep = _without_overlaps(first, best_count[first])
         first = first[keep]

@@ -21,11 +21,13 @@ from ram_ray.labels.parser.inflection import (
 )
 
 _SENTENCE_ENDS = set(".!?;:|\n")
-_COMMAS = set(",()[]{}\"/\\")
+_COMMAS = set(',()[]{}"/\\')
 _JOINS = set("&+")
 
 STRONG = 3.0
 """A word this many times more often a verb than a noun is STRONGLY_VERBAL."""
+SOLELY = 8
+"""A word this many times more often a noun than a verb is never read as a verb: "man"."""
 NOMINAL_SHARE = 20
 """An -ing form met as a noun more often than 1/20 of all forms of its verb may be a thing."""
 
@@ -162,6 +164,8 @@ def _read_open(form: str, lexicon: Lexicon, known: Known) -> Word:
             return Word(form, speech.ADV, speech.F_R)
         return _read_unknown(form, lexicon, known, nouns)
     features = _noun_features(form, nouns, lexicon) if is_noun else 0
+    if noun > SOLELY * max(verb, 1) or form in COLORS:
+        verbs = [lemma for lemma in verbs if lemma != form and not form.endswith("s")]
     features |= _verb_features(form, verbs)
     features |= (speech.F_A if adjs else 0) | (speech.COLOR if form in COLORS else 0)
     if verb > noun:
@@ -213,7 +217,7 @@ def _guess(form: str, features: int, noun: int, verb: int, adj: int, own_noun: i
         if adj > verb or verb < 0:
             return speech.ADJ if adj >= noun else speech.NOUN
         return speech.NOUN if noun > verb else speech.VED
-    if features & speech.F_A and adj >= noun and adj >= verb:
+    if features & speech.F_A and adj >= noun:
         return speech.ADJ
     if features & (speech.F_N | speech.F_NS):
         return speech.NOUN
@@ -246,7 +250,7 @@ def _read_unknown(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -
 
 
 def _read_hyphened(form: str, lexicon: Lexicon, known: Known) -> Word:
-    """"close-up" is a name of the vocabulary; "red-haired" an adjective; "tree-house" a noun."""
+    """ "close-up" is a name of the vocabulary; "red-haired" an adjective; "tree-house" a noun."""
     spaced = form.replace("-", " ")
     if spaced in lexicon or known(spaced):
         features = speech.F_N
