@@ -104,7 +104,8 @@ class Lexicon:
         """Return the first sense that a picture can show; None where there is none.
 
         A time or an event counts only as the very first sense ("evening", but not "trick"). A
-        group comes last ("table"), and so does a person among senses that WordNet's texts never met ("hot dog").
+        group comes last ("table"), and so does a person among senses that WordNet's texts never
+        met ("hot dog").
         """
         senses = self.senses(noun)
         if senses and self.category(senses[0]) in ("time", "event"):

@@ -21,7 +21,6 @@ _TAILS = frozenset(
     "melon apple corn glasses shirt suit wear coat band book case keeper maker box plane port "
     "line drive".split()
 )
-)
 """Second parts of one-word compounds that are often written apart."""
 
 
