@@ -43,6 +43,7 @@ class Synset:
 def main(folder: Path) -> None:
     """Write the three tables."""
     counts = read_counts(folder / "cntlist.rev")
+    sense_counts = read_sense_counts(folder / "cntlist.rev")
     synsets = read_noun_synsets(folder / "data.noun")
     words: dict[str, dict[str, object]] = {}
     for part, letter in PARTS.items():
@@ -50,8 +51,14 @@ def main(folder: Path) -> None:
             row = words.setdefault(lemma, {"lemma": lemma, "senses": []})
             row[part] = counts.get((lemma, letter), 0)
             if part == "noun":
-                kept = [offset for offset in offsets if not synsets[offset].is_instance]
-                row["senses"] = kept[:MAX_SENSES]
+                numbered = [
+                    (number, offset)
+                    for number, offset in enumerate(offsets, start=1)
+                    if not synsets[offset].is_instance
+                ]
+                kept = numbered[:MAX_SENSES]
+                row["senses"] = [offset for _, offset in kept]
+                row["sense_counts"] = [sense_counts.get((lemma, number), 0) for number, _ in kept]
                 if not kept:
                     del row[part]
     write(
@@ -73,7 +80,7 @@ def write(
     word_schema = pa.schema(
         [("lemma", pa.string())]
         + [(part, pa.int16()) for part in PARTS]
-        + [("senses", pa.list_(pa.int32()))]
+        + [("senses", pa.list_(pa.int32())), ("sense_counts", pa.list_(pa.int16()))]
     )
     pq.write_table(
         pa.Table.from_pylist(words, word_schema), OUTPUT / "words.parquet", compression="zstd"
@@ -86,6 +93,7 @@ def write(
             [[row_of[up] for up in synset.hypernyms if up in row_of] for synset in kept],
             pa.list_(pa.int32()),
         ),
+        "offset": pa.array(used, pa.int32()),
     }
     pq.write_table(pa.table(table), OUTPUT / "synsets.parquet", compression="zstd")
     columns = zip(*irregular, strict=True)
@@ -106,6 +114,17 @@ def read_counts(path: Path) -> dict[tuple[str, str], int]:
         part = SENSE_TYPE[int(sense[0])]
         where = (lemma.replace("_", " "), part)
         counts[where] = counts.get(where, 0) + int(count)
+    return counts
+
+
+def read_sense_counts(path: Path) -> dict[tuple[str, int], int]:
+    """Return how often each noun was met in its first, second, ... sense; senses from 1."""
+    counts: dict[tuple[str, int], int] = {}
+    for line in path.read_text(encoding="ascii").splitlines():
+        key, number, count = line.split()
+        lemma, _, sense = key.partition("%")
+        if SENSE_TYPE[int(sense[0])] == "n":
+            counts[lemma.replace("_", " "), int(number)] = min(int(count), 32767)
     return counts
 
 

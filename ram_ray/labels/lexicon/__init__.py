@@ -38,10 +38,13 @@ class Lexicon:
         parts = [words[part].fill_null(-1).to_numpy() for part in Counts._fields]
         self._counts = [Counts(*row) for row in np.stack(parts, axis=1).tolist()]
         self._senses = words["senses"].to_pylist()
+        self._sense_counts = words["sense_counts"].to_pylist()
         synsets = pq.read_table(FOLDER / "synsets.parquet")
         self._category = synsets["category"].cast("string").to_pylist()
         self._lemmas = synsets["lemmas"].to_pylist()
         self._hypernyms = synsets["hypernyms"].to_pylist()
+        offsets = synsets["offset"].to_pylist()
+        self._synset_at = {offset: synset for synset, offset in enumerate(offsets)}
         self._above: dict[int, list[int]] = {}
         irregular = pq.read_table(FOLDER / "irregular.parquet").to_pydict()
         self._irregular: dict[tuple[str, str], list[str]] = {}
@@ -82,6 +85,22 @@ class Lexicon:
         """Return the synsets of a noun, most frequent first."""
         row = self._row_of.get(noun)
         return [] if row is None else self._senses[row]
+
+    def sense_share(self, noun: str, synset: int) -> float:
+        """Return how much of a noun's use, 0..1, is in this sense; 0 for a sense it has not.
+
+        Each sense counts once more than it was met, so that senses never met share evenly.
+        """
+        row = self._row_of.get(noun)
+        if row is None or synset not in self._senses[row]:
+            return 0.0
+        counts = self._sense_counts[row]
+        count = counts[self._senses[row].index(synset)]
+        return (count + 1) / (sum(counts) + len(counts))
+
+    def synset_at(self, offset: int) -> int | None:
+        """Return the synset of a WordNet 3.0 noun offset: ImageNet's n02084071 is 2084071."""
+        return self._synset_at.get(offset)
 
     def category(self, synset: int) -> str:
         """Return a synset's category, such as "animal", "artifact" or "location"."""
