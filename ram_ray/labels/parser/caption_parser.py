@@ -1,0 +1,178 @@
+"""Captions -> tags of a vocabulary.
+
+    parser = CaptionParser(Vocabulary.from_parquet("vocabulary.parquet"))
+    parser.parse(["Two brown dogs on a blue sofa"])  # Arrow: tag_ids, tags, kinds
+
+Needs no model and no network: the word tables ship with the package.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from ram_model.vocabulary import Vocabulary
+from ram_ray.labels.lexicon import Lexicon, load_lexicon
+from ram_ray.labels.parser.analysis import (
+    ADJECTIVE_ROLE,
+    BEFORE_HEAD_ROLE,
+    NOUN_ROLE,
+    VERB_ROLE,
+    Analyzer,
+    Mentions,
+)
+from ram_ray.labels.parser.resolution import KINDS, NO_TAG, RULES, TagResolver
+from ram_ray.labels.parser.words import Word
+
+TAGS = pa.schema(
+    [
+        pa.field("tag_ids", pa.list_(pa.int32()), nullable=False),  # in the order of the caption
+        pa.field("tags", pa.list_(pa.string()), nullable=False),  # their names
+        pa.field("kinds", pa.list_(pa.string()), nullable=False),  # as used in the caption
+    ]
+)
+"""One row per caption; parallel lists, each (tag, kind) once."""
+
+EVIDENCE = pa.schema(
+    [
+        *TAGS,
+        pa.field("rules", pa.list_(pa.string()), nullable=False),  # of `resolution.RULES`
+        pa.field("starts", pa.list_(pa.int32()), nullable=False),  # first character of the words
+        pa.field("ends", pa.list_(pa.int32()), nullable=False),  # after their last character
+        pa.field("surfaces", pa.list_(pa.string()), nullable=False),  # the words
+        pa.field("absent", pa.list_(pa.string()), nullable=False),  # tags said not to be there
+    ]
+)
+"""TAGS with the reason of each tag, at its first mention."""
+
+_ROLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Tags of a batch, in the order of the text."""
+
+    mentions: Mentions
+    tag_id: np.ndarray
+    kind: np.ndarray
+    rule: np.ndarray
+
+    def where(self, mask: np.ndarray) -> "_Found":
+        return _Found(
+            self.mentions.where(mask), self.tag_id[mask], self.kind[mask], self.rule[mask]
+        )
+
+
+class CaptionParser:
+    """Parses captions with one vocabulary; about a second to make, then keep it.
+
+    Args:
+        vocabulary: names, aliases, kinds and parents. Where it states a kind, a word used as
+            another kind gives no tag; "other" takes the kind from the caption.
+        widen: also give the nearest wider tag for a word that has none ("puppy": "dog").
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, *, widen: bool = False, lexicon: Lexicon | None = None
+    ) -> None:
+        self.vocabulary = vocabulary
+        lexicon = lexicon or load_lexicon()
+        self._resolver = TagResolver(vocabulary, lexicon, widen=widen)
+        self._analyzer = Analyzer(self._resolver.names(), lexicon)
+        self._names = pa.array(vocabulary.names, pa.string())
+        self._tag_id = np.zeros((0, _ROLES), np.int32)
+        self._kind = np.zeros((0, _ROLES), np.int8)
+        self._rule = np.zeros((0, _ROLES), np.int8)
+
+    def parse(self, captions: Sequence[str]) -> pa.Table:
+        """Return TAGS, one row per caption."""
+        found = self._find(captions)
+        found = _once(found.where(~found.mentions.absent), len(self.vocabulary))
+        return pa.table(self._columns(found, len(captions)), schema=TAGS)
+
+    def parse_with_evidence(self, captions: Sequence[str]) -> pa.Table:
+        """Return EVIDENCE, one row per caption."""
+        everything = self._find(captions)
+        there = everything.where(~everything.mentions.absent)
+        found = _once(there, len(self.vocabulary))
+        columns = self._columns(found, len(captions))
+        offsets = _offsets(found.mentions.caption, len(captions))
+        starts, ends = found.mentions.start, found.mentions.end
+        surfaces = [
+            captions[caption][start:end]
+            for caption, start, end in zip(
+                found.mentions.caption.tolist(), starts.tolist(), ends.tolist(), strict=True
+            )
+        ]
+        columns["rules"] = _lists(offsets, pa.array(RULES).take(pa.array(found.rule)))
+        columns["starts"] = _lists(offsets, pa.array(starts.astype(np.int32)))
+        columns["ends"] = _lists(offsets, pa.array(ends.astype(np.int32)))
+        columns["surfaces"] = _lists(offsets, pa.array(surfaces, pa.string()))
+        columns["absent"] = self._absent(everything, found, len(captions))
+        return pa.table(columns, schema=EVIDENCE)
+
+    def _find(self, captions: Sequence[str]) -> _Found:
+        mentions = self._analyzer.analyze(captions)
+        if len(self._tag_id) < len(self._analyzer.words):
+            self._resolve_new_words()
+        where = mentions.word, mentions.role
+        tag_id = self._tag_id[where]
+        found = _Found(mentions, tag_id, self._kind[where], self._rule[where])
+        return found.where(tag_id != NO_TAG)
+
+    def _resolve_new_words(self) -> None:
+        new = self._analyzer.words[len(self._tag_id) :]
+        rows = np.array([self._resolve(word) for word in new], np.int32).reshape(-1, _ROLES, 3)
+        self._tag_id = np.concatenate([self._tag_id, rows[:, :, 0]])
+        self._kind = np.concatenate([self._kind, rows[:, :, 1].astype(np.int8)])
+        self._rule = np.concatenate([self._rule, rows[:, :, 2].astype(np.int8)])
+
+    def _resolve(self, word: Word) -> list[tuple[int, int, int]]:
+        nothing = (NO_TAG, 0, 0)
+        row: list[tuple[int, int, int]] = [nothing] * _ROLES
+        if word.nouns:
+            row[NOUN_ROLE] = self._resolver.noun(word)
+        if word.nouns or word.verbs:
+            row[VERB_ROLE] = self._resolver.action(word)
+        row[ADJECTIVE_ROLE] = self._resolver.attribute(word)
+        row[BEFORE_HEAD_ROLE] = nothing
+        return row
+
+    def _columns(self, found: _Found, num_captions: int) -> dict[str, pa.Array]:
+        offsets = _offsets(found.mentions.caption, num_captions)
+        tag_id = pa.array(found.tag_id)
+        return {
+            "tag_ids": _lists(offsets, tag_id),
+            "tags": _lists(offsets, self._names.take(tag_id)),
+            "kinds": _lists(offsets, _KIND_NAMES.take(pa.array(found.kind))),
+        }
+
+    def _absent(self, everything: _Found, there: _Found, num_captions: int) -> pa.Array:
+        """Return the names said to be absent and not said to be there as well."""
+        size = len(self.vocabulary)
+        gone = _once(everything.where(everything.mentions.absent), size)
+        keys = gone.mentions.caption * size + gone.tag_id
+        gone = gone.where(~np.isin(keys, there.mentions.caption * size + there.tag_id))
+        offsets = _offsets(gone.mentions.caption, num_captions)
+        return _lists(offsets, self._names.take(pa.array(gone.tag_id)))
+
+
+_KIND_NAMES = pa.array(KINDS, pa.string())
+
+
+def _once(found: _Found, num_tags: int) -> _Found:
+    """Return the first of each (caption, tag, kind), in the order of the text."""
+    key = (found.mentions.caption * num_tags + found.tag_id) * len(KINDS) + found.kind
+    _, first = np.unique(key, return_index=True)
+    first.sort()
+    return found.where(first)
+
+
+def _offsets(caption: np.ndarray, num_captions: int) -> pa.Array:
+    counts = np.bincount(caption, minlength=num_captions)
+    return pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+
+
+def _lists(offsets: pa.Array, values: pa.Array) -> pa.Array:
+    return pa.ListArray.from_arrays(offsets, values)
