@@ -61,7 +61,8 @@ class _Reader:
         if form in ("instead", "rather"):
             return self._nouns(at + 2) if self._form(at + 1) in ("of", "than") else []
         if form in NOBODY:
-            return self._verbs(at + 1)
+            of_them = 2 if self._form(at + 1) == "of" else 0
+            return self._verbs(at + 1 + of_them)
         if form == "no":
             return self._after_no(at)
         if form in BEFORE_NOUNS:
@@ -73,7 +74,7 @@ class _Reader:
     def _after_no(self, at: int) -> list[int]:
         if self._form(at + 1) in ("one", "longer", "matter"):
             return self._verbs(at + 2)
-        if self._is(at + 1, speech.VING):  # "no smoking sign": there is a sign
+        if self._form(at + 1).endswith("ing"):  # "no smoking sign": there is a sign
             return [at + 1]
         if self._is(at - 1, speech.DET):  # "a no entry sign"
             return []

@@ -22,6 +22,7 @@ from ram_ray.labels.parser.function_words import (
     PICTURES,
     POSITIONS,
     QUANTITIES,
+    SHELLS,
 )
 from ram_ray.labels.parser.phrases import Hits, PhraseTrie
 from ram_ray.labels.parser.tokens import tokenize
@@ -91,7 +92,7 @@ class Analyzer:
             [compound.part == speech.VERB for compound in self._compounds], np.bool_
         )
         self._keys = np.zeros((0, 3), np.int64)
-        self._skip = np.zeros((0, 4), np.bool_)
+        self._skip = np.zeros((0, 5), np.bool_)
 
     @property
     def words(self) -> list[Word]:
@@ -180,6 +181,7 @@ class Analyzer:
         role = np.full(len(tags), 255, np.uint8)
         role[modifies] = BEFORE_HEAD_ROLE
         role[head] = NOUN_ROLE
+        role[modifies & np.append(skip[1:, 4], False)] = NOUN_ROLE
         role[attribute] = ADJECTIVE_ROLE
         role[action] = VERB_ROLE
         absent = absent_tokens(row, tags, self.words)
@@ -192,20 +194,24 @@ class Analyzer:
         return int(self._table.rows_of(["of"])[0])
 
     def _skips(self) -> np.ndarray:
-        """Return bool [words, 4]: no tag as noun, as noun before "of", as adjective, as verb."""
+        """Return bool [words, 5].
+
+        No tag as noun, as noun before "of", as adjective, as verb; a head that says little.
+        """
         if len(self._skip) < len(self.words):
             new = [_skip(word) for word in self.words[len(self._skip) :]]
-            self._skip = np.concatenate([self._skip, np.array(new, np.bool_).reshape(-1, 4)])
+            self._skip = np.concatenate([self._skip, np.array(new, np.bool_).reshape(-1, 5)])
         return self._skip
 
 
-def _skip(word: Word) -> tuple[bool, bool, bool, bool]:
+def _skip(word: Word) -> tuple[bool, bool, bool, bool, bool]:
     noun = word.nouns[0] if word.nouns else ""
     return (
         not noun or word.form in EMPTY_NOUNS or word.form in POSITIONS,
         word.form in QUANTITIES or noun in PICTURES,
         word.form in EMPTY_ADJECTIVES,
         not word.verbs or word.verbs[0] in EMPTY_VERBS,
+        noun in SHELLS,
     )
 
 

@@ -40,7 +40,7 @@ MATERIALS = frozenset(
     "wood metal stone brick glass plastic leather steel concrete paper iron cotton denim ceramic "
     "marble wool silk clay rubber cardboard rope straw bamboo copper bronze brass velvet lace "
     "granite porcelain chrome aluminum linen nylon wicker wax dirt gravel tile felt foam fur "
-    "satin canvas vinyl tin cement sandstone mahogany oak pine cobblestone stucco".split()
+    "wire satin canvas vinyl tin cement sandstone mahogany oak pine cobblestone stucco".split()
 )
 MADE_OF = {
     "wooden": "wood",
@@ -73,6 +73,10 @@ QUANTITIES = frozenset(
     "handful plenty amount sort kinds types bunches sets sorts parts".split()
 )
 """Before "of", these count something else: no tag."""
+SHELLS = frozenset(
+    "interior landscape area scene scenery setting environment building district region".split()
+)
+"""Heads that say little: "kitchen interior" shows a kitchen."""
 PICTURES = frozenset(
     "photo picture image view shot close-up closeup photograph scene display portrait "
     "background foreground".split()

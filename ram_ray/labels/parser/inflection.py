@@ -35,6 +35,8 @@ def noun_lemmas(form: str, lexicon: Lexicon, known: Known | None = None) -> list
 
     A word that is a lemma itself comes first where it is better known as such ("people").
     """
+    if form == "people":
+        return ["people", "person"]
     is_noun = _is_known(lexicon, "noun", known)
     found = [lemma for lemma in lexicon.irregular(form, "noun") if is_noun(lemma)]
     if form not in NO_PLURAL:

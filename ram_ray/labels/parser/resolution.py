@@ -53,8 +53,11 @@ class TagResolver:
         self._widen = widen
         self._by_name: dict[str, list[int]] = {}
         self._by_alias: dict[str, list[int]] = {}
+        self._by_joined: dict[str, list[int]] = {}
         for tag_id, name in enumerate(vocabulary.names):
             _add(self._by_name, name, tag_id)
+            if " " in index_key(name):
+                self._by_joined.setdefault(index_key(name).replace(" ", ""), []).append(tag_id)
             for alias in vocabulary.aliases[tag_id]:
                 _add(self._by_alias, alias, tag_id)
         self._by_sense: dict[int, int] = {}
@@ -102,6 +105,7 @@ class TagResolver:
             (SURFACE, self._by_name, (form,)),
             (LEMMA, self._by_name, lemmas),
             (SPELLING, self._by_name, _spelled(form, *lemmas)),
+            (SPELLING, self._by_joined, (form, *lemmas)),
             (ALIAS, self._by_alias, (form, *lemmas)),
             (ALIAS, self._by_alias, _spelled(form, *lemmas)),
         ):

@@ -49,6 +49,7 @@ VERBAL: Final = 1 << 12  # more often verb than noun
 STRONGLY_VERBAL: Final = 1 << 13  # far more often
 NOMINAL: Final = 1 << 14  # an -ing or -ed form that is mostly a noun or adjective
 OWNER: Final = 1 << 15  # ends in 's
+AMBIVALENT: Final = 1 << 16  # not much more often noun than verb
 
 _OPENS_NOUN: Final = DET | POSS | NUM | ADJ
 _AFTER_VERB: Final = DET | POSS | PREP | ADV | PRON | NUM | TO | VING | BREAK | COMMA | CONJ | ADJ
@@ -113,14 +114,16 @@ def infinitives(w: Window) -> None:
 
 def nouns_after_determiners(w: Window) -> None:
     """ "a run", "the watch", "his catch"."""
-    could = _in(w.t, VERB) & w.has(F_N | F_NS) & _in(w.prev, DET | POSS | ADJ)
-    w.set(could, NOUN)
+    could = _in(w.t, VERB | VED) & w.has(F_N | F_NS) & _in(w.prev, DET | POSS | ADJ)
+    w.set(could & ~_in(w.next, NOUN | ADJ), NOUN)
 
 
 def gerunds_that_are_things(w: Window) -> None:
     """ "a building", "a painting of"; but "a man building a wall"."""
     opened = _in(w.prev, _OPENS_NOUN | PREP | BREAK | COMMA) & ~_in(w.next, DET | POSS | PRON)
     w.set(_in(w.t, VING) & w.has(NOMINAL) & opened, NOUN)
+    after_thing = _in(w.prev, NOUN) & ((w.prev_f & ANIMATE) == 0) & _in(w.next, BREAK | COMMA)
+    w.set(_in(w.t, VING) & w.has(NOMINAL) & after_thing, NOUN)
     object_follows = _in(w.prev, NOUN | BE) & _in(w.next, DET | POSS | PRON) & w.has(F_VG)
     w.set(_in(w.t, NOUN) & object_follows, VING)
 
@@ -179,6 +182,22 @@ def joined_verbs(w: Window) -> None:
     w.set(could & second & _in(w.next, DET | POSS | PREP | PRON | ADV), VERB)
 
 
+def verbless_sentences(w: Window) -> None:
+    """"a dog barks at", "a sailor kisses a nurse": someone acts, and nothing else is a verb."""
+    sentence = np.cumsum(_in(w.t, BREAK))
+    verbs = np.bincount(sentence, _in(w.t, VERB | BE | HAVE | MODAL))
+    animate = np.cumsum(_in(w.t, NOUN) & w.has(ANIMATE))
+    before_sentence = np.maximum.accumulate(np.where(_in(w.t, BREAK), animate, 0))
+    acted = (animate - (_in(w.t, NOUN) & w.has(ANIMATE)) - before_sentence) > 0
+    could = _in(w.t, NOUN) & w.has(F_VS) & w.has(AMBIVALENT) & _in(w.prev, NOUN | ADJ | ADV | VING)
+    could &= _in(w.next, DET | POSS | PRON | PREP | ADV) & acted & (verbs[sentence] == 0)
+    # The first of several such words in a sentence.
+    count = np.cumsum(could)
+    earlier = count - could - np.maximum.accumulate(np.where(_in(w.t, BREAK), count - could, 0))
+    w.set(could & (earlier == 0), VERB)
+    w.set(_in(w.t, NOUN) & w.has(F_VS) & _in(w.prev, NOUN) & _in(w.next, PRON), VERB)
+
+
 def participles(w: Window) -> None:
     """ "a car parked on", "is parked": a verb, not an adjective, after its noun."""
     could = _in(w.t, ADJ | VERB) & w.has(F_VD) & ~w.has(NOMINAL)
@@ -193,6 +212,7 @@ RULES = (
     third_person,
     plural_subjects,
     joined_verbs,
+    verbless_sentences,
     adjectives_that_are_things,
     participles,
 )

@@ -26,8 +26,12 @@ _JOINS = set("&+")
 
 STRONG = 3.0
 """A word this many times more often a verb than a noun is STRONGLY_VERBAL."""
+AMBIVALENT = 4
+"""A word at most this many times more often a noun than a verb may be either: "kiss"."""
 SOLELY = 8
 """A word this many times more often a noun than a verb is never read as a verb: "man"."""
+ADJECTIVAL = 4
+"""A word this many times more often a noun than an adjective is no adjective: "uniform"."""
 NOMINAL_SHARE = 20
 """An -ing form met as a noun more often than 1/20 of all forms of its verb may be a thing."""
 
@@ -167,7 +171,11 @@ def _read_open(form: str, lexicon: Lexicon, known: Known) -> Word:
     if noun > SOLELY * max(verb, 1) or form in COLORS:
         verbs = [lemma for lemma in verbs if lemma != form and not form.endswith("s")]
     features |= _verb_features(form, verbs)
+    if form not in COLORS and is_noun and noun > ADJECTIVAL * max(adj, 0):
+        adjs, adj = [], -1
     features |= (speech.F_A if adjs else 0) | (speech.COLOR if form in COLORS else 0)
+    if verb * AMBIVALENT > noun:
+        features |= speech.AMBIVALENT
     if verb > noun:
         features |= speech.VERBAL
         if verb > STRONG * max(noun, 1) or not is_noun:
@@ -217,7 +225,7 @@ def _guess(form: str, features: int, noun: int, verb: int, adj: int, own_noun: i
         if adj > verb or verb < 0:
             return speech.ADJ if adj >= noun else speech.NOUN
         return speech.NOUN if noun > verb else speech.VED
-    if features & speech.F_A and adj >= noun:
+    if features & speech.F_A and (adj > noun or form in COLORS):
         return speech.ADJ
     if features & (speech.F_N | speech.F_NS):
         return speech.NOUN
