@@ -40,8 +40,14 @@ class Lexicon:
         self._senses = words["senses"].to_pylist()
         self._sense_counts = words["sense_counts"].to_pylist()
         synsets = pq.read_table(FOLDER / "synsets.parquet")
-        self._category = synsets["category"].cast("string").to_pylist()
         self._lemmas = synsets["lemmas"].to_pylist()
+        # The top of a category, such as "person", lies in a file of its own: count it in.
+        self._category = [
+            lemmas[0] if category == "tops" and lemmas[0] in VISIBLE else category
+            for category, lemmas in zip(
+                synsets["category"].cast("string").to_pylist(), self._lemmas, strict=True
+            )
+        ]
         self._hypernyms = synsets["hypernyms"].to_pylist()
         offsets = synsets["offset"].to_pylist()
         self._synset_at = {offset: synset for synset, offset in enumerate(offsets)}

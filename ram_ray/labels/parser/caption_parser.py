@@ -136,7 +136,7 @@ class CaptionParser:
         if word.nouns or word.verbs:
             row[VERB_ROLE] = self._resolver.action(word)
         row[ADJECTIVE_ROLE] = self._resolver.attribute(word)
-        row[BEFORE_HEAD_ROLE] = nothing
+        row[BEFORE_HEAD_ROLE] = row[NOUN_ROLE]
         return row
 
     def _columns(self, found: _Found, num_captions: int) -> dict[str, pa.Array]:

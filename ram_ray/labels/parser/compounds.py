@@ -98,7 +98,7 @@ def _is_closed(name: str, words: tuple[str, ...], lexicon: Lexicon) -> bool:
     if any(word in FUNCTION_WORDS for word in words):
         return False
     categories = {lexicon.category(sense) for sense in lexicon.senses(name)}
-    if lexicon.counts(words[0]).adj > 0:
+    if lexicon.counts(words[0]).adj > 0 and not words[0].endswith("ing"):
         made = categories & {"artifact", "food"}
         return bool(made) and not is_kind_of_head(name, words[-1], lexicon)
     return bool(categories & VISIBLE - {"time"})

@@ -190,6 +190,9 @@ _SPELLING_PARTS = (
 _SPELLING_WORDS = {
     "bbq": "barbecue",
     "tv": "television",
+    "television": "tv",
+    "racquet": "racket",
+    "racket": "racquet",
     "telly": "television",
     "fridge": "refrigerator",
     "refrigerator": "fridge",

@@ -59,11 +59,14 @@ class PhraseTrie:
         First its form, then its lemma as a noun ("wine glasses"), then, as the first word of a
         name only, as a verb ("rides a horse").
         """
-        get = self._word_ids.get
+        ids = self._word_ids
+        get = ids.get
         rows = [
             (
                 get(word.form, 0),
-                next((found for noun in word.nouns if (found := get(noun, 0))), 0),
+                next(
+                    (get(noun, 0) for noun in word.nouns if noun != word.form and noun in ids), 0
+                ),
                 next((found for verb in word.verbs if (found := get(verb, 0))), 0),
             )
             for word in words

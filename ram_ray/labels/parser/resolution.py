@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import Lexicon
-from ram_ray.labels.parser.compounds import is_kind_of_head
 from ram_ray.labels.parser.function_words import MADE_OF
-from ram_ray.labels.parser.inflection import spellings
+from ram_ray.labels.parser.inflection import noun_lemmas, spellings
 from ram_ray.labels.parser.kinds import noun_kind
 from ram_ray.labels.parser.tokens import fold
 from ram_ray.labels.parser.words import Word
@@ -16,11 +15,15 @@ KINDS = ("object", "scene", "attribute", "action")
 """Kinds of a mention, in the order of their codes."""
 OBJECT, SCENE, ATTRIBUTE, ACTION = range(4)
 
-RULES = ("surface", "lemma", "spelling", "alias", "synonym", "head", "wider")
+RULES = ("surface", "lemma", "spelling", "alias", "synonym", "head", "narrower", "wider")
 """How a word can lead to a tag, surest first: the values of `rule` in evidence."""
-SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD, WIDER = range(7)
+SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD, NARROWER, WIDER = range(8)
 
 NO_TAG = -1
+MIN_SHARE = 0.3
+"""Share of a noun's use that a sense needs to lead to a synonym or a wider term."""
+_OF_PEOPLE = ("gathering", "kin", "unit", "musical organization", "force", "people")
+"""Groups of people: for a wider term, their members are persons."""
 
 
 class Resolved(NamedTuple):
@@ -56,15 +59,35 @@ class TagResolver:
         self._by_joined: dict[str, list[int]] = {}
         for tag_id, name in enumerate(vocabulary.names):
             _add(self._by_name, name, tag_id)
+            if " " not in name:
+                for lemma in noun_lemmas(index_key(name), lexicon):
+                    if lemma != index_key(name):
+                        _add(self._by_alias, lemma, tag_id)
             if " " in index_key(name):
                 self._by_joined.setdefault(index_key(name).replace(" ", ""), []).append(tag_id)
             for alias in vocabulary.aliases[tag_id]:
                 _add(self._by_alias, alias, tag_id)
+        self._by_head: dict[str, list[int]] = {}
+        for name, tag_ids in self._by_name.items():
+            if " " in name:
+                self._by_head.setdefault(name.rpartition(" ")[2], []).extend(tag_ids)
         self._by_sense: dict[int, int] = {}
         for key, tag_ids in (self._by_name | self._by_alias).items():
             sense = lexicon.visible_sense(key)
+            if sense is None:
+                sense = lexicon.visible_sense(key.replace(" ", ""))
+            if sense is None:
+                sense = next(iter(lexicon.senses(key)), None)
             if sense is not None and vocabulary.kinds[tag_ids[0]] not in ("attribute", "action"):
                 self._by_sense.setdefault(sense, tag_ids[0])
+
+        self._person = lexicon.visible_sense("person")
+        self._people = {
+            sense
+            for noun in _OF_PEOPLE
+            for sense in lexicon.senses(noun)
+            if lexicon.category(sense) == "group"
+        }
 
     def names(self) -> Iterator[str]:
         """Yield names and aliases as the parser shall match them."""
@@ -74,10 +97,13 @@ class TagResolver:
     def noun(self, word: Word) -> Resolved:
         """Return what a head of a noun phrase means."""
         found = self._find(word.form, word.nouns, (OBJECT, SCENE))
-        for rule, ways in ((SYNONYM, self._synonym), (HEAD, self._head), (WIDER, self._wider)):
+        ways = [(SYNONYM, self._synonym), (HEAD, self._head)]
+        if self._widen:
+            ways += [(NARROWER, self._narrower), (WIDER, self._wider)]
+        for rule, way in ways:
             if found.tag_id != NO_TAG:
                 return found
-            found = self._as_noun(ways(word), rule)
+            found = self._as_noun(way(word), rule)
         return found
 
     def attribute(self, word: Word) -> Resolved:
@@ -126,12 +152,20 @@ class TagResolver:
             return KINDS.index(noun_kind(name, self._lexicon))
         return kinds[0]
 
-    def _synonym(self, word: Word) -> int:
+    def _sense(self, word: Word) -> int | None:
+        """Return what a word shows, where one sense is what it usually means."""
         for noun in word.nouns:
             sense = self._lexicon.visible_sense(noun)
             if sense is not None:
-                return self._by_sense.get(sense, NO_TAG)
-        return NO_TAG
+                return sense if self._lexicon.sense_share(noun, sense) >= MIN_SHARE else None
+            senses = self._lexicon.senses(noun)
+            if len(senses) == 1:
+                return senses[0]
+        return None
+
+    def _synonym(self, word: Word) -> int:
+        sense = self._sense(word)
+        return NO_TAG if sense is None else self._by_sense.get(sense, NO_TAG)
 
     def _head(self, word: Word) -> int:
         """Return the tag of a compound's last word where the compound is a kind of it."""
@@ -140,25 +174,52 @@ class TagResolver:
                 rest, _, head = noun.rpartition(separator)
                 if not rest:
                     continue
-                known = self._lexicon.visible_sense(noun) is not None
-                if known and not is_kind_of_head(noun, head, self._lexicon):
-                    return NO_TAG
                 found = self._find(head, (), (OBJECT, SCENE))
                 if found.tag_id != NO_TAG:
-                    return found.tag_id
+                    return found.tag_id if self._is_kind_of(noun, found.tag_id) else NO_TAG
         return NO_TAG
 
-    def _wider(self, word: Word) -> int:
-        if not self._widen:
-            return NO_TAG
+    def _is_kind_of(self, noun: str, tag_id: int) -> bool:
+        """Tell whether a compound may be a kind of a tag: yes where nobody knows it."""
+        senses = self._lexicon.senses(noun)
+        wanted = self._tag_sense(tag_id)
+        above = {up for sense in senses for up in (sense, *self._lexicon.above(sense))}
+        return not senses or wanted in above
+
+    def _narrower(self, word: Word) -> int:
+        """Return the only tag that is a kind of this word by its name: "bat", "baseball bat"."""
         for noun in word.nouns:
-            sense = self._lexicon.visible_sense(noun)
-            if sense is None:
-                continue
-            for above in self._lexicon.above(sense):
-                if above in self._by_sense:
-                    return self._by_sense[above]
+            tag_ids = self._by_head.get(noun, ())
+            if len(tag_ids) == 1 and self._is_usual_kind(tag_ids[0], noun):
+                return tag_ids[0]
         return NO_TAG
+
+    def _is_usual_kind(self, tag_id: int, head: str) -> bool:
+        sense = self._tag_sense(tag_id)
+        wanted = self._lexicon.visible_sense(head)
+        if sense is None or wanted is None:
+            return False
+        # Senses under one and the same term, such as the two tables of WordNet, are one here.
+        same = {
+            other
+            for other in self._lexicon.senses(head)
+            if self._lexicon.hypernyms(other) == self._lexicon.hypernyms(wanted)
+        }
+        return not same.isdisjoint(self._lexicon.above(sense))
+
+    def _tag_sense(self, tag_id: int) -> int | None:
+        name = index_key(self._vocabulary.names[tag_id])
+        sense = self._lexicon.visible_sense(name)
+        return self._lexicon.visible_sense(name.replace(" ", "")) if sense is None else sense
+
+    def _wider(self, word: Word) -> int:
+        sense = self._sense(word)
+        if sense is None:
+            return NO_TAG
+        above = self._lexicon.above(sense)
+        if self._people & {sense, *above} and self._person is not None:
+            above = [*above, self._person]
+        return next((self._by_sense[up] for up in above if up in self._by_sense), NO_TAG)
 
 
 def _spelled(*words: str) -> Iterable[str]:
