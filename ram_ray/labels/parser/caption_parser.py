@@ -16,13 +16,22 @@ from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import Lexicon, load_lexicon
 from ram_ray.labels.parser.analysis import (
     ADJECTIVE_ROLE,
-    BEFORE_HEAD_ROLE,
     NOUN_ROLE,
     VERB_ROLE,
     Analyzer,
     Mentions,
 )
-from ram_ray.labels.parser.resolution import KINDS, NO_TAG, RULES, TagResolver
+from ram_ray.labels.parser.resolution import (
+    CONTEXT,
+    IMPLIED,
+    KINDS,
+    NO_TAG,
+    OBJECT,
+    RULES,
+    SURFACE,
+    TagResolver,
+    index_key,
+)
 from ram_ray.labels.parser.words import Word
 
 TAGS = pa.schema(
@@ -84,6 +93,10 @@ class CaptionParser:
         self._tag_id = np.zeros((0, _ROLES), np.int32)
         self._kind = np.zeros((0, _ROLES), np.int8)
         self._rule = np.zeros((0, _ROLES), np.int8)
+        self._widen = widen
+        self._implied = np.zeros(0, np.int32)
+        self._context: dict[int, tuple[int, frozenset[str]]] = {}
+        self._has_context = np.zeros(0, np.bool_)
 
     def parse(self, captions: Sequence[str]) -> pa.Table:
         """Return TAGS, one row per caption."""
@@ -117,26 +130,61 @@ class CaptionParser:
         if len(self._tag_id) < len(self._analyzer.words):
             self._resolve_new_words()
         where = mentions.word, mentions.role
-        tag_id = self._tag_id[where]
-        found = _Found(mentions, tag_id, self._kind[where], self._rule[where])
-        return found.where(tag_id != NO_TAG)
+        found = _Found(mentions, self._tag_id[where], self._kind[where], self._rule[where])
+        if self._widen:
+            self._decide_by_context(found, captions)
+            found = self._with_implied(found)
+        return found.where(found.tag_id != NO_TAG)
+
+    def _decide_by_context(self, found: _Found, captions: Sequence[str]) -> None:
+        """Fill in the tags of words that mean one only beside certain other words."""
+        mentions = found.mentions
+        open_ = (found.tag_id == NO_TAG) & (mentions.role == NOUN_ROLE)
+        for at in np.flatnonzero(open_ & self._has_context[mentions.word]).tolist():
+            tag_id, needed = self._context[int(mentions.word[at])]
+            words = set(index_key(captions[mentions.caption[at]]).split())
+            if needed <= words:
+                found.tag_id[at], found.rule[at] = tag_id, CONTEXT
+
+    def _with_implied(self, found: _Found) -> _Found:
+        """Put the tools that verbs and agents are named after right behind these."""
+        mentions = found.mentions
+        tag_id = self._implied[mentions.word]
+        named = (mentions.role == NOUN_ROLE) | (mentions.role == VERB_ROLE)
+        extra = np.flatnonzero(named & (tag_id != NO_TAG))
+        order = np.concatenate([np.arange(len(tag_id)), extra])
+        order.sort(kind="stable")
+        is_extra = np.concatenate([[False], order[1:] == order[:-1]])[: len(order)]
+        doubled = found.where(order)
+        doubled.tag_id[is_extra] = tag_id[order][is_extra]
+        doubled.rule[is_extra] = IMPLIED
+        doubled.kind[is_extra] = OBJECT
+        return doubled
 
     def _resolve_new_words(self) -> None:
-        new = self._analyzer.words[len(self._tag_id) :]
+        start = len(self._tag_id)
+        new = self._analyzer.words[start:]
         rows = np.array([self._resolve(word) for word in new], np.int32).reshape(-1, _ROLES, 3)
         self._tag_id = np.concatenate([self._tag_id, rows[:, :, 0]])
         self._kind = np.concatenate([self._kind, rows[:, :, 1].astype(np.int8)])
         self._rule = np.concatenate([self._rule, rows[:, :, 2].astype(np.int8)])
+        if self._widen:
+            implied = np.array([self._resolver.implied(word) for word in new], np.int32)
+            self._implied = np.concatenate([self._implied, implied])
+            context = {
+                start + row: self._resolver.in_context(word) for row, word in enumerate(new)
+            }
+            self._context |= {row: found for row, found in context.items() if found[1]}
+            has = [row in self._context for row in range(start, start + len(new))]
+            self._has_context = np.concatenate([self._has_context, np.array(has, np.bool_)])
 
     def _resolve(self, word: Word) -> list[tuple[int, int, int]]:
-        nothing = (NO_TAG, 0, 0)
-        row: list[tuple[int, int, int]] = [nothing] * _ROLES
+        row: list[tuple[int, int, int]] = [(NO_TAG, OBJECT, SURFACE)] * _ROLES
         if word.nouns:
             row[NOUN_ROLE] = self._resolver.noun(word)
         if word.nouns or word.verbs:
             row[VERB_ROLE] = self._resolver.action(word)
         row[ADJECTIVE_ROLE] = self._resolver.attribute(word)
-        row[BEFORE_HEAD_ROLE] = row[NOUN_ROLE]
         return row
 
     def _columns(self, found: _Found, num_captions: int) -> dict[str, pa.Array]:

@@ -15,13 +15,17 @@ KINDS = ("object", "scene", "attribute", "action")
 """Kinds of a mention, in the order of their codes."""
 OBJECT, SCENE, ATTRIBUTE, ACTION = range(4)
 
-RULES = ("surface", "lemma", "spelling", "alias", "synonym", "head", "narrower", "wider")
+RULES = ("surface", "lemma", "spelling", "alias", "synonym", "head", "narrower", "wider", "context", "implied")
 """How a word can lead to a tag, surest first: the values of `rule` in evidence."""
-SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD, NARROWER, WIDER = range(8)
+SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD, NARROWER, WIDER, CONTEXT, IMPLIED = range(10)
 
 NO_TAG = -1
 MIN_SHARE = 0.3
 """Share of a noun's use that a sense needs to lead to a synonym or a wider term."""
+UNAMBIGUOUS_SHARE = 0.7
+"""Share of a head's use in one sense above which it stands for the only tag that ends in it."""
+_AGENT_ENDS = ((2, ""), (1, ""), (3, ""), (3, "e"))
+"""Letters to take from an agent, and to add: skier, bicycler, batter, bicyclist."""
 _OF_PEOPLE = ("gathering", "kin", "unit", "musical organization", "force", "people")
 """Groups of people: for a wider term, their members are persons."""
 
@@ -71,6 +75,7 @@ class TagResolver:
         for name, tag_ids in self._by_name.items():
             if " " in name:
                 self._by_head.setdefault(name.rpartition(" ")[2], []).extend(tag_ids)
+        self._usual: dict[str, int] = {}
         self._by_sense: dict[int, int] = {}
         for key, tag_ids in (self._by_name | self._by_alias).items():
             sense = lexicon.visible_sense(key)
@@ -81,6 +86,12 @@ class TagResolver:
             if sense is not None and vocabulary.kinds[tag_ids[0]] not in ("attribute", "action"):
                 self._by_sense.setdefault(sense, tag_ids[0])
 
+        for head, tag_ids in self._by_head.items():
+            if len(tag_ids) == 1 and self._is_usual_kind(tag_ids[0], head):
+                self._usual[head] = tag_ids[0]
+                sense = lexicon.visible_sense(head)
+                if sense is not None and self._tag_sense(tag_ids[0]) is None:
+                    self._by_sense.setdefault(sense, tag_ids[0])
         self._person = lexicon.visible_sense("person")
         self._people = {
             sense
@@ -187,18 +198,53 @@ class TagResolver:
         return not senses or wanted in above
 
     def _narrower(self, word: Word) -> int:
-        """Return the only tag that is a kind of this word by its name: "bat", "baseball bat"."""
+        """Return the only tag that is a kind of this word by its name: "table", "dining table"."""
+        return next((self._usual[noun] for noun in word.nouns if noun in self._usual), NO_TAG)
+
+    def in_context(self, word: Word) -> tuple[int, frozenset[str]]:
+        """Return the only tag that ends in this word, and its other words.
+
+        The word means that tag in a caption that has the others as well: "bat" is a baseball
+        bat where there is baseball.
+        """
         for noun in word.nouns:
             tag_ids = self._by_head.get(noun, ())
-            if len(tag_ids) == 1 and self._is_usual_kind(tag_ids[0], noun):
-                return tag_ids[0]
+            if len(tag_ids) == 1 and noun not in self._usual:
+                name = index_key(self._vocabulary.names[tag_ids[0]])
+                return tag_ids[0], frozenset(name.split()[:-1])
+        return NO_TAG, frozenset()
+
+    def implied(self, word: Word) -> int:
+        """Return the tool that a verb or an agent is named after: skateboarding, snowboarder."""
+        if not self._widen:
+            return NO_TAG
+        stems = [lemma for lemma in word.verbs if lemma != word.form and self._is_tool(lemma)]
+        for noun in word.nouns:
+            if self._lexicon.noun_category(noun) == "person":
+                stems += [noun[:-cut] + end for cut, end in _AGENT_ENDS if len(noun) > cut + 2]
+        for stem in stems:
+            for tag_id in self._by_name.get(stem, self._by_alias.get(stem, ())):
+                if self._is_tool(stem):
+                    return tag_id
         return NO_TAG
 
+    def _is_tool(self, noun: str) -> bool:
+        """Tell whether a word names a thing first and an activity only after it."""
+        counts = self._lexicon.counts(noun)
+        return counts.noun >= counts.verb and self._lexicon.noun_category(noun) == "artifact"
+
     def _is_usual_kind(self, tag_id: int, head: str) -> bool:
+        """Tell whether a head alone usually means the tag: a dining table is a table.
+
+        A name that the lexicon does not know ("sports ball") is so where its head has hardly
+        another meaning.
+        """
         sense = self._tag_sense(tag_id)
         wanted = self._lexicon.visible_sense(head)
-        if sense is None or wanted is None:
+        if wanted is None:
             return False
+        if sense is None:
+            return self._lexicon.sense_share(head, wanted) >= UNAMBIGUOUS_SHARE
         # Senses under one and the same term, such as the two tables of WordNet, are one here.
         same = {
             other
