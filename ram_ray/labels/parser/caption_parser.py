@@ -6,6 +6,7 @@
 Needs no model and no network: the word tables ship with the package.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,8 +31,8 @@ from ram_ray.labels.parser.resolution import (
     RULES,
     SURFACE,
     TagResolver,
-    index_key,
 )
+from ram_ray.labels.parser.tokens import fold
 from ram_ray.labels.parser.words import Word
 
 TAGS = pa.schema(
@@ -142,7 +143,7 @@ class CaptionParser:
         open_ = (found.tag_id == NO_TAG) & (mentions.role == NOUN_ROLE)
         for at in np.flatnonzero(open_ & self._has_context[mentions.word]).tolist():
             tag_id, needed = self._context[int(mentions.word[at])]
-            words = set(index_key(captions[mentions.caption[at]]).split())
+            words = set(_WORDS.findall(fold(captions[mentions.caption[at]])))
             if needed <= words:
                 found.tag_id[at], found.rule[at] = tag_id, CONTEXT
 
@@ -206,6 +207,7 @@ class CaptionParser:
         return _lists(offsets, self._names.take(pa.array(gone.tag_id)))
 
 
+_WORDS = re.compile(r"[a-z]+")
 _KIND_NAMES = pa.array(KINDS, pa.string())
 
 

@@ -22,6 +22,7 @@ NO_PLURAL = frozenset(
 """Singular words that end in s."""
 
 
+_SPECIAL_NOUNS = {"people": ("people", "person"), "busses": ("bus",), "gasses": ("gas",)}
 PLURAL_ONLY = frozenset(
     "jeans shorts pants trousers sunglasses glasses eyeglasses goggles scissors tights leggings "
     "pajamas pyjamas binoculars headphones clothes overalls khakis slacks pliers tongs tweezers "
@@ -35,8 +36,8 @@ def noun_lemmas(form: str, lexicon: Lexicon, known: Known | None = None) -> list
 
     A word that is a lemma itself comes first where it is better known as such ("people").
     """
-    if form == "people":
-        return ["people", "person"]
+    if form in _SPECIAL_NOUNS:
+        return list(_SPECIAL_NOUNS[form])
     is_noun = _is_known(lexicon, "noun", known)
     found = [lemma for lemma in lexicon.irregular(form, "noun") if is_noun(lemma)]
     if form not in NO_PLURAL:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ram_model.vocabulary import Vocabulary
-from ram_ray.labels.lexicon import Lexicon
+from ram_ray.labels.lexicon import VISIBLE, Lexicon
 from ram_ray.labels.parser.function_words import MADE_OF
 from ram_ray.labels.parser.inflection import noun_lemmas, spellings
 from ram_ray.labels.parser.kinds import noun_kind
@@ -22,6 +22,8 @@ SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD, NARROWER, WIDER, CONTEXT, IMPLIE
 NO_TAG = -1
 MIN_SHARE = 0.3
 """Share of a noun's use that a sense needs to lead to a synonym or a wider term."""
+FURTHER_SHARE = 0.2
+"""Share of a tag's name's use above which a further sense stands for the tag, too."""
 UNAMBIGUOUS_SHARE = 0.7
 """Share of a head's use in one sense above which it stands for the only tag that ends in it."""
 _AGENT_ENDS = ((2, ""), (1, ""), (3, ""), (3, "e"))
@@ -77,14 +79,7 @@ class TagResolver:
                 self._by_head.setdefault(name.rpartition(" ")[2], []).extend(tag_ids)
         self._usual: dict[str, int] = {}
         self._by_sense: dict[int, int] = {}
-        for key, tag_ids in (self._by_name | self._by_alias).items():
-            sense = lexicon.visible_sense(key)
-            if sense is None:
-                sense = lexicon.visible_sense(key.replace(" ", ""))
-            if sense is None:
-                sense = next(iter(lexicon.senses(key)), None)
-            if sense is not None and vocabulary.kinds[tag_ids[0]] not in ("attribute", "action"):
-                self._by_sense.setdefault(sense, tag_ids[0])
+        self._index_senses()
 
         for head, tag_ids in self._by_head.items():
             if len(tag_ids) == 1 and self._is_usual_kind(tag_ids[0], head):
@@ -99,6 +94,25 @@ class TagResolver:
             for sense in lexicon.senses(noun)
             if lexicon.category(sense) == "group"
         }
+
+    def _index_senses(self) -> None:
+        """Note what each tag shows: its usual sense before its further ones."""
+        further: list[tuple[int, int]] = []
+        for key, tag_ids in (self._by_name | self._by_alias).items():
+            if self._vocabulary.kinds[tag_ids[0]] in ("attribute", "action"):
+                continue
+            senses = self._lexicon.senses(key) or self._lexicon.senses(key.replace(" ", ""))
+            usual = self._tag_sense_of(key)
+            if usual is None:
+                usual = next(iter(senses), None)
+            if usual is not None:
+                self._by_sense.setdefault(usual, tag_ids[0])
+            for sense in senses:
+                visible = self._lexicon.category(sense) in VISIBLE - {"person", "time"}
+                if visible and self._lexicon.sense_share(key, sense) >= FURTHER_SHARE:
+                    further.append((sense, tag_ids[0]))
+        for sense, tag_id in further:
+            self._by_sense.setdefault(sense, tag_id)
 
     def names(self) -> Iterator[str]:
         """Yield names and aliases as the parser shall match them."""
@@ -193,9 +207,9 @@ class TagResolver:
     def _is_kind_of(self, noun: str, tag_id: int) -> bool:
         """Tell whether a compound may be a kind of a tag: yes where nobody knows it."""
         senses = self._lexicon.senses(noun)
-        wanted = self._tag_sense(tag_id)
+        wanted = set(self._lexicon.senses(index_key(self._vocabulary.names[tag_id])))
         above = {up for sense in senses for up in (sense, *self._lexicon.above(sense))}
-        return not senses or wanted in above
+        return not senses or not wanted.isdisjoint(above)
 
     def _narrower(self, word: Word) -> int:
         """Return the only tag that is a kind of this word by its name: "table", "dining table"."""
@@ -221,12 +235,10 @@ class TagResolver:
         stems = [lemma for lemma in word.verbs if lemma != word.form and self._is_tool(lemma)]
         for noun in word.nouns:
             if self._lexicon.noun_category(noun) == "person":
-                stems += [noun[:-cut] + end for cut, end in _AGENT_ENDS if len(noun) > cut + 2]
-        for stem in stems:
-            for tag_id in self._by_name.get(stem, self._by_alias.get(stem, ())):
-                if self._is_tool(stem):
-                    return tag_id
-        return NO_TAG
+                agents = [noun[:-cut] + end for cut, end in _AGENT_ENDS if len(noun) > cut + 2]
+                stems += [stem for stem in agents if self._is_tool(stem)]
+        tools = (self._find(stem, (), (OBJECT, SCENE)).tag_id for stem in stems)
+        return next((tag_id for tag_id in tools if tag_id != NO_TAG), NO_TAG)
 
     def _is_tool(self, noun: str) -> bool:
         """Tell whether a word names a thing first and an activity only after it."""
@@ -254,9 +266,11 @@ class TagResolver:
         return not same.isdisjoint(self._lexicon.above(sense))
 
     def _tag_sense(self, tag_id: int) -> int | None:
-        name = index_key(self._vocabulary.names[tag_id])
-        sense = self._lexicon.visible_sense(name)
-        return self._lexicon.visible_sense(name.replace(" ", "")) if sense is None else sense
+        return self._tag_sense_of(index_key(self._vocabulary.names[tag_id]))
+
+    def _tag_sense_of(self, key: str) -> int | None:
+        sense = self._lexicon.visible_sense(key)
+        return self._lexicon.visible_sense(key.replace(" ", "")) if sense is None else sense
 
     def _wider(self, word: Word) -> int:
         sense = self._sense(word)

@@ -142,7 +142,7 @@ def adjectives_before_nouns(w: Window) -> None:
 def adjectives_that_are_things(w: Window) -> None:
     """ "in the dark", "a blond"; "the bear is brown" stays an adjective."""
     listed = _in(w.next, CONJ | COMMA) & _in(w.next2, ADJ)
-    alone = _in(w.prev, DET | POSS | ADJ) & ~_in(w.next, NOUN | ADJ) & ~listed
+    alone = _in(w.prev, DET | POSS | ADJ | NOUN) & ~_in(w.next, NOUN | ADJ) & ~listed
     w.set(_in(w.t, ADJ) & w.has(F_N) & alone & ~w.has(COLOR), NOUN)
 
 

@@ -19,6 +19,7 @@ from ram_ray.labels.parser.inflection import (
     spellings,
     verb_lemmas,
 )
+from ram_ray.labels.parser.typos import correct
 
 _SENTENCE_ENDS = set(".!?;:|\n")
 _COMMAS = set(',()[]{}"/\\')
@@ -245,6 +246,9 @@ def _read_unknown(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -
             return Word(form, word.guess, word.features, word.nouns, word.verbs, word.adjs)
     if "-" in form:
         return _read_hyphened(form, lexicon, known)
+    if known(form) or known(nouns[0]):
+        plural = speech.F_NS if nouns[0] != form else speech.F_N
+        return Word(form, speech.NOUN, plural, tuple(nouns))
     if form.endswith("ly") and form[:-2] in lexicon:
         return Word(form, speech.ADV, speech.F_R)
     if form.endswith(_ADJECTIVE_ENDS):
@@ -253,6 +257,17 @@ def _read_unknown(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -
         return Word(form, speech.ADJ, speech.F_A, adjs=(form,))
     if form.startswith("un") and form[2:] in lexicon:
         return Word(form, speech.ADJ, speech.F_A, adjs=(form,))
+    return _read_misspelt(form, lexicon, known, nouns)
+
+
+def _read_misspelt(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -> Word:
+    for lemma in nouns:  # "tabels" is a slip in "tabel"
+        meant = correct(lemma, lexicon, known)
+        if meant and meant in lexicon:
+            word = _read_open(meant, lexicon, known)
+            return Word(form, word.guess, word.features, word.nouns, word.verbs, word.adjs)
+        if meant:
+            return Word(form, speech.NOUN, speech.F_N, (meant, *nouns))
     plural = speech.F_NS if nouns[0] != form else speech.F_N
     return Word(form, speech.NOUN, plural, tuple(nouns))
 
