@@ -29,7 +29,7 @@ from ram_ray.labels.parser.caption_parser import CaptionParser
 
 NUM_PHRASES = 6_449
 """Names of RAM's label system before merging (RAM section 3.1)."""
-BATCH_CAPTIONS = 2_048
+BATCH_CAPTIONS = 8_192
 GROUPS = {"object": "thing", "scene": "thing"}
 """Kinds counted together: their border is soft (benchmarks/data/README.md, rule 5)."""
 

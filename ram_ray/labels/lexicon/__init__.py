@@ -16,6 +16,8 @@ VISIBLE = frozenset(
 )
 """Noun categories that a picture can show, as an object or a scene."""
 
+COMMON = 3
+
 
 class Counts(NamedTuple):
     """How often a lemma was met as each part of speech in WordNet's tagged texts; -1: never one."""
@@ -37,6 +39,12 @@ class Lexicon:
         self._row_of = {lemma: row for row, lemma in enumerate(words["lemma"].to_pylist())}
         parts = [words[part].fill_null(-1).to_numpy() for part in Counts._fields]
         self._counts = [Counts(*row) for row in np.stack(parts, axis=1).tolist()]
+        self.common = {
+            lemma: max(counts)
+            for lemma, counts in zip(self._row_of, self._counts, strict=True)
+            if max(counts) >= COMMON
+        }
+        """Lemmas that WordNet's texts use at least COMMON times, and how often."""
         self._senses = words["senses"].to_pylist()
         self._sense_counts = words["sense_counts"].to_pylist()
         synsets = pq.read_table(FOLDER / "synsets.parquet")

@@ -26,19 +26,19 @@ _VERBAL = speech.VERB | speech.VING | speech.VED
 _BEFORE_VERB = speech.BE | speech.HAVE | speech.MODAL | speech.ADV | speech.TO | speech.PRON
 
 
-def absent_tokens(row: np.ndarray, tags: np.ndarray, words: Sequence[Word]) -> np.ndarray:
+def absent_tokens(
+    triggers: np.ndarray, row: np.ndarray, tags: np.ndarray, words: Sequence[Word]
+) -> np.ndarray:
     """Return which tokens are said to be absent, bool [n].
 
     Args:
+        triggers: indices of the tokens whose form is in TRIGGERS.
         row: int32 [n], the row of each token in `words`.
         tags: uint32 [n], parts of speech.
     """
     absent = np.zeros(len(row), np.bool_)
-    rows = [index for index in np.unique(row).tolist() if words[index].form in TRIGGERS]
-    if not rows:
-        return absent
     reader = _Reader(row, tags, words)
-    for at in np.flatnonzero(np.isin(row, rows)).tolist():
+    for at in triggers.tolist():
         absent[reader.scope(at)] = True
     return absent
 

@@ -29,7 +29,8 @@ from ram_ray.labels.parser.resolution import (
     NO_TAG,
     OBJECT,
     RULES,
-    SURFACE,
+    UNRESOLVED,
+    Resolved,
     TagResolver,
 )
 from ram_ray.labels.parser.tokens import fold
@@ -57,6 +58,7 @@ EVIDENCE = pa.schema(
 """TAGS with the reason of each tag, at its first mention."""
 
 _ROLES = 4
+_NOT_LOOKED_UP = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,7 @@ class CaptionParser:
 
     def _find(self, captions: Sequence[str]) -> _Found:
         mentions = self._analyzer.analyze(captions)
-        if len(self._tag_id) < len(self._analyzer.words):
-            self._resolve_new_words()
+        self._resolve_new(mentions)
         where = mentions.word, mentions.role
         found = _Found(mentions, self._tag_id[where], self._kind[where], self._rule[where])
         if self._widen:
@@ -162,31 +163,40 @@ class CaptionParser:
         doubled.kind[is_extra] = OBJECT
         return doubled
 
-    def _resolve_new_words(self) -> None:
-        start = len(self._tag_id)
-        new = self._analyzer.words[start:]
-        rows = np.array([self._resolve(word) for word in new], np.int32).reshape(-1, _ROLES, 3)
-        self._tag_id = np.concatenate([self._tag_id, rows[:, :, 0]])
-        self._kind = np.concatenate([self._kind, rows[:, :, 1].astype(np.int8)])
-        self._rule = np.concatenate([self._rule, rows[:, :, 2].astype(np.int8)])
-        if self._widen:
-            implied = np.array([self._resolver.implied(word) for word in new], np.int32)
-            self._implied = np.concatenate([self._implied, implied])
-            context = {
-                start + row: self._resolver.in_context(word) for row, word in enumerate(new)
-            }
-            self._context |= {row: found for row, found in context.items() if found[1]}
-            has = [row in self._context for row in range(start, start + len(new))]
-            self._has_context = np.concatenate([self._has_context, np.array(has, np.bool_)])
+    def _resolve_new(self, mentions: Mentions) -> None:
+        """Look up the words that are met in a role for the first time."""
+        missing = len(self._analyzer.words) - len(self._tag_id)
+        if missing:
+            shape = ((0, missing), (0, 0))
+            self._tag_id = np.pad(self._tag_id, shape, constant_values=_NOT_LOOKED_UP)
+            self._kind = np.pad(self._kind, shape)
+            self._rule = np.pad(self._rule, shape)
+            self._implied = np.pad(self._implied, (0, missing), constant_values=NO_TAG)
+            self._has_context = np.pad(self._has_context, (0, missing))
+        new = self._tag_id[mentions.word, mentions.role] == _NOT_LOOKED_UP
+        if new.any():
+            pairs = zip(mentions.word[new].tolist(), mentions.role[new].tolist(), strict=True)
+            for row, role in set(pairs):
+                word = self._analyzer.words[row]
+                where = row, role
+                found = self._resolve(word, role)
+                self._tag_id[where], self._kind[where], self._rule[where] = found
+                if self._widen:
+                    self._note_context(row, word)
 
-    def _resolve(self, word: Word) -> list[tuple[int, int, int]]:
-        row: list[tuple[int, int, int]] = [(NO_TAG, OBJECT, SURFACE)] * _ROLES
-        if word.nouns:
-            row[NOUN_ROLE] = self._resolver.noun(word)
-        if word.nouns or word.verbs:
-            row[VERB_ROLE] = self._resolver.action(word)
-        row[ADJECTIVE_ROLE] = self._resolver.attribute(word)
-        return row
+    def _resolve(self, word: Word, role: int) -> Resolved:
+        if role == NOUN_ROLE and word.nouns:
+            return self._resolver.noun(word)
+        if role == VERB_ROLE:
+            return self._resolver.action(word)
+        return self._resolver.attribute(word) if role == ADJECTIVE_ROLE else UNRESOLVED
+
+    def _note_context(self, row: int, word: Word) -> None:
+        self._implied[row] = self._resolver.implied(word)
+        tag_id, needed = self._resolver.in_context(word)
+        if needed:
+            self._context[row] = tag_id, needed
+            self._has_context[row] = True
 
     def _columns(self, found: _Found, num_captions: int) -> dict[str, pa.Array]:
         offsets = _offsets(found.mentions.caption, num_captions)

@@ -5,6 +5,7 @@ where the lexicon (or the vocabulary, through `known`) has it. A word nobody kno
 regular reading, so that "jumpes" and "cockapoos" still find their lemma.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 from ram_ray.labels.lexicon import Lexicon
@@ -163,10 +164,11 @@ def spellings(word: str) -> Iterator[str]:
 
     Candidates only: a caller keeps those that its vocabulary or lexicon has.
     """
-    for pattern, other in _SPELLING_PARTS:
-        for old, new in ((pattern, other), (other, pattern)):
-            if old in word:
-                yield word.replace(old, new)
+    if _ANY_PART.search(word):
+        for pattern, other in _SPELLING_PARTS:
+            for old, new in ((pattern, other), (other, pattern)):
+                if old and old in word:
+                    yield word.replace(old, new)
     other = _SPELLING_WORDS.get(word)
     if other:
         yield other
@@ -188,6 +190,7 @@ _SPELLING_PARTS = (
     ("mum", "mom"), ("ladybird", "ladybug"), ("traveller", "traveler"), ("axe", "ax"),
     ("organis", "organiz"), ("recognis", "recogniz"), ("analys", "analyz"), ("-", ""),
 )  # fmt: skip
+_ANY_PART = re.compile("|".join(part for pair in _SPELLING_PARTS for part in pair if part))
 _SPELLING_WORDS = {
     "bbq": "barbecue",
     "tv": "television",

@@ -1,6 +1,7 @@
 """From words to tags of a vocabulary: by form, lemma, spelling, alias, synonym, head, wider term."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from ram_model.vocabulary import Vocabulary
@@ -43,6 +44,7 @@ class Resolved(NamedTuple):
 UNRESOLVED = Resolved(NO_TAG, OBJECT, SURFACE)
 
 
+@lru_cache(maxsize=100_000)
 def index_key(name: str) -> str:
     """Return the form under which names are looked up: folded, hyphens and blanks alike."""
     return " ".join(fold(name).replace("-", " ").split())

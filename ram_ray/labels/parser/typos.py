@@ -2,26 +2,26 @@
 
 from collections.abc import Callable, Iterator
 
-from ram_ray.labels.lexicon import Lexicon
+from ram_ray.labels.lexicon import COMMON, Lexicon
 
 MIN_LETTERS = 5
 """Shorter words have too many neighbours."""
-MIN_COUNT = 3
-"""A correction must be a word of the vocabulary, or met this often in WordNet's texts."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def correct(word: str, lexicon: Lexicon, known: Callable[[str], bool]) -> str | None:
-    """Return the likeliest word one slip away from an unknown word; None where there is none."""
+    """Return the likeliest word one slip away from an unknown word; None where there is none.
+
+    Corrections are names of the vocabulary and common words.
+    """
     if len(word) < MIN_LETTERS or not word.isalpha():
         return None
-    found = {}
-    for candidate in _one_slip_away(word):
-        count = max(lexicon.counts(candidate))
-        if known(candidate):
-            found[candidate] = max(count, MIN_COUNT) + 1
-        elif count >= MIN_COUNT:
-            found[candidate] = count
+    common = lexicon.common
+    found = {
+        candidate: common.get(candidate, COMMON)
+        for candidate in _one_slip_away(word)
+        if candidate in common or known(candidate)
+    }
     # The first letter is seldom wrong.
     return max(found, key=lambda other: (other[0] == word[0], found[other], other), default=None)
 
