@@ -92,7 +92,9 @@ def _read_parquet(path: Path, report: Report) -> Iterator[Caption]:
 
     try:
         with pq.ParquetFile(path) as file:
-            names = [name for name in (*FIELDS, "image_id", "key") if name in file.schema_arrow.names]
+            names = [
+                name for name in (*FIELDS, "image_id", "key") if name in file.schema_arrow.names
+            ]
             number = 0
             for batch in file.iter_batches(columns=names):
                 for row in batch.to_pylist():
