@@ -16,6 +16,8 @@ VISIBLE = frozenset(
 )
 """Noun categories that a picture can show, as an object or a scene."""
 
+COMMON = 3
+
 
 class Counts(NamedTuple):
     """How often a lemma was met as each part of speech in WordNet's tagged texts; -1: never one."""
@@ -37,11 +39,23 @@ class Lexicon:
         self._row_of = {lemma: row for row, lemma in enumerate(words["lemma"].to_pylist())}
         parts = [words[part].fill_null(-1).to_numpy() for part in Counts._fields]
         self._counts = [Counts(*row) for row in np.stack(parts, axis=1).tolist()]
+        self.common = {
+            lemma: max(counts)
+            for lemma, counts in zip(self._row_of, self._counts, strict=True)
+            if max(counts) >= COMMON
+        }
+        """Lemmas that WordNet's texts use at least COMMON times, and how often."""
         self._senses = words["senses"].to_pylist()
         self._sense_counts = words["sense_counts"].to_pylist()
         synsets = pq.read_table(FOLDER / "synsets.parquet")
-        self._category = synsets["category"].cast("string").to_pylist()
         self._lemmas = synsets["lemmas"].to_pylist()
+        # The top of a category, such as "person", lies in a file of its own: count it in.
+        self._category = [
+            lemmas[0] if category == "tops" and lemmas[0] in VISIBLE else category
+            for category, lemmas in zip(
+                synsets["category"].cast("string").to_pylist(), self._lemmas, strict=True
+            )
+        ]
         self._hypernyms = synsets["hypernyms"].to_pylist()
         offsets = synsets["offset"].to_pylist()
         self._synset_at = {offset: synset for synset, offset in enumerate(offsets)}
@@ -122,9 +136,16 @@ class Lexicon:
     def visible_sense(self, noun: str) -> int | None:
         """Return the first sense that a picture can show; None where there is none.
 
-        A person comes last among senses that WordNet's texts never met ("hot dog").
+        A time or an event counts only as the very first sense ("evening", but not "trick"). A
+        group comes last ("table"), and so does a person among senses that WordNet's texts never
+        met ("hot dog").
         """
-        senses = [sense for sense in self.senses(noun) if self.category(sense) in VISIBLE]
+        senses = self.senses(noun)
+        if senses and self.category(senses[0]) in ("time", "event"):
+            return senses[0]
+        senses = [sense for sense in senses if self.category(sense) in VISIBLE]
+        senses = [sense for sense in senses if self.category(sense) not in ("time", "event")]
+        senses.sort(key=lambda sense: self.category(sense) == "group")
         if self.counts(noun).noun <= 0:
             senses.sort(key=lambda sense: self.category(sense) == "person")
         return senses[0] if senses else None
