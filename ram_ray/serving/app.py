@@ -33,13 +33,18 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-def create_app(config: ServeConfig, backend: Backend) -> FastAPI:
+def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = None) -> FastAPI:
     """Return the application; its lifespan starts and closes the backend.
+
+    Args:
+        config: what to serve, within which limits.
+        backend: where the models are.
+        metrics: counters that the backend shares; None: new ones.
 
     Raises:
         ConfigError: the API keys cannot be read.
     """
-    metrics, admission = Metrics(), Admission(config.limits)
+    metrics, admission = metrics or Metrics(), Admission(config.limits)
     context = ServingContext(
         config=config,
         backend=backend,
