@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ram_ray import __version__
-from ram_ray.serving import health_routes, model_routes, tag_routes
+from ram_ray.serving import azure, health_routes, model_routes, rekognition, tag_routes
 from ram_ray.serving.access import Access, load_keys
 from ram_ray.serving.admission import Admission
 from ram_ray.serving.api import ErrorDetail, RequestErrorCode
@@ -23,14 +23,23 @@ from ram_ray.serving.decoding import DecoderPool
 from ram_ray.serving.gate import Gate
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.openapi import describe
-from ram_ray.serving.problems import Problem, problem_response
+from ram_ray.serving.problems import ErrorShape, Problem, problem_response
 from ram_ray.serving.url_input import UrlFetcher
 
 ROUTERS: tuple[APIRouter, ...] = (
     tag_routes.router,
     model_routes.router,
     health_routes.router,
+    rekognition.router,
+    azure.router,
 )
+
+ERROR_SHAPES: dict[tuple[str, str], ErrorShape] = {
+    ("POST", "/"): rekognition.error_response,
+    ("POST", azure.ANALYZE): azure.error_response,
+    ("POST", azure.TAG): azure.error_response,
+}
+"""How errors of these routes look; everywhere else they are an ErrorResponse."""
 
 
 def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = None) -> FastAPI:
@@ -73,6 +82,7 @@ def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = 
         redoc_url=None,
     )
     app.state.context = context
+    app.state.error_shapes = ERROR_SHAPES
     for router in ROUTERS:
         app.include_router(router)
     describe(app)
