@@ -57,7 +57,11 @@ def check_server(config: ServeConfig) -> None:
 
 @contextmanager
 def running_server(config: ServeConfig) -> Iterator[None]:
-    """Serve for the length of the block."""
+    """Serve for the length of the block.
+
+    Raises:
+        UnreachableError: no Ray, or a model process that does not start.
+    """
     for name, value in _SERVE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with ray_session(config.address):
