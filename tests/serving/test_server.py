@@ -77,7 +77,7 @@ def test_the_readmes_clients_work(port: int, tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     block = next(block for block in blocks if "def tag(" in block)
-    names: dict[str, object] = {"json": json, "urllib": urllib, "httpx2": httpx2}
+    names: dict[str, object] = {"json": json, "urllib": urllib, "httpx2": httpx2, "Path": Path}
     exec(block, names)
     paths = [tmp_path / f"{seed}.jpg" for seed in (1, 2)]
     for seed, path in enumerate(paths, 1):

@@ -115,5 +115,8 @@ def test_nothing_is_accepted_while_no_model_is_up() -> None:
 
 
 def test_versions_are_compared_by_everything_that_decides() -> None:
-    fields = set(ModelVersion.model_fields)
-    assert fields == {"id", "weights_sha256", "vocabulary_sha256", "thresholds_sha256"}
+    first = {"id": "m", "weights_sha256": "w", "vocabulary_sha256": "v", "thresholds_sha256": "t"}
+    first["captions_sha256"] = "c"
+    for name in first:
+        assert ModelVersion(**first) != ModelVersion(**first | {name: "other"})
+    assert first.keys() == set(ModelVersion.model_fields)
