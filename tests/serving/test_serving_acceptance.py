@@ -62,6 +62,7 @@ def test_photos_get_the_tags_of_batch(
 
         def ask(data: bytes) -> dict[int, float]:
             answer = client.post(f"/v1/tag?score_floor={FLOOR}", content=data, headers=BYTES)
+            assert answer.status_code == 200, answer.text
             tags = answer.json()["images"][0]["tags"]
             return {tag["id"]: tag["score"] for tag in tags}
 
