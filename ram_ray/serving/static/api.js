@@ -46,7 +46,7 @@ export async function searchTags(query, model) {
 
 /** Return {pictures: [{name, url, title, credit, licence}], open} of this server's examples. */
 export async function listExamples() {
-  return getJson("examples.json");
+  return getJson("static/examples.json");
 }
 
 /**

@@ -35,9 +35,12 @@ function useThreshold(threshold) {
 }
 
 function lookFor(words) {
-  const same = words.join("\n") === state.words.join("\n");
-  state.words = [...new Set(words)];
-  if (!same) runAgain();
+  const wanted = [...new Set(words)];
+  const same = wanted.join("\n") === state.words.join("\n");
+  state.words = wanted;
+  state.wordsError = null;
+  if (same) changed();
+  else runAgain();
 }
 
 function draw() {
@@ -50,9 +53,11 @@ function draw() {
   drawKinds();
   const model = currentModel();
   const hint = model?.openSet ? "words_hint_open" : "words_hint_closed";
-  byId("words-hint").textContent = state.words.length > 0
+  byId("words-hint").textContent = state.wordsError ?? (state.words.length > 0
     ? t("words_active", { words: state.words.join(", ") })
-    : t(hint, { count: model?.numTags.toLocaleString() ?? "" });
+    : t(hint, { count: model?.numTags.toLocaleString() ?? "" }));
+  byId("words-hint").classList.toggle("wrong", state.wordsError !== null);
+  byId("words").setAttribute("aria-invalid", String(state.wordsError !== null));
   byId("words-reset").hidden = state.words.length === 0;
   byId("no-chinese").hidden = language() !== "zh" || model === null || model.chinese;
 }
@@ -60,6 +65,7 @@ function draw() {
 function drawKinds() {
   const present = new Set(state.pictures.flatMap((each) => each.result?.tags ?? []).map((tag) => tag.kind));
   const kinds = KINDS.filter((kind) => present.has(kind) || state.kinds.has(kind));
+  byId("kinds-choice").hidden = kinds.length < 2;
   const box = byId("kinds");
   const wanted = ["all", ...kinds].join();
   if (box.dataset.kinds !== wanted) {

@@ -40,7 +40,7 @@ function draw() {
     view.replaceChildren(frame(picture), h("div", { class: "side panel" }));
   }
   const focused = document.activeElement?.dataset?.tag; // the list is built anew under the keyboard
-  view.querySelector(".side").replaceChildren(...side(picture));
+  view.querySelector(".side").replaceChildren(...side(picture).filter((part) => part !== null));
   view.querySelector(`[data-tag="${CSS.escape(focused ?? "")}"][tabindex]`)?.focus();
   drawBoxes(view.querySelector("svg.boxes"), picture, null);
   view.querySelector(".frame").classList.toggle("working", picture.status === RUNNING);
@@ -75,7 +75,7 @@ function side(picture) {
   };
   if (picture.result.caption) parts.push(h("blockquote", {}, picture.result.caption));
   parts.push(heading(given, weaker));
-  parts.push(tagList(given, options));
+  if (given.length > 0) parts.push(tagList(given, options));
   if (weaker.length > 0) parts.push(weakerTags(given, weaker, options));
   for (const note of picture.result.notes) parts.push(h("p", { class: "hint" }, note));
   parts.push(actions(picture, given));
@@ -162,7 +162,7 @@ function drawBoxes(overlay, picture, pointed) {
   const wanted = pointed
     ? boxes.filter((box) => box.tagId === pointed.id)
     : boxes.filter((box) => state.showBoxes && given.has(box.tagId));
-  // boxes are in pixels as stored: then the picture is shown as stored too, not turned by EXIF
+  // boxes belong to the pixels as stored: then the picture is shown as stored too, not turned by EXIF
   overlay.parentElement.classList.toggle("as-stored", boxes.length > 0);
   overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const names = new Map(tags.map((tag) => [tag.id, tagName(tag, language())]));

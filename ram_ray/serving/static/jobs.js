@@ -69,7 +69,7 @@ function draw() {
 
 function form() {
   const source = place("jobs_source", "source", shown?.sources ?? []);
-  const output = place("jobs_output", "output", shown?.outputs ?? []);
+  const output = place("jobs_output", "output", shown?.outputs ?? [], `run-${today()}`);
   return h("form", {
     class: "panel job-form",
     onsubmit: (event) => {
@@ -81,14 +81,19 @@ function form() {
 }
 
 /** A prefix that the operator allows, and the folder below it. */
-function place(label, name, prefixes) {
+function place(label, name, prefixes, proposal = "") {
   const select = h("select", { name: `${name}-prefix`, "aria-label": t(label) },
     prefixes.map((prefix) => h("option", { value: prefix }, prefix)));
   const rest = h("input", {
-    name: `${name}-rest`, "aria-label": `${t(label)}: ${t("jobs_rest")}`,
+    name: `${name}-rest`, value: proposal, "aria-label": `${t(label)}: ${t("jobs_rest")}`,
     placeholder: t("jobs_rest"), autocomplete: "off", spellcheck: "false",
   });
   return h("fieldset", {}, h("legend", {}, t(label)), select, rest);
+}
+
+/** Every job needs an output of its own: propose one from the time. */
+function today() {
+  return new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-");
 }
 
 async function start(element) {

@@ -212,6 +212,7 @@ function drawPage() {
   }
   const model = currentModel();
   byId("footer-model").textContent = model ? `${model.id} · ${t("tags_count", { count: model.numTags.toLocaleString() })}` : "";
+  byId("footer-keys").hidden = pictures.length < 2;
   const open = openPicture();
   const news = open && `${open.id} ${open.status} ${language()}`;
   if (open && news !== announced) announceResult(open);

@@ -6,7 +6,10 @@ import { changed, currentModel, DONE, FAILED, RUNNING, state, WAITING } from "./
 
 const IN_FLIGHT = 4; // enough to fill the server's batches, polite to others
 
+const WORDS_REFUSED = new Set(["unknown_tags", "unsupported_option"]);
+
 let running = 0;
+let acceptedWords = [];
 let stop = new AbortController();
 let onKeyNeeded = () => {};
 
@@ -67,10 +70,15 @@ async function tagOne(picture, signal) {
     const onWait = (seconds) => { picture.waitS = seconds; changed(); };
     const result = await tagPicture(picture.blob, picture.name, options, { signal, onWait });
     if (signal.aborted) return;
+    acceptedWords = options.words;
     Object.assign(picture, { status: DONE, result, error: null });
   } catch (error) {
     if (signal.aborted) return; // a newer question is on its way
     if (!(error instanceof ApiError)) console.error(error);
+    if (WORDS_REFUSED.has(error.code) && options.words.length > 0) {
+      takeWordsBack(error);
+      return;
+    }
     const known = error instanceof ApiError ? error : new ApiError("page_error", String(error));
     Object.assign(picture, { status: FAILED, result: null, error: known });
     if (known.status === 401) onKeyNeeded();
@@ -78,4 +86,15 @@ async function tagOne(picture, signal) {
   delete picture.waitS;
   await drawn;
   changed();
+}
+
+/** The model cannot look for these words: say it once, and keep what was there before. */
+function takeWordsBack(error) {
+  stop.abort();
+  stop = new AbortController();
+  state.words = acceptedWords;
+  state.wordsError = error.message;
+  for (const each of state.pictures) each.status = each.result ? DONE : WAITING;
+  changed();
+  run();
 }

@@ -14,6 +14,8 @@ export const state = {
   kinds: new Set(),
   /** The visitor's own words; empty: the model's vocabulary. */
   words: [],
+  /** Why the server refused the last words; null: it did not. */
+  wordsError: null,
   /** Filter of the batch view: {text, tag}. */
   filter: { text: "", tag: null },
   /** Id of the picture that is open; null: the batch view. */
