@@ -73,7 +73,7 @@ class Tagger:
                 f"vocabulary holds {len(vocabulary)} tags, but must hold the "
                 f"{model.config.num_tags} of the model."
             )
-        thresholds = _resolve_thresholds(threshold, vocabulary)
+        thresholds = resolve_thresholds(threshold, vocabulary)
         tag_ids = list(range(len(vocabulary)))
         if tags is not None:
             if not tags:
@@ -203,8 +203,18 @@ class Tagger:
             padding = np.zeros((batch_size - len(images), side, side, 3), dtype=np.uint8)
             images = np.concatenate([images, padding])
             return self._tag(images, batch_size)[: -len(padding)]
-        logits_BC = self._network(self._normalise(images), self._queries)
-        return self._select(logits_BC)
+        return self._select(self.logits(images))
+
+    @torch.inference_mode()
+    def logits(self, images: np.ndarray) -> Tensor:
+        """Return the logits behind the tags, [n, C] on the device, C the tags decided on.
+
+        For callers whose images each have rules of their own; they pad the batch themselves.
+
+        Args:
+            images: uint8 [n, S, S, 3], n from 1 up.
+        """
+        return self._network(self._normalise(images), self._queries)
 
     def _normalise(self, images: np.ndarray) -> Tensor:
         pixels_BSSC = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
@@ -239,10 +249,14 @@ def _choose_tags(
     return model, vocabulary, [*tag_ids, *range(first, len(vocabulary))]
 
 
-def _resolve_thresholds(
+def resolve_thresholds(
     threshold: float | Sequence[float] | None, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Return float32 [tags of the vocabulary]."""
+    """Return the threshold of every tag of the vocabulary, float32 [tags].
+
+    Raises:
+        ValueError: a number outside 0..1, or not one number per tag.
+    """
     own = vocabulary.thresholds
     if threshold is None:
         return own
