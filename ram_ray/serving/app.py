@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ram_ray import __version__
-from ram_ray.serving import health_routes, model_routes, tag_routes
+from ram_ray.serving import health_routes, model_routes, page_routes, tag_routes
 from ram_ray.serving.access import Access, load_keys
 from ram_ray.serving.admission import Admission
 from ram_ray.serving.api import ErrorDetail, RequestErrorCode
@@ -30,6 +30,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     tag_routes.router,
     model_routes.router,
     health_routes.router,
+    page_routes.router,
 )
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import get_args
 
 from ram_ray.config import DecodeConfig, Device, Precision, require
@@ -111,6 +112,20 @@ class ReplicaConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PageConfig:
+    """The page at `/`."""
+
+    examples: str | None = None
+    """Folder of the pictures it offers, with an examples.json (docs/page.md); None: a few of its
+    own. Anybody who reaches the page can see them."""
+
+    def __post_init__(self) -> None:
+        folder = self.examples
+        ok = folder is None or (Path(folder) / "examples.json").is_file()
+        require(ok, "examples", folder, "a folder with an examples.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServeConfig:
     """`ram-ray serve`: which models, where, and within what limits."""
 
@@ -139,6 +154,7 @@ class ServeConfig:
     urls: UrlConfig = field(default_factory=UrlConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
     replicas: ReplicaConfig = field(default_factory=ReplicaConfig)
+    page: PageConfig = field(default_factory=PageConfig)
     address: str | None = None
     """Ray cluster to join; None: a local Ray of this process."""
 

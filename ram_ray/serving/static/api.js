@@ -46,7 +46,9 @@ export async function searchTags(query, model) {
 
 /** Return {pictures: [{name, url, title, credit, licence}], open} of this server's examples. */
 export async function listExamples() {
-  return getJson("static/examples.json");
+  const { open, pictures } = await getJson("static/examples/examples.json");
+  const url = ({ name }) => `static/examples/${name.split("/").map(encodeURIComponent).join("/")}`;
+  return { open, pictures: pictures.map((picture) => ({ ...picture, url: url(picture) })) };
 }
 
 /**

@@ -41,7 +41,7 @@ export async function filesOfDrop(transfer) {
 export async function fetchFile({ url, name, title, credit, licence }) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
-  return { blob: await response.blob(), name, credit: { title, credit, licence } };
+  return { blob: await response.blob(), name, credit: credit ? { title, credit, licence } : null };
 }
 
 /** Make the small picture of the batch view; formats the browser cannot show have none. */
