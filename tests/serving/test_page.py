@@ -89,13 +89,13 @@ def expected():
 
 
 def choose(page, *files):
-    """Choose pictures: names of PHOTOS, paths, or (name, bytes)."""
+    """Choose pictures: names of PHOTOS, or (name, bytes)."""
     payload = []
     for file in files:
         if isinstance(file, tuple):
             payload.append({"name": file[0], "mimeType": "image/gif", "buffer": file[1]})
         else:
-            path = Path(PHOTOS.get(file, file))
+            path = PHOTOS[file]
             payload.append(
                 {"name": path.name, "mimeType": "image/webp", "buffer": path.read_bytes()}
             )
