@@ -1,6 +1,7 @@
 """Tagging jobs on the cluster, through Ray's job server."""
 
 import json
+import logging
 import re
 import shlex
 import sys
@@ -14,6 +15,8 @@ from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import JobsConfig
 from ram_ray.serving.job_api import Job, JobRequest, JobStatus
 from ram_ray.serving.problems import Problem
+
+_log = logging.getLogger(__name__)
 
 KIND = "ram_ray_job"  # metadata key of the jobs that are ours
 MOST_LISTED = 50
@@ -94,10 +97,14 @@ class RayJobs:
             return getattr(self._client, method)(*arguments, **options)
         except (requests.RequestException, OSError) as error:
             self._client = None  # the head may come back at another address
+            _log.warning("Ray's job server does not answer %s: %s", method, error)
             raise _unavailable("does not answer") from error
         except RuntimeError as error:  # what the client makes of every refusal
             if "status code 404" in str(error) and arguments:
                 _no_such_job(arguments[0])
+            if "No available agent" in str(error):
+                raise _unavailable("is still starting") from error
+            _log.warning("Ray's job server refused %s: %s", method, error)
             raise _unavailable("refused the request; the server's log says why") from error
 
 

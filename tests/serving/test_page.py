@@ -100,12 +100,15 @@ def choose(page, *files):
                 {"name": path.name, "mimeType": "image/webp", "buffer": path.read_bytes()}
             )
     page.set_input_files("#files", payload)
+    page.locator("#work").wait_for()
 
 
 def settle(page):
     """Wait until every picture has its answer, and the page has drawn it."""
-    page.locator(".working, .skeleton, #progress:not([hidden])").first.wait_for(state="detached")
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
+    frame = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))"
+    page.evaluate(frame)  # what was just clicked is drawn
+    page.locator("#pictures[aria-busy=false]").wait_for(state="attached")
+    page.evaluate(frame)
 
 
 def given(page):
@@ -154,7 +157,7 @@ def test_threshold_answers_without_a_new_request(visit, address, expected):
         wanted = [tag for tag, score, _, _ in expected["camera"] if score > threshold]
         assert given(page) == wanted
         assert len(wanted) > 0
-    page.get_by_text("Tag by tag").click()
+    page.get_by_role("radio", name="Tag by tag").check(force=True)  # lies below its label
     settle(page)
     assert given(page) == [tag for tag, score, own, _ in expected["camera"] if score > own]
     assert len(asked) == 1
@@ -350,9 +353,9 @@ def test_key_is_asked_for_and_used(visit, tmp_path):
     access = AccessConfig(api_keys_file=str(tmp_path / "keys"))
     with serving(ServeConfig(access=access)) as address:
         page = visit(address)
-        page.get_by_label("API key").fill("wrong")
+        page.get_by_role("textbox", name="API key").fill("wrong")
         page.get_by_role("button", name="Use key").click()
-        page.get_by_label("API key").fill("open-sesame")
+        page.get_by_role("textbox", name="API key").fill("open-sesame")
         page.get_by_role("button", name="Use key").click()
         choose(page, "astronaut")
         page.locator(".side h2").wait_for()
@@ -374,6 +377,7 @@ def test_caption_and_boxes_are_shown_where_a_model_has_them(visit, address):
         assert drawn["width"] == pytest.approx(width * picture["width"], abs=6)
         assert drawn["height"] == pytest.approx(height * picture["height"], abs=6)
         page.get_by_role("button", name="Boxes").click()
+        settle(page)
         assert page.locator("svg.boxes rect").count() == 0
         page.locator(".tags li.placed").first.hover()  # pointing shows it all the same
         assert page.locator("svg.boxes rect").count() == 1

@@ -194,6 +194,7 @@ let announced = null;
 function drawPage() {
   const { pictures } = state;
   const done = pictures.filter((each) => [DONE, FAILED].includes(each.status)).length;
+  byId("pictures").setAttribute("aria-busy", String(done < pictures.length));
   byId("start").hidden = pictures.length > 0;
   byId("work").hidden = pictures.length === 0;
   byId("back").hidden = openPicture() === null || pictures.length < 2;
