@@ -28,13 +28,15 @@ class JobRequest(BaseModel):
 
     source: Location = Field(description="Folder or s3://bucket/prefix, below an allowed prefix.")
     output: Location = Field(description="Where its results go; a run there is resumed.")
-    model: ModelName | None = Field(None, description="A model of /v1/models; default: the first.")
-    tags: list[TagName] | None = Field(None, min_length=1, max_length=MAX_TAGS)
+    model: ModelName | None = Field(
+        default=None, description="A model of /v1/models; default: the first."
+    )
+    tags: list[TagName] | None = Field(default=None, min_length=1, max_length=MAX_TAGS)
     threshold: Score | None = None
     score_floor: Score | None = None
-    top_k: int | None = Field(None, ge=1, le=10_000)
-    include: list[Glob] | None = Field(None, min_length=1, max_length=100)
-    exclude: list[Glob] | None = Field(None, min_length=1, max_length=100)
+    top_k: int | None = Field(default=None, ge=1, le=10_000)
+    include: list[Glob] | None = Field(default=None, min_length=1, max_length=100)
+    exclude: list[Glob] | None = Field(default=None, min_length=1, max_length=100)
 
 
 class Job(BaseModel):

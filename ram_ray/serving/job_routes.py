@@ -1,6 +1,7 @@
 """/v1/jobs: tagging whole folders and buckets on the cluster. Off unless the operator allows it."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -99,7 +100,7 @@ def _allowed(field: str, url: str, prefixes: tuple[str, ...]) -> str:
 
 def _job_id(given: str) -> str:
     """Return an id that is safe as part of an address."""
-    if not (given.startswith("ram-ray-") and given.removeprefix("ram-ray-").isalnum()):
+    if not re.fullmatch(r"ram-ray-[0-9a-z]{1,32}", given):
         raise Problem(RequestErrorCode.NO_SUCH_RESOURCE, "There is no such job.")
     return given
 

@@ -89,13 +89,11 @@ class RayJobs:
         self._call("stop_job", job_id)
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        import requests
-
         try:
             if self._client is None:
                 self._client = _connect(self._config.address or _address_of_this_cluster())
             return getattr(self._client, method)(*arguments, **options)
-        except (requests.RequestException, OSError) as error:
+        except OSError as error:  # among them every error of the client's connection
             self._client = None  # the head may come back at another address
             _log.warning("Ray's job server does not answer %s: %s", method, error)
             raise _unavailable("does not answer") from error

@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -29,7 +30,7 @@ def config_of(request: JobRequest) -> TagConfig:
     """Return the settings that the command of this request gives to the pipeline."""
     words = shlex.split(shlex.join(command_of(request, CONFIG)))
     assert words[:4] == [sys.executable, "-m", "ram_ray", "tag"]
-    settings = [word for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
+    settings = [word for flag, word in pairwise(words) if flag == "--set"]
     merged = merge_settings({"source": words[4], "output": words[5]}, settings=settings)
     return tag_config(merged)
 
