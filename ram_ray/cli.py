@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ram_ray import __version__, exit_codes, flags
+from ram_ray.commands.serve import serve
 from ram_ray.config import TagConfig
 from ram_ray.options import merge_settings, tag_config
 
@@ -148,6 +149,9 @@ def doctor(
             terminal.print_check(check)
             all_work = all_work and check.status != "fail"
     raise typer.Exit(exit_codes.DONE if all_work else exit_codes.FAILED_CHECK)
+
+
+app.command()(serve)
 
 
 def _show_version(show: bool) -> None:

@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from ram_ray.errors import ConfigError
 from ram_ray.serving.api import RequestErrorCode
+from ram_ray.serving.aws_signature import read_signature
 from ram_ray.serving.config import AccessConfig, LimitConfig, ServeConfig, is_loopback
 from ram_ray.serving.problems import Problem
 
@@ -73,16 +74,13 @@ class Access:
         is_public = path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)
         if not self.keys or (method in ("GET", "HEAD") and is_public):
             return address
-        signed_by = _aws_key_name(headers)
-        if signed_by in self.keys:
-            # the route checks the signature, which covers the body; no other route takes it
-            if path == "/" and method == "POST":
-                return signed_by
-        else:
-            given = _bearer(headers) or headers.get("x-api-key") or headers.get(_AZURE_KEY) or ""
-            for name, secret in self.keys.items():
-                if hmac.compare_digest(given.encode(), secret.encode()):
-                    return name
+        signature = read_signature(headers)
+        if signature and signature.name in self.keys and (method, path) == ("POST", "/"):
+            return signature.name  # the route checks it, because it covers the body
+        given = _bearer(headers) or headers.get("x-api-key") or headers.get(_AZURE_KEY) or ""
+        for name, secret in self.keys.items():
+            if hmac.compare_digest(given.encode(), secret.encode()):
+                return name
         raise Problem(
             RequestErrorCode.UNAUTHORIZED,
             "This server wants an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
@@ -148,14 +146,6 @@ _AZURE_KEY = "ocp-apim-subscription-key"
 def _bearer(headers: Headers) -> str | None:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _aws_key_name(headers: Headers) -> str:
-    """Return the access key id of an AWS signature, "" without one."""
-    scheme, _, rest = headers.get("authorization", "").partition(" ")
-    if scheme != "AWS4-HMAC-SHA256":
-        return ""
-    return rest.strip().removeprefix("Credential=").partition("/")[0]
 
 
 def _host_name(host: str) -> str:

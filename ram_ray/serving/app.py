@@ -12,7 +12,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ram_ray import __version__
-from ram_ray.serving import health_routes, job_routes, model_routes, page_routes, tag_routes
+from ram_ray.serving import (
+    azure,
+    health_routes,
+    job_routes,
+    model_routes,
+    page_routes,
+    rekognition,
+    tag_routes,
+)
 from ram_ray.serving.access import Access, load_keys
 from ram_ray.serving.admission import Admission
 from ram_ray.serving.api import ErrorDetail, RequestErrorCode
@@ -24,7 +32,7 @@ from ram_ray.serving.gate import Gate
 from ram_ray.serving.job_progress import ProgressReader
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.openapi import describe
-from ram_ray.serving.problems import Problem, problem_response
+from ram_ray.serving.problems import ErrorShape, Problem, problem_response
 from ram_ray.serving.ray_jobs import RayJobs
 from ram_ray.serving.url_input import UrlFetcher
 
@@ -32,18 +40,32 @@ ROUTERS: tuple[APIRouter, ...] = (
     tag_routes.router,
     model_routes.router,
     health_routes.router,
+    rekognition.router,
+    azure.router,
     job_routes.router,
     page_routes.router,
 )
 
+ERROR_SHAPES: dict[tuple[str, str], ErrorShape] = {
+    ("POST", "/"): rekognition.error_response,
+    ("POST", azure.ANALYZE): azure.error_response,
+    ("POST", azure.TAG): azure.error_response,
+}
+"""How errors of these routes look; everywhere else they are an ErrorResponse."""
 
-def create_app(config: ServeConfig, backend: Backend) -> FastAPI:
+
+def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = None) -> FastAPI:
     """Return the application; its lifespan starts and closes the backend.
+
+    Args:
+        config: what to serve, within which limits.
+        backend: where the models are.
+        metrics: counters that the backend shares; None: new ones.
 
     Raises:
         ConfigError: the API keys cannot be read.
     """
-    metrics, admission = Metrics(), Admission(config.limits)
+    metrics, admission = metrics or Metrics(), Admission(config.limits)
     context = ServingContext(
         config=config,
         backend=backend,
@@ -74,6 +96,7 @@ def create_app(config: ServeConfig, backend: Backend) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
+    app.state.error_shapes = ERROR_SHAPES
     for router in ROUTERS:
         app.include_router(router)
     describe(app)

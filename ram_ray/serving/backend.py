@@ -113,6 +113,10 @@ Outcome = Prediction | Failure | WrongSize
 class ImageSizeError(Exception):
     """The pixels have another size than the model, which was updated meanwhile, wants."""
 
+    def __init__(self, image_size_px: int) -> None:
+        super().__init__(f"The model wants images of {image_size_px} px.")
+        self.image_size_px = image_size_px
+
 
 def prediction_of(outcome: Outcome) -> Prediction:
     """Return the prediction.
@@ -121,7 +125,7 @@ def prediction_of(outcome: Outcome) -> Prediction:
         ImageError, Problem, ImageSizeError: the outcome is something else.
     """
     if isinstance(outcome, WrongSize):
-        raise ImageSizeError
+        raise ImageSizeError(outcome.image_size_px)
     if isinstance(outcome, Failure):
         if isinstance(outcome.code, ImageErrorCode):
             raise ImageError(outcome.code, outcome.message)

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -35,36 +36,45 @@ class Batcher(Generic[Item, Result]):
         self._run = run
         self._max_batch_size = max_batch_size
         self._executor = executor
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[_Call[Item, Result]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
-    async def __call__(self, item: Item) -> Result:
-        """Return the result of one item."""
+    async def __call__(self, item: Item, *, alone: bool = False) -> Result:
+        """Return the result of one item; `alone` gives it a call of its own."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._waiting.append(_Call(item, alone, future))
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         return await future
 
     async def _work(self) -> None:
         while batch := self._next_batch():
-            items = [item for item, _ in batch]
+            items = [call.item for call in batch]
             loop = asyncio.get_running_loop()
             try:
                 results = await loop.run_in_executor(self._executor, self._run, items)
             except Exception as error:  # noqa: BLE001  whatever it is, the callers get it
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                for call in batch:
+                    if not call.future.done():
+                        call.future.set_exception(error)
                 continue
-            for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
-                    future.set_result(result)
+            for call, result in zip(batch, results, strict=True):
+                if not call.future.done():
+                    call.future.set_result(result)
 
-    def _next_batch(self) -> list[tuple[Item, asyncio.Future[Result]]]:
-        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+    def _next_batch(self) -> list["_Call[Item, Result]"]:
+        batch: list[_Call[Item, Result]] = []
         while self._waiting and len(batch) < self._max_batch_size:
-            item, future = self._waiting.popleft()
-            if not future.cancelled():  # its caller has left
-                batch.append((item, future))
+            if batch and (self._waiting[0].alone or batch[0].alone):
+                break
+            call = self._waiting.popleft()
+            if not call.future.cancelled():  # its caller has left
+                batch.append(call)
         return batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[Item, Result]):
+    item: Item
+    alone: bool
+    future: asyncio.Future[Result]

@@ -110,8 +110,16 @@ class LoadedModel:
         self._rules.clear()
         self.card = ModelCard(info=self._info(vocabulary), vocabulary=vocabulary)
 
-    async def tag(self, pixels: np.ndarray, selection: Selection) -> Outcome:
-        """Return the tags of one image, uint8 [S, S, 3] RGB, batched with concurrent calls."""
+    async def tag(
+        self, pixels: np.ndarray, selection: Selection, *, alone: bool = False
+    ) -> Outcome:
+        """Return the tags of one image, batched with concurrent calls.
+
+        Args:
+            pixels: uint8 [S, S, 3], RGB.
+            selection: which tags.
+            alone: not batched, for an image that may be what killed earlier calls.
+        """
         size = self._tagger.image_size_px
         if pixels.shape != (size, size, 3):
             return WrongSize(size)
@@ -119,7 +127,7 @@ class LoadedModel:
             rules = await self._rules_of(selection)
         except ValueError as error:  # UnknownTagError, LabelError: one sentence each
             return Failure(RequestErrorCode.UNKNOWN_TAGS, str(error))
-        return await self._call((pixels, rules))
+        return await self._call((pixels, rules), alone=alone)
 
     def _predict(self, items: list[tuple[np.ndarray, _Rules]]) -> list[Outcome]:
         """Run in the executor: one network call per tagger, one selection per set of rules."""

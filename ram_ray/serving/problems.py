@@ -1,6 +1,7 @@
 """Errors that leave as HTTP answers: each has a code, a status and one sentence."""
 
 import math
+from collections.abc import Callable, Mapping
 
 from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -81,8 +82,17 @@ class Problem(HTTPException):
         return cls(error.code, error.message)
 
 
+ErrorShape = Callable[[Problem, Request], JSONResponse]
+
+
 def problem_response(problem: Problem, request: Request) -> JSONResponse:
-    """Return the answer to a failed request."""
+    """Return the answer to a failed request, in the shape that its route's clients expect."""
+    shapes: Mapping[tuple[str, str], ErrorShape] = request.app.state.error_shapes
+    shape = shapes.get((request.method, request.url.path), _own_shape)
+    return shape(problem, request)
+
+
+def _own_shape(problem: Problem, request: Request) -> JSONResponse:
     body = ErrorResponse(error=problem.info, request_id=request_id(request))
     return JSONResponse(body.model_dump(mode="json"), problem.status_code, problem.headers)
 

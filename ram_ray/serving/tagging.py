@@ -65,6 +65,8 @@ async def tag_images(
         Problem: the request as a whole is refused, or was not done in time.
     """
     name = model_name(context.config, model)
+    if reason := await context.backend.not_ready_reason():
+        raise Problem(RequestErrorCode.NOT_READY, reason, retry_after_s=2)
     check_count(context.config, len(images))
     limits = context.config.limits
     with context.admission.images(len(images)):
@@ -118,7 +120,7 @@ async def _tag_admitted(
 ) -> TaggedRequest:
     card = await context.backend.card(model)
     _check_selection(card, selection)
-    one = _OneImage(context, model, selection, deadline)
+    one = _OneImage(context, model, card.info.image_size_px, selection, deadline)
     tagged = list(await asyncio.gather(*(one.tag(image) for image in images)))
     while len(versions := _versions(tagged)) > 1:
         # An update is under way: an answer is of one version, the newer one, so redo the others.
@@ -142,6 +144,7 @@ def _versions(tagged: Sequence[TaggedImage]) -> list[ModelVersion]:
 class _OneImage:
     context: ServingContext
     model: str
+    image_size_px: int
     selection: Selection
     deadline: float
 
@@ -160,17 +163,15 @@ class _OneImage:
         )
 
     async def _predict(self, data: bytes) -> tuple[DecodedImage, Prediction]:
-        backend = self.context.backend
+        backend, size = self.context.backend, self.image_size_px
         while True:
-            card = await backend.card(self.model)
-            decoded = await self.context.decoders.decode(data, card.info.image_size_px)
+            decoded = await self.context.decoders.decode(data, size)
             try:
-                prediction = await backend.tag(
+                return decoded, await backend.tag(
                     self.model, decoded.pixels, self.selection, self.deadline
                 )
-            except ImageSizeError:
-                continue  # an update brought another input size; the next card has it
-            return decoded, prediction
+            except ImageSizeError as error:
+                size = error.image_size_px  # an update brought another input size
 
 
 def _check_selection(card: ModelCard, selection: Selection) -> None:

@@ -1,0 +1,138 @@
+"""`ram-ray serve`: the application on this machine's Ray, or on a cluster's, until stopped."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ram_model
+from ram_model.config import RamConfig
+from ram_ray.cluster import ray_session
+from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.serving.access import load_keys
+from ram_ray.serving.config import ServeConfig, check_access
+
+APP_NAME = "ram-ray"
+
+# Ours is asynchronous code that never blocks: Serve's extra threads and its log lines per request
+# only cost time (benchmarks/results, serving). They must be set before Ray starts.
+_SERVE_ENVIRONMENT = {
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+}
+
+
+def run_server(config: ServeConfig, *, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then let accepted requests finish.
+
+    Args:
+        config: what to serve; `check_server` has passed it.
+        on_ready: called with the server's address once requests are answered.
+
+    Raises:
+        UnreachableError: no Ray, or a model process that does not start.
+    """
+    with running_server(config):
+        on_ready(address_of(config))
+        _wait_for_signal()
+
+
+def check_server(config: ServeConfig) -> None:
+    """Find out what would keep the server from starting, before anything starts.
+
+    Raises:
+        ConfigError: others can reach the address and there are no keys; the port is taken; no
+            such model.
+    """
+    check_access(config, load_keys(config.access))
+    if config.address is None:  # a cluster has its own files and ports
+        check_models(config)
+        check_port(config)
+
+
+@contextmanager
+def running_server(config: ServeConfig) -> Iterator[None]:
+    """Serve for the length of the block."""
+    for name, value in _SERVE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with ray_session(config.address):
+        # imported here: Serve reads its environment at import
+        from ray import serve
+
+        from ram_ray.serving.deployment import application
+
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        limits = config.limits
+        serve.start(
+            http_options={
+                "host": config.host,
+                "port": config.port,
+                # our own limits answer first, in our own words
+                "request_timeout_s": limits.body_timeout_s + limits.request_timeout_s + 5,
+            }
+        )
+        try:
+            serve.run(application(config), name=APP_NAME, route_prefix="/")
+        except RuntimeError as error:
+            serve.shutdown()
+            raise UnreachableError(f"The server did not start: {_last_line(error)}") from error
+        try:
+            yield
+        finally:
+            serve.shutdown()
+
+
+def check_models(config: ServeConfig) -> None:
+    """Find out early, without loading weights, whether the models exist.
+
+    Raises:
+        ConfigError: neither a known name nor a readable model folder.
+    """
+    packaged = Path(ram_model.__file__).parent / "weights"
+    for name in config.models:
+        folder = packaged / name if (packaged / name).is_dir() else Path(name)
+        try:
+            RamConfig.from_json((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"There is no model {name!r}: give ram-mini, or a model folder ({error})."
+            ) from error
+
+
+def check_port(config: ServeConfig) -> None:
+    """Raise ConfigError when the address cannot be listened on."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}; "
+            "choose another with --host and --port."
+        ) from error
+
+
+def address_of(config: ServeConfig) -> str:
+    """Return the address to open on this machine."""
+    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+
+
+def _wait_for_signal() -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
