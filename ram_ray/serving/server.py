@@ -60,7 +60,7 @@ def running_server(config: ServeConfig) -> Iterator[None]:
     """Serve for the length of the block."""
     for name, value in _SERVE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with ray_session(config.address):
+    with ray_session(config.address, with_dashboard=config.jobs.enabled):
         # imported here: Serve reads its environment at import
         from ray import serve
 
