@@ -514,3 +514,41 @@ def test_nothing_moves_for_those_who_ask_for_it(visit, address):
     choose(page, "coffee")
     page.locator(".skeleton i").first.wait_for()
     assert page.evaluate("() => document.getAnimations().length") == 0
+
+
+def test_jobs_are_started_followed_and_cancelled(visit, address):
+    page = visit(address)
+    assert not page.locator("#nav").is_visible()  # this server takes no jobs
+    job = {
+        "id": "ram-ray-1", "status": "running", "message": "", "source": "s3://photos/2026/05",
+        "output": "s3://tags/05", "model": "ram-mini", "submitted_by": "me",
+        "submitted_at": "2026-11-25T12:00:00Z", "ended_at": None, "num_images": 40_000,
+        "num_tagged": 10_000, "num_quarantined": 0,
+    }  # fmt: skip
+    listed = {"enabled": True, "sources": ["s3://photos/2026"], "outputs": ["s3://tags"]}
+    jobs, sent = [], []
+
+    def answer(route):
+        request = route.request
+        if request.method == "POST":
+            sent.append((request.url.removeprefix(address), request.post_data_json))
+            if request.url.endswith("/cancel"):
+                jobs[0]["status"] = "stopped"
+            else:
+                jobs.insert(0, dict(job))
+            route.fulfill(json=jobs[0])
+        else:
+            route.fulfill(json=listed | {"jobs": jobs})
+
+    page.route("**/v1/jobs**", answer)
+    page.reload()
+    page.get_by_role("link", name="Jobs").click()
+    page.get_by_text("No job yet.").wait_for()
+    page.get_by_role("textbox", name="Pictures in").fill("05")
+    page.get_by_role("textbox", name="Results to").fill("05/")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("10,000 of 40,000 images").wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    page.locator(".badge", has_text="Cancelled").wait_for()
+    body = {"source": "s3://photos/2026/05", "output": "s3://tags/05/", "model": "ram-mini"}
+    assert sent == [("v1/jobs", body), ("v1/jobs/ram-ray-1/cancel", None)]

@@ -9,14 +9,14 @@ import { download, toCsv, toJson } from "./export.js";
 import { jobsEnabled, redrawJobs, showJobs } from "./jobs.js";
 import { addFiles, fetchFile, filesOf, filesOfDrop } from "./pictures.js";
 import { cancel, retry, run, runAgain, whenKeyIsNeeded } from "./queue.js";
-import { changed, clearPictures, currentModel, DONE, FAILED, onChange, openPicture, state } from "./state.js";
+import { changed, currentModel, DONE, FAILED, keepPictures, onChange, openPicture, state } from "./state.js";
 import { language, setLanguage, t } from "./text.js";
 
 const ASK_AGAIN_MS = 3000;
 
 let examples = [];
 
-async function start() {
+function start() {
   setUpHeader();
   setUpIntake();
   setUpKeys();
@@ -27,7 +27,8 @@ async function start() {
   onChange(drawPage);
   addEventListener("hashchange", route);
   route();
-  await Promise.all([connect(), loadExamples()]);
+  connect();
+  loadExamples().catch((error) => console.warn("No examples:", error)); // the page works without
 }
 
 /** Ask the server for its models until it answers. */
@@ -127,7 +128,7 @@ function setUpHeader() {
   });
   byId("clear").addEventListener("click", () => {
     cancel();
-    clearPictures();
+    keepPictures(() => false);
     location.hash = "#";
   });
   byId("stop").addEventListener("click", cancel);

@@ -2,7 +2,7 @@
 
 import { ApiError, tagPicture } from "./api.js";
 import { makeThumbnail } from "./pictures.js";
-import { changed, currentModel, DONE, FAILED, RUNNING, state, WAITING } from "./state.js";
+import { changed, currentModel, DONE, FAILED, keepPictures, RUNNING, state, WAITING } from "./state.js";
 
 const IN_FLIGHT = 4; // enough to fill the server's batches, polite to others
 
@@ -36,8 +36,7 @@ export function run() {
 export function cancel() {
   stop.abort();
   stop = new AbortController();
-  state.pictures = state.pictures.filter((each) => [DONE, FAILED].includes(each.status));
-  changed();
+  keepPictures((each) => [DONE, FAILED].includes(each.status));
 }
 
 /** Ask again for every picture, because the model or the words have changed. */

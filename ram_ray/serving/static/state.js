@@ -62,13 +62,14 @@ export function currentModel() {
   return state.models.find((model) => model.id === state.model) ?? null;
 }
 
-/** Forget every picture and free its memory. */
-export function clearPictures() {
-  for (const picture of state.pictures) {
+/** Forget the other pictures and free their memory; a single one that stays is open. */
+export function keepPictures(isKept) {
+  for (const picture of state.pictures.filter((each) => !isKept(each))) {
     for (const url of [picture.url, picture.thumbnailUrl]) if (url) URL.revokeObjectURL(url);
   }
-  state.pictures = [];
-  state.openId = null;
-  state.filter = { text: "", tag: null };
+  state.pictures = state.pictures.filter(isKept);
+  const [first, second] = state.pictures;
+  state.openId = first && !second ? first.id : openPicture()?.id ?? null;
+  if (!first) state.filter = { text: "", tag: null };
   changed();
 }
