@@ -1,9 +1,9 @@
 // Many pictures: a grid of cards with their best tags, a filter, and the progress of the upload.
 
 import { byId, h } from "./element.js";
-import { errorSentence } from "./errors.js";
+import { errorSentence, mayPass } from "./errors.js";
 import { retry } from "./queue.js";
-import { DONE, FAILED, onChange, RUNNING, state, changed } from "./state.js";
+import { changed, DONE, FAILED, onChange, openPicture, RUNNING, state } from "./state.js";
 import { language, t } from "./text.js";
 import { frequentTags, passesFilter, splitTags, tagName } from "./tags.js";
 
@@ -27,7 +27,7 @@ export function filteredPictures() {
 }
 
 function draw() {
-  const visible = state.openId === null && state.pictures.length > 1;
+  const visible = openPicture() === null && state.pictures.length > 0;
   byId("batch").hidden = !visible;
   if (!visible) return;
   const shown = new Set(filteredPictures());
@@ -79,8 +79,9 @@ function makeCard(picture, list) {
 
 function facts(picture, given, weaker) {
   if (picture.status === FAILED) {
+    const again = { type: "button", class: "quiet", onclick: () => retry(picture) };
     return [h("p", { class: "failed" }, errorSentence(picture.error)),
-      h("button", { type: "button", class: "quiet", onclick: () => retry(picture) }, t("retry"))];
+      ...(mayPass(picture.error) ? [h("button", again, t("retry"))] : [])];
   }
   if (picture.status !== DONE) {
     return [h("p", { class: "soft" }, picture.waitS

@@ -1,9 +1,9 @@
 // One picture: large, with its boxes, and all its tags beside it.
 
 import { announce, byId, h, svg, toast } from "./element.js";
-import { errorSentence } from "./errors.js";
+import { errorSentence, mayPass } from "./errors.js";
 import { retry } from "./queue.js";
-import { DONE, FAILED, onChange, openPicture, RUNNING, state, changed } from "./state.js";
+import { changed, DONE, FAILED, onChange, openPicture, RUNNING, state } from "./state.js";
 import { language, t } from "./text.js";
 import { tagList } from "./tag_list.js";
 import { splitTags, tagName } from "./tags.js";
@@ -111,7 +111,7 @@ function failure(picture) {
   return h("div", { class: "failure", role: "alert" },
     h("p", {}, errorSentence(picture.error)),
     h("p", { class: "hint" }, h("code", {}, picture.error.code)),
-    h("button", { type: "button", onclick: () => retry(picture) }, t("retry")));
+    mayPass(picture.error) ? h("button", { type: "button", onclick: () => retry(picture) }, t("retry")) : null);
 }
 
 function heading(given, weaker) {

@@ -62,6 +62,14 @@ export const ERRORS = {
   },
 };
 
+const LASTING = new Set(["empty", "not_an_image", "unsupported_format", "truncated", "corrupt",
+  "too_large", "body_too_large"]);
+
+/** Tell whether the same picture may do better another time. */
+export function mayPass(error) {
+  return !LASTING.has(error.code);
+}
+
 /** Return what went wrong in one sentence for a person. */
 export function errorSentence(error) {
   return ERRORS[language()][error.code] ?? error.message;

@@ -213,12 +213,18 @@ function drawPage() {
     button.setAttribute("aria-label", button.title);
   }
   const model = currentModel();
-  byId("footer-model").textContent = model ? `${model.id} · ${t("tags_count", { count: model.numTags.toLocaleString() })}` : "";
+  byId("footer-model").textContent = model ? modelSentence(model) : "";
   byId("footer-keys").hidden = pictures.length < 2;
   const open = openPicture();
   const news = open && `${open.id} ${open.status} ${language()}`;
   if (open && news !== announced) announceResult(open);
   announced = news;
+}
+
+function modelSentence(model) {
+  const facts = [model.id, t("tags_count", { count: model.numTags.toLocaleString() }), ...model.notes];
+  if (model.id === "ram-mini") facts.push(t("footer_mini"));
+  return facts.join(" · ");
 }
 
 function countSentence(shown, count) {
