@@ -126,6 +126,9 @@ class ModelVersion(BaseModel):
     weights_sha256: str
     vocabulary_sha256: str = Field(description="Tag ids and names.")
     thresholds_sha256: str = Field(description="The model's own thresholds.")
+    captions_sha256: str | None = Field(
+        default=None, description="The caption side, where there is one."
+    )
 
 
 class Tag(BaseModel):

@@ -24,7 +24,7 @@ from ram_ray.serving.model_deployment import ModelServer
 from ram_ray.serving.serve_backend import MODEL_DEPLOYMENT, ServeBackend
 
 _INGRESS_TARGET = 16  # requests of an ingress that is well used: most of them wait for the model
-_LOOK_BACK_S = 5.0  # of autoscaling: short, for a replica starts in seconds
+_LOOK_BACK_S = 10.5  # of autoscaling; Serve wants more than the 10 s between its reports
 _HEALTH_PERIOD_S, _HEALTH_TIMEOUT_S = 1.0, 10.0
 _DRAIN_PERIOD_S = 0.5
 
@@ -56,7 +56,7 @@ def build_app(args: Mapping[str, Any]) -> Application:
     return application(config)
 
 
-def application(config: ServeConfig) -> Application:
+def application(config: ServeConfig, model_class: type[ModelServer] = ModelServer) -> Application:
     """Return the application, to be given to `serve.run`."""
     quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
     # Thresholds travel as user_config: they change in running processes.
@@ -67,7 +67,7 @@ def application(config: ServeConfig) -> Application:
         logging_config=quiet,
         max_constructor_retry_count=3,
         **_model_options(config),
-    )(ModelServer).bind(fixed)
+    )(model_class).bind(fixed)
     limits, replicas = config.limits, config.replicas
     ingress = serve.deployment(
         name="ingress",

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ram_model import ModelOutputError, Tagger, Vocabulary
+from ram_model import CaptionOptions, ModelOutputError, RamConfig, Tagger, Vocabulary
+from ram_model.checkpoint import CONFIG
 from ram_model.label_embeddings import find_label_source
 from ram_model.open_set import OPEN_SET_THRESHOLD, NewLabels, embed_new_words
-from ram_model.pretrained import OpenedModel, open_model
+from ram_model.pretrained import BUNDLED, OpenedModel, find_model_folder, open_model
 from ram_model.tag_selection import Tags, TagSelection
 from ram_model.tagger import resolve_thresholds
 from ram_ray.errors import ConfigError, ImageErrorCode
@@ -32,7 +33,7 @@ from ram_ray.serving.batching import Batcher
 from ram_ray.serving.config import ServeConfig
 
 _MAX_RULES = 256  # compiled selections kept; a page's slider or a client's tag list repeats
-_MAX_OPEN_SETS = 8  # taggers of word lists kept; each holds label embeddings, no weights
+_MAX_OPEN_SETS = 4  # taggers of word lists kept; each holds up to 150 MB of folded constants
 
 
 Key = TypeVar("Key")
@@ -46,6 +47,8 @@ class _Rules:
     columns: Tensor | None
     """int64 [k] of the logits; None: all of them."""
     select: TagSelection
+    guide: TagSelection | None
+    """Tags that guide a caption: those above their thresholds; None: no caption is wanted."""
     card: ModelCard
     """Which the rules were made for."""
     vocabulary: Vocabulary
@@ -73,16 +76,10 @@ class LoadedModel:
         self._executor = executor
         self._device = _device(config)
         try:
-            self._opened = open_model(name)
+            self._opened = open_model(name, captions=_has_captions(name))
         except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
             raise ConfigError(str(error)) from error
-        self._tagger = Tagger(
-            self._opened.model,
-            self._opened.vocabulary,
-            device=self._device,
-            precision=config.precision,
-            batch_size=config.batch_size,
-        )
+        self._tagger = self._make_tagger()
         self._rules: OrderedDict[Selection, _Rules] = OrderedDict()
         self._open_sets: OrderedDict[tuple[str, ...], tuple[Tagger, NewLabels]] = OrderedDict()
         self.use_thresholds(config.threshold_of())
@@ -138,8 +135,11 @@ class LoadedModel:
                 rows = logits[torch.tensor(places, device=logits.device)]
                 if rules.columns is not None:
                     rows = rows[:, rules.columns]
-                for place, tags in zip(places, _select(rules.select, rows), strict=True):
-                    outcomes[positions[place]] = _outcome(tags, rules)
+                found = [_outcome(tags, rules) for tags in _select(rules.select, rows)]
+                if rules.guide is not None:
+                    images = np.stack([items[positions[place]][0] for place in places])
+                    found = _with_captions(tagger, images, _select(rules.guide, rows), found)
+                outcomes |= {positions[at]: one for at, one in zip(places, found, strict=True)}
         return [outcomes[at] for at in range(len(items))]
 
     async def _rules_of(self, selection: Selection) -> _Rules:
@@ -189,16 +189,20 @@ class LoadedModel:
         )
         if new is None:
             raise AssertionError("called for known words only")
-        tagger = Tagger(
-            self._opened.model,
-            self._opened.vocabulary,
-            tags=tags,
-            new_labels=new.labels,
+        return self._make_tagger(tags=tags, new_labels=new.labels), new
+
+    def _make_tagger(self, **open_set: Any) -> Tagger:
+        opened = self._opened
+        return Tagger(
+            opened.model,
+            opened.vocabulary,
             device=self._device,
             precision=self._config.precision,
             batch_size=self._config.batch_size,
+            captions=CaptionOptions() if opened.tokenizer else None,
+            tokenizer=opened.tokenizer,
+            **open_set,
         )
-        return tagger, new
 
     def _info(self, vocabulary: Vocabulary) -> ModelInfo:
         opened = self._opened
@@ -212,7 +216,7 @@ class LoadedModel:
             chinese=any(vocabulary.names_zh),
             capabilities=Capabilities(
                 open_set=_takes_new_words(opened, self._config.text_encoder),
-                caption=False,
+                caption=opened.tokenizer is not None,
                 boxes=False,
             ),
             version=ModelVersion(
@@ -220,6 +224,7 @@ class LoadedModel:
                 weights_sha256=opened.weights_sha256,
                 vocabulary_sha256=vocabulary.sha256,
                 thresholds_sha256=vocabulary.thresholds_sha256,
+                captions_sha256=opened.captions_sha256,
             ),
             notes=notes * opened.is_random,
         )
@@ -228,19 +233,26 @@ class LoadedModel:
 def _thresholds_and_choice(
     tagger: Tagger, vocabulary: Vocabulary, ids: list[int] | None, selection: Selection
 ) -> dict[str, Any]:
-    """Return `thresholds` and `select` of _Rules."""
+    """Return `thresholds`, `select` and `guide` of _Rules."""
     thresholds = resolve_thresholds(selection.threshold, vocabulary).copy()
     for name, value in selection.thresholds:
         thresholds[vocabulary.find(name)] = value
     chosen = list(range(len(vocabulary))) if ids is None else ids
-    select = TagSelection(
-        tag_ids=chosen,
-        thresholds=thresholds[chosen],
-        names=vocabulary.names,
-        top_k=selection.top_k,
-        score_floor=selection.score_floor,
-    )
-    return {"thresholds": thresholds, "select": select.to(tagger.device)}
+
+    def choice(top_k: int | None, score_floor: float | None) -> TagSelection:
+        return TagSelection(
+            tag_ids=chosen,
+            thresholds=thresholds[chosen],
+            names=vocabulary.names,
+            top_k=top_k,
+            score_floor=score_floor,
+        ).to(tagger.device)
+
+    return {
+        "thresholds": thresholds,
+        "select": choice(selection.top_k, selection.score_floor),
+        "guide": choice(None, None) if selection.caption else None,
+    }
 
 
 def _select(select: TagSelection, logits: Tensor) -> list[Tags | Failure]:
@@ -269,6 +281,23 @@ def _outcome(tags: Tags | Failure, rules: _Rules) -> Outcome:
     )
 
 
+def _with_captions(
+    tagger: Tagger,
+    images: np.ndarray,
+    guides: list[Tags | Failure],
+    outcomes: list[Outcome],
+) -> list[Outcome]:
+    """Write captions; the image is encoded again, which the writing takes many times of."""
+    words = [[] if isinstance(guide, Failure) else guide.names for guide in guides]
+    written = tagger(images, caption_tags=words)
+    return [
+        dataclasses.replace(outcome, caption=tags.caption)
+        if isinstance(outcome, Prediction)
+        else outcome
+        for outcome, tags in zip(outcomes, written, strict=True)
+    ]
+
+
 def _padded(images: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
     """Stack images and pad with black ones to the next power of two: few shapes, little waste."""
     count = min(batch_size, 1 << (len(images) - 1).bit_length())
@@ -290,6 +319,13 @@ def _takes_new_words(opened: OpenedModel, text_encoder: str | None) -> bool:
     if opened.config.train_labels:
         return False
     return find_label_source(opened.folder, text_encoder=text_encoder) is not None
+
+
+def _has_captions(name: str) -> bool:
+    if name in BUNDLED:  # these only tag
+        return False
+    config = (find_model_folder(name) / CONFIG).read_text(encoding="utf-8")
+    return RamConfig.from_json(config).captions is not None
 
 
 def _device(config: ServeConfig) -> str:

@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 class ModelServer:
     """One process, one device; the default model is loaded before it is ready."""
 
+    model_class = LoadedModel
+
     def __init__(self, config: ServeConfig) -> None:
         if config.threads:
             # Ray sets OMP_NUM_THREADS to the reserved CPUs, which are bookkeeping here.
@@ -29,7 +31,7 @@ class ModelServer:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="model")
 
         async def load(name: str) -> LoadedModel:
-            return await asyncio.to_thread(LoadedModel, name, self._config, self._executor)
+            return await asyncio.to_thread(self.model_class, name, self._config, self._executor)
 
         # Serve drops the least used model above this number and routes calls by loaded models.
         self._load: Any = serve.multiplexed(max_num_models_per_replica=config.loaded_models)(load)

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from ram_ray.serving.api import ErrorResponse, TagRequest
+from ram_ray.serving.rekognition import DetectLabelsRequest
 
 
 def describe(app: FastAPI) -> None:
@@ -18,7 +19,11 @@ def describe(app: FastAPI) -> None:
                 title=app.title, version=app.version, summary=app.summary, routes=app.routes
             )
             _, extra = models_json_schema(
-                [(TagRequest, "validation"), (ErrorResponse, "serialization")],
+                [
+                    (TagRequest, "validation"),
+                    (DetectLabelsRequest, "validation"),
+                    (ErrorResponse, "serialization"),
+                ],
                 ref_template="#/components/schemas/{model}",
             )
             schemas = found.setdefault("components", {}).setdefault("schemas", {})

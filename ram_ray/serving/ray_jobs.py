@@ -101,7 +101,10 @@ class RayJobs:
             if "status code 404" in str(error) and arguments:
                 _no_such_job(arguments[0])
             if "No available agent" in str(error):
-                raise _unavailable("is still starting") from error
+                raise _unavailable(
+                    "has no agent yet: it is still starting, or another Ray of its machine holds "
+                    "the agent's port, 52365"
+                ) from error
             _log.warning("Ray's job server refused %s: %s", method, error)
             raise _unavailable("refused the request; the server's log says why") from error
 

@@ -26,6 +26,7 @@ router = APIRouter(tags=["compatible with AWS Rekognition"])
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 _TARGET = "RekognitionService.DetectLabels"
+_REQUEST_SCHEMA = "#/components/schemas/DetectLabelsRequest"
 _DEFAULT_MAX_LABELS = 1_000
 
 
@@ -72,7 +73,7 @@ class DetectLabelsRequest(_Shape):
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {CONTENT_TYPE: {"schema": {"type": "object"}}},
+            "content": {CONTENT_TYPE: {"schema": {"$ref": _REQUEST_SCHEMA}}},
         },
         "parameters": [
             {

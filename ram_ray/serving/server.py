@@ -7,10 +7,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import ram_model
-from ram_model.config import RamConfig
+from ram_model.pretrained import BUNDLED, find_model_folder
 from ram_ray.cluster import ray_session
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.serving.access import load_keys
@@ -57,7 +55,11 @@ def check_server(config: ServeConfig) -> None:
 
 @contextmanager
 def running_server(config: ServeConfig) -> Iterator[None]:
-    """Serve for the length of the block."""
+    """Serve for the length of the block.
+
+    Raises:
+        UnreachableError: no Ray, or a model process that does not start.
+    """
     for name, value in _SERVE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with ray_session(config.address, with_dashboard=config.jobs.enabled):
@@ -91,17 +93,14 @@ def check_models(config: ServeConfig) -> None:
     """Find out early, without loading weights, whether the models exist.
 
     Raises:
-        ConfigError: neither a known name nor a readable model folder.
+        ConfigError: neither a known name nor a model folder, or one not fetched yet.
     """
-    packaged = Path(ram_model.__file__).parent / "weights"
     for name in config.models:
-        folder = packaged / name if (packaged / name).is_dir() else Path(name)
         try:
-            RamConfig.from_json((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"There is no model {name!r}: give ram-mini, or a model folder ({error})."
-            ) from error
+            if name not in BUNDLED:
+                find_model_folder(name)
+        except ValueError as error:  # ram_model's errors are ValueErrors, each one sentence
+            raise ConfigError(str(error)) from error
 
 
 def check_port(config: ServeConfig) -> None:

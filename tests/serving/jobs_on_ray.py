@@ -11,7 +11,12 @@ import time
 from pathlib import Path
 
 import ray
+import ray._private.utils
 import requests
+
+# A cluster would name itself as everybody's default in a file that outlives it.
+ray._private.utils.write_ray_address = lambda *args, **kwargs: None
+from ray.cluster_utils import Cluster
 
 from ram_ray.serving.config import JobsConfig, ServeConfig
 from tests.serving.page_server import serving
@@ -21,15 +26,19 @@ DEADLINE_S = 240
 
 def main(folder: Path) -> None:
     """Run a job to its end, one that fails, and one that is cancelled."""
-    ray.init(
-        address="local",
-        num_cpus=2,
-        object_store_memory=200 * 2**20,
-        include_dashboard=True,
-        dashboard_port=0,
-        log_to_driver=False,
-        _temp_dir=str(folder / "ray"),
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 2,
+            "object_store_memory": 200 * 2**20,
+            "include_dashboard": True,
+            "dashboard_port": 0,
+            # any free one: another Ray of this machine may hold the usual one
+            "dashboard_agent_listen_port": 0,
+            "temp_dir": str(folder / "ray"),
+        },
     )
+    ray.init(address=cluster.address, log_to_driver=False)
     jobs = JobsConfig(
         sources=(f"{folder}/photos",),
         outputs=(f"{folder}/out",),
@@ -38,6 +47,7 @@ def main(folder: Path) -> None:
     with serving(ServeConfig(jobs=jobs)) as address:
         print(json.dumps(scenes(address, folder)))
     ray.shutdown()
+    cluster.shutdown()
 
 
 def scenes(address: str, folder: Path) -> dict:

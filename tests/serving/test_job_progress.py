@@ -49,7 +49,8 @@ def test_progress_follows_plan_and_commits(run, tmp_path):
     plan(store, objects)
     assert reader.read(output) == Progress(5, 0, 0)
     commit(store, 0, objects[:3])
-    assert reader.read(output) == Progress(5, 2, 1)
-    store.delete(commit_key(0))  # a second read of it would now count less
+    for _ in range(2):  # counted once, however often it is asked for
+        assert reader.read(output) == Progress(5, 2, 1)
+    store.delete(commit_key(0))  # and read once
     commit(store, 1, objects[3:])
     assert reader.read(output) == Progress(5, 3, 2)

@@ -47,6 +47,7 @@ def test_answer_says_what_decided_it(client: TestClient) -> None:
         "weights_sha256": opened.weights_sha256,
         "vocabulary_sha256": opened.vocabulary.sha256,
         "thresholds_sha256": opened.vocabulary.thresholds_sha256,
+        "captions_sha256": None,
     }
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
     image = answer.json()["images"][0]
