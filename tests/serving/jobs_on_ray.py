@@ -13,9 +13,6 @@ from pathlib import Path
 import ray
 import ray._private.utils
 import requests
-
-# A cluster would name itself as everybody's default in a file that outlives it.
-ray._private.utils.write_ray_address = lambda *args, **kwargs: None
 from ray.cluster_utils import Cluster
 
 from ram_ray.serving.config import JobsConfig, ServeConfig
@@ -26,6 +23,8 @@ DEADLINE_S = 240
 
 def main(folder: Path) -> None:
     """Run a job to its end, one that fails, and one that is cancelled."""
+    # A cluster would name itself as everybody's default in a file that outlives it.
+    ray._private.utils.write_ray_address = lambda *args, **kwargs: None
     cluster = Cluster(
         initialize_head=True,
         head_node_args={

@@ -3,6 +3,7 @@
 import { SCORE_FLOOR } from "./state.js";
 
 const KEY_NAME = "ram-ray-api-key";
+const BUSY = new Set([429, 503]);
 const TRIES = 6;
 const LONGEST_WAIT_S = 30;
 
@@ -68,7 +69,7 @@ export async function tagPicture(blob, name, { model, words, caption, boxes }, {
       const body = await postForm("v1/tag", form, signal);
       return asResult(body);
     } catch (error) {
-      const busy = error instanceof ApiError && [429, 503].includes(error.status);
+      const busy = error instanceof ApiError && BUSY.has(error.status);
       if (!busy || tries === TRIES) throw error;
       const seconds = Math.min(error.retryAfterS ?? 2 ** tries / 2, LONGEST_WAIT_S);
       onWait?.(seconds);
@@ -136,8 +137,10 @@ async function send(path, options) {
   const body = await readJson(response);
   if (response.ok && body !== null) return body;
   const seconds = Number(response.headers.get("Retry-After"));
+  // a proxy before the server refuses in plain text
+  const otherwise = BUSY.has(response.status) ? "overloaded" : "unexpected_answer";
   throw new ApiError(
-    body?.error?.code ?? "unexpected_answer",
+    body?.error?.code ?? otherwise,
     body?.error?.message ?? `The server answered ${response.status}.`,
     {
       status: response.status,
