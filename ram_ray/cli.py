@@ -85,10 +85,19 @@ def demo(
     output: Annotated[
         str, typer.Argument(help="Folder of the demo; a second demo starts it afresh.")
     ] = "demo-out",
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page with the photos instead.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8000,
     debug: flags.Debug = False,
 ) -> None:
     """Tag a small bucket of real photos on this machine, offline, and write a report."""
     with exit_codes.exit_on_error(debug=debug):
+        if serve:
+            from ram_ray.demo.page import serve_demo
+
+            serve_demo(Path(output), port)
+            raise typer.Exit(exit_codes.DONE)
         from ram_ray.demo import run_demo
 
         code = run_demo(Path(output))
