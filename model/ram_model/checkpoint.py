@@ -217,7 +217,7 @@ def load_folder(folder: str | Path, *, captions: bool = False) -> ModelFolder:
     return ModelFolder(model, config, vocabulary, sums[WEIGHTS], side.tokenizer, side.sha256)
 
 
-_CLASSES: dict[Kind, type[Ram]] = {"ram": Ram, "ram_plus": RamPlus, "tag2text": Tag2Text}
+_CLASSES: dict[Kind, type[Ram]] = {each.kind: each for each in (Ram, RamPlus, Tag2Text)}
 
 
 def build_on_meta(config: RamConfig) -> Ram:
