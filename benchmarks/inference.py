@@ -30,10 +30,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ram_model.checkpoint import build_on_meta
+from ram_model.checkpoint import build_model, build_on_meta
 from ram_model.config import VARIANTS, Kind, RamConfig, variant
-from ram_model.ram import Ram
-from ram_model.ram_plus import RamPlus
 from ram_model.tagger import Precision, Tagger
 from ram_model.vocabulary import Vocabulary
 
@@ -113,7 +111,7 @@ def _make_tagger(
     config: RamConfig, precision: Precision, batch_size: int, options: argparse.Namespace
 ) -> Tagger:
     torch.manual_seed(0)
-    model = RamPlus(config) if config.kind == "ram_plus" else Ram(config)
+    model = build_model(config)
     names = tuple(f"tag {tag_id}" for tag_id in range(config.num_tags))
     thresholds = np.full(config.num_tags, 0.65, dtype=np.float32)
     return Tagger(
