@@ -22,7 +22,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -127,7 +127,7 @@ def _make_tagger(
 
 
 def _time_in_turns(
-    contenders: dict[str, Callable[[np.ndarray], Any]],
+    contenders: Mapping[str, Callable[[np.ndarray], Any]],
     pixels: np.ndarray,
     options: argparse.Namespace,
 ) -> dict[str, list[Turn]]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ram_ray import __version__, exit_codes, flags
+from ram_ray.commands import evaluation, model
 from ram_ray.config import TagConfig
 from ram_ray.options import merge_settings, tag_config
 
@@ -22,6 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(model.app, name="model")
+app.command()(evaluation.evaluate)
+app.command()(evaluation.calibrate)
 
 
 def main() -> None:
@@ -41,6 +45,8 @@ def tag(
     threshold: flags.Threshold = None,
     top_k: flags.TopK = None,
     score_floor: flags.ScoreFloor = None,
+    caption: flags.Caption = None,
+    caption_tags: flags.CaptionTags = None,
     max_error_rate: flags.MaxErrorRate = None,
     include: flags.Include = None,
     exclude: flags.Exclude = None,

@@ -136,17 +136,21 @@ def write_folder(
     *,
     dtype: torch.dtype = torch.float32,
     word_pieces: str | Path | None = None,
+    parts: Iterable[str] = (),
 ) -> Path:
     """Write a model folder of weights under our names, as `save_folder`.
 
     Tensors that are memory-mapped and have the wanted type are never copied into memory.
+
+    Args:
+        parts: names of further files, in the folder already, that its checksums shall cover.
 
     Raises:
         CheckpointError: vocabulary and configuration do not agree.
         CaptionError: a model with a caption side, but no word pieces that fit it.
         OSError: the folder cannot be written.
     """
-    _check_size(config, vocabulary)
+    check_tags_fit(config, vocabulary)
     if config.captions is not None and word_pieces is None:
         raise CaptionError("This model writes captions: name its list of word_pieces.")
     folder = Path(folder)
@@ -166,7 +170,7 @@ def write_folder(
         raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
     part.replace(folder / WEIGHTS)
     vocabulary.to_parquet(folder / VOCABULARY)
-    names = [CONFIG, WEIGHTS, VOCABULARY]
+    names = [CONFIG, WEIGHTS, VOCABULARY, *parts]
     if word_pieces is not None:
         names += write_caption_files(folder, captions, word_pieces, dtype=dtype)
     write_checksums(folder, names)
@@ -204,7 +208,7 @@ def load_folder(folder: str | Path, *, captions: bool = False) -> ModelFolder:
     except SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS} is not a safetensors file: {error}.") from error
     vocabulary = Vocabulary.from_parquet(folder / VOCABULARY)
-    _check_size(config, vocabulary)
+    check_tags_fit(config, vocabulary)
     side = read_caption_files(folder, config, sums) if captions else None
     if side is None:
         config = replace(config, captions=None)
@@ -283,7 +287,7 @@ def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, 
         what = f" ({found.group(1)})" if found else ""
         raise CheckpointError(
             f"{path} holds more than tensors{what}, and is refused because reading it could run "
-            f"code: `ram-ray model convert --tensors-only` reads the tensors and skips the rest."
+            f"code: --tensors-only reads the tensors and skips the rest."
         ) from error
     except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0]
@@ -367,7 +371,12 @@ def _shape(state: Mapping[str, Tensor], name: str, ndim: int) -> tuple[int, ...]
     return tuple(state[name].shape)
 
 
-def _check_size(config: RamConfig, vocabulary: Vocabulary) -> None:
+def check_tags_fit(config: RamConfig, vocabulary: Vocabulary) -> None:
+    """Check that a vocabulary has as many tags as a model.
+
+    Raises:
+        CheckpointError: it has more or fewer.
+    """
     if len(vocabulary) != config.num_tags:
         raise CheckpointError(
             f"The vocabulary holds {len(vocabulary)} tags, the model {config.num_tags}."

@@ -24,12 +24,11 @@ from ram_model.checkpoint import file_sha256
 from ram_model.config import RamConfig
 from ram_model.errors import LabelError
 from ram_model.prompts import (
-    REFERENCE_TEMPLATES_SHA256,
     Descriptions,
+    describe_templates,
     open_clip_templates,
     read_descriptions,
     read_templates,
-    templates_sha256,
     write_prompts,
 )
 from ram_model.text_encoder import WEIGHTS, load_text_encoder
@@ -65,10 +64,7 @@ class LabelSource:
     @cached_property
     def templates_note(self) -> str:
         """Say in a few words which templates these are."""
-        count = len(self.templates)
-        if templates_sha256(self.templates) == REFERENCE_TEMPLATES_SHA256:
-            return f"the reference's {count} templates"
-        return f"{count} templates of {self.templates_origin}"
+        return describe_templates(self.templates, self.templates_origin)
 
 
 def find_label_source(

@@ -120,6 +120,7 @@ class Tagger:
             top_k=top_k,
             score_floor=score_floor,
         ).to(self.device)
+        self.captions = captions
         self._captioner: Captioner | None = None
         if captions is not None:
             if tokenizer is None:
@@ -186,6 +187,11 @@ class Tagger:
         return tagger
 
     @property
+    def writes_captions(self) -> bool:
+        """Whether each image gets a caption."""
+        return self._captioner is not None
+
+    @property
     def vocabulary_sha256(self) -> str:
         """Hash of the vocabulary without its thresholds."""
         return self.vocabulary.sha256
@@ -204,7 +210,7 @@ class Tagger:
             images: uint8 [n, S, S, 3], RGB, n from 0 to batch_size, S = image_size_px; from
                 `ram_model.transforms.resize_for_inference`.
             caption_tags: per image the words that shall guide its caption, known tags or not;
-                None: the tags found.
+                None: those of the options, or the tags found.
 
         Raises:
             ValueError: another shape or dtype, or guides for captions that are not written.
@@ -253,7 +259,9 @@ class Tagger:
             return self._select(self._network(values))[:count]
         tokens_BTE = self._encode(values)
         logits_BC = self._model.decode_tags(tokens_BTE)
-        guides = guide_words(self._guide(logits_BC), caption_tags)
+        usual = self._captioner.options.tags
+        given = [usual if words is None else words for words in caption_tags or [None] * count]
+        guides = guide_words(self._guide(logits_BC), given)
         written = self._captioner(tokens_BTE, guides, num_wanted=count)
         found = self._select(logits_BC)[:count]
         return [replace(tags, caption=text) for tags, text in zip(found, written, strict=True)]
