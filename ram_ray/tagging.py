@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 WAVE_SHARDS = 2_000
 """Most shards per Ray Data execution (mechanisms A.2)."""
 WAVE_CHUNKS = 1_536
-"""Most chunks per tagger and execution: Ray Data's driver keeps some 20 kB of each until the end
+"""Most chunks per tagger and execution: Ray Data's driver keeps some 15 kB of each until the end
 (benchmarks/driver_memory.py), so this bounds its memory whatever the number of images. Between
-two waves the models load again, which costs seconds after the minutes that a wave takes."""
+two waves the models load again, which costs seconds: after a minute on the fastest GPUs, after
+many on a CPU."""
 MAX_STRETCH = 16
 """Most chunks per fetch task: what a lost decoder does again."""
 MAX_COMMITTERS = 8
