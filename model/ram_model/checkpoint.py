@@ -1,7 +1,8 @@
 """Weights in and out: official `.pth` checkpoints, and this project's model folders.
 
 A model folder holds config.json, model.safetensors, vocabulary.parquet and checksums.json
-(sha256 of each of the others), and may hold MODEL_CARD.md.
+(sha256 of each of the others), and may hold MODEL_CARD.md and a caption side
+(`ram_model.caption_files`).
 """
 
 import hashlib
@@ -17,9 +18,10 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from ram_model.caption_files import CAPTION_PREFIX, read_caption_files, write_caption_files
 from ram_model.config import (
     CaptionConfig,
     Kind,
@@ -30,13 +32,15 @@ from ram_model.config import (
     swin_l,
     variant,
 )
-from ram_model.errors import CheckpointError
+from ram_model.errors import CaptionError, CheckpointError
 from ram_model.official_layout import to_our_layout
 from ram_model.ram import Ram
 from ram_model.ram_plus import RamPlus
 from ram_model.tag2text import Tag2Text
 from ram_model.tensors_only import load_tensors_only
 from ram_model.vocabulary import Vocabulary
+from ram_model.weight_files import write_weights
+from ram_model.wordpiece import WordPieceTokenizer
 
 CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.parquet"
 CHECKSUMS = "checksums.json"
@@ -49,6 +53,10 @@ class ModelFolder(NamedTuple):
     config: RamConfig
     vocabulary: Vocabulary
     weights_sha256: str
+    tokenizer: WordPieceTokenizer | None = None
+    """Of captions; None where they were not asked for."""
+    captions_sha256: str | None = None
+    """Of the caption side's files."""
 
 
 def load_official(
@@ -103,18 +111,22 @@ def save_folder(
     folder: str | Path,
     *,
     dtype: torch.dtype = torch.float32,
+    word_pieces: str | Path | None = None,
 ) -> Path:
     """Write a model folder and return its path; existing files of those names are replaced.
 
     Args:
         dtype: of the weights on disk; float16 halves them, and `load_folder` widens them again.
+        word_pieces: the vocab.txt of a model with a caption side, which needs one.
 
     Raises:
         CheckpointError: model, configuration and vocabulary do not agree.
+        CaptionError: a model with a caption side, but no word pieces that fit it.
     """
     if model.config != config:
         raise CheckpointError("The configuration is not the model's own.")
-    return write_folder(model.state_dict(), config, vocabulary, folder, dtype=dtype)
+    state = model.state_dict()
+    return write_folder(state, config, vocabulary, folder, dtype=dtype, word_pieces=word_pieces)
 
 
 def write_folder(
@@ -124,6 +136,7 @@ def write_folder(
     folder: str | Path,
     *,
     dtype: torch.dtype = torch.float32,
+    word_pieces: str | Path | None = None,
     parts: Iterable[str] = (),
 ) -> Path:
     """Write a model folder of weights under our names, as `save_folder`.
@@ -135,23 +148,26 @@ def write_folder(
 
     Raises:
         CheckpointError: vocabulary and configuration do not agree.
+        CaptionError: a model with a caption side, but no word pieces that fit it.
         OSError: the folder cannot be written.
     """
     check_tags_fit(config, vocabulary)
+    if config.captions is not None and word_pieces is None:
+        raise CaptionError("This model writes captions: name its list of word_pieces.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKSUMS).unlink(missing_ok=True)  # written last: without it there is no model
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
-    tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in state.items()}
-    part = folder / f"{WEIGHTS}.part"
-    try:
-        save_file(tensors, part)
-    except SafetensorError as error:  # a full disk arrives as one
-        part.unlink(missing_ok=True)
-        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
-    part.replace(folder / WEIGHTS)
+    captions = {}
+    if word_pieces is not None:
+        captions = {name: t for name, t in state.items() if name.startswith(CAPTION_PREFIX)}
+    tagging = {name: tensor for name, tensor in state.items() if name not in captions}
+    write_weights(tagging, folder / WEIGHTS, dtype=dtype)
     vocabulary.to_parquet(folder / VOCABULARY)
-    write_checksums(folder, [CONFIG, WEIGHTS, VOCABULARY, *parts])
+    names = [CONFIG, WEIGHTS, VOCABULARY, *parts]
+    if word_pieces is not None:
+        names += write_caption_files(folder, captions, word_pieces, dtype=dtype)
+    write_checksums(folder, names)
     return folder
 
 
@@ -165,11 +181,15 @@ def write_checksums(folder: Path, names: Iterable[str]) -> None:
     part.replace(path)
 
 
-def load_folder(folder: str | Path) -> ModelFolder:
+def load_folder(folder: str | Path, *, captions: bool = False) -> ModelFolder:
     """Return the model (evaluation mode, float32), configuration and vocabulary of a folder.
+
+    Args:
+        captions: with the caption side; False leaves its files unread.
 
     Raises:
         CheckpointError: a file is missing or not what checksums.json says, or they do not agree.
+        CaptionError: captions of a model that has no caption side.
     """
     folder = Path(folder)
     sums = _verify_checksums(folder)
@@ -183,7 +203,12 @@ def load_folder(folder: str | Path) -> ModelFolder:
         raise CheckpointError(f"{folder / WEIGHTS} is not a safetensors file: {error}.") from error
     vocabulary = Vocabulary.from_parquet(folder / VOCABULARY)
     check_tags_fit(config, vocabulary)
-    return ModelFolder(fill_model(config, state), config, vocabulary, sums[WEIGHTS])
+    side = read_caption_files(folder, config, sums) if captions else None
+    if side is None:
+        config = replace(config, captions=None)
+        return ModelFolder(fill_model(config, state), config, vocabulary, sums[WEIGHTS])
+    model = fill_model(config, state | side.state)
+    return ModelFolder(model, config, vocabulary, sums[WEIGHTS], side.tokenizer, side.sha256)
 
 
 _CLASSES: dict[Kind, type[Ram]] = {"ram": Ram, "ram_plus": RamPlus, "tag2text": Tag2Text}

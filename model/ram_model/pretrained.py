@@ -9,11 +9,13 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from ram_model.caption_files import no_captions
 from ram_model.checkpoint import CONFIG, load_folder
 from ram_model.config import RamConfig, variant
 from ram_model.errors import UnknownModelError
 from ram_model.ram import Ram
 from ram_model.vocabulary import Vocabulary
+from ram_model.wordpiece import WordPieceTokenizer
 
 PACKAGED = Path(__file__).parent / "weights"
 BUNDLED = ("ram-mini",)
@@ -37,23 +39,34 @@ class OpenedModel:
     weights_sha256: str
     folder: Path | None = None
     """Its model folder; None for a model that is not from one."""
+    tokenizer: WordPieceTokenizer | None = None
+    """Word pieces of its captions; None for a model opened without a caption side."""
+    captions_sha256: str | None = None
+    """Of the caption side's files."""
     is_random: bool = False
     """The weights are untrained: its tags mean nothing, and callers should say so."""
 
 
-def open_model(name_or_folder: str | Path = "ram-mini") -> OpenedModel:
+def open_model(name_or_folder: str | Path = "ram-mini", *, captions: bool = False) -> OpenedModel:
     """Return a named model, or the one in a model folder.
 
     "ram-mini" is the folder in the package; where that is absent, an untrained model of the same
     shape, always the same, with `is_random` set. The other names are folders of `models_home`.
 
+    Args:
+        captions: with the caption side; False leaves its files unread.
+
     Raises:
         UnknownModelError: neither a known name nor a model folder, or one not fetched yet.
         CheckpointError: a model folder that is damaged.
+        CaptionError: captions of a model that has no caption side.
     """
-    if str(name_or_folder) == "ram-mini" and not (PACKAGED / "ram-mini").is_dir():
+    name = str(name_or_folder)
+    if captions and name in BUNDLED:
+        raise no_captions(name)
+    if name == "ram-mini" and not (PACKAGED / "ram-mini").is_dir():
         return _random_mini()
-    return _open_folder(find_model_folder(name_or_folder), str(name_or_folder))
+    return _open_folder(find_model_folder(name), name, captions=captions)
 
 
 def find_model_folder(name_or_folder: str | Path) -> Path:
@@ -84,8 +97,8 @@ def models_home() -> Path:
     return Path(cache) / "ram-ray" / "models"
 
 
-def _open_folder(folder: Path, model_id: str) -> OpenedModel:
-    loaded = load_folder(folder)
+def _open_folder(folder: Path, model_id: str, *, captions: bool = False) -> OpenedModel:
+    loaded = load_folder(folder, captions=captions)
     return OpenedModel(
         model=loaded.model,
         config=loaded.config,
@@ -93,6 +106,8 @@ def _open_folder(folder: Path, model_id: str) -> OpenedModel:
         model_id=model_id,
         weights_sha256=loaded.weights_sha256,
         folder=folder,
+        tokenizer=loaded.tokenizer,
+        captions_sha256=loaded.captions_sha256,
     )
 
 

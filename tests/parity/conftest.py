@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ram_model.config import CaptionConfig
+from ram_model.transforms import resize_for_inference, to_rgb
 from ram_model.wordpiece import WordPieceTokenizer
 
 
@@ -63,3 +66,10 @@ def oracle_captions(oracle_config: dict[str, Any]) -> CaptionConfig:
 @pytest.fixture(scope="session")
 def oracle_tokenizer(oracle: Path) -> WordPieceTokenizer:
     return WordPieceTokenizer.from_file(oracle / "vocab.txt")
+
+
+@pytest.fixture(scope="session")
+def tag2text_pixels(tag2text_reference: dict[str, Any]) -> np.ndarray:
+    """uint8 [3, 128, 128, 3], the images before normalisation."""
+    images = (to_rgb(Image.fromarray(raw.numpy())) for raw in tag2text_reference["raw_images"])
+    return np.stack([resize_for_inference(image, 128) for image in images])
