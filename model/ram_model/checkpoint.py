@@ -211,13 +211,18 @@ def load_folder(folder: str | Path, *, captions: bool = False) -> ModelFolder:
     return ModelFolder(model, config, vocabulary, sums[WEIGHTS], side.tokenizer, side.sha256)
 
 
-_CLASSES: dict[Kind, type[Ram]] = {"ram": Ram, "ram_plus": RamPlus, "tag2text": Tag2Text}
+_CLASSES: dict[Kind, type[Ram]] = {each.kind: each for each in (Ram, RamPlus, Tag2Text)}
 
 
 def build_on_meta(config: RamConfig) -> Ram:
     """Return the model of `config` without memory for its weights (names and shapes only)."""
     with torch.device("meta"):
-        return _CLASSES[config.kind](config)
+        return build_model(config)
+
+
+def build_model(config: RamConfig) -> Ram:
+    """Return a model of `config` with random weights, in training mode."""
+    return _CLASSES[config.kind](config)
 
 
 def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
