@@ -101,16 +101,22 @@ class Clusters:
 
 
 def sense_of(candidate: Candidate, lexicon: Lexicon) -> int | None:
-    """Return what a noun means in pictures: a list's word for it, else its main visible sense."""
+    """Return what a noun means in pictures: a list's word for it, else its commonest visible sense.
+
+    Good enough to tell a kind and what stands above; merging asks `main_sense`.
+    """
     if candidate.key.part != "noun":
         return None
     noun = lexicon_form(candidate.key.text, lexicon)
-    unknown = not lexicon.senses(noun)
-    fitting = [s for s in candidate.synsets if unknown or means(noun, s, lexicon)]
-    if fitting:
-        # the most lists, then the lowest number, so that builds do not differ
-        return min(fitting, key=lambda synset: (-candidate.synsets[synset], synset))
-    return main_sense(noun, lexicon)
+    senses = lexicon.senses(noun)
+    votes = [synset for synset in candidate.synsets if not senses or synset in senses]
+    visible = [synset for synset in senses if lexicon.category(synset) not in UNSEEN]
+    # the most lists, the largest share, then the lowest number, so that builds do not differ
+    return min(
+        votes or visible,
+        key=lambda s: (-candidate.synsets[s], -lexicon.sense_share(noun, s), s),
+        default=None,
+    )
 
 
 def main_sense(noun: str, lexicon: Lexicon) -> int | None:
