@@ -19,6 +19,7 @@ LIST_SHARE = 0.4
 """Of a word's use that must be in the sense an image list gives it; see `Lexicon.sense_share`."""
 LEXICON_SHARE = 0.6
 """The same for two words that only the lexicon joins."""
+_EXTRA = 3  # of `Lexicon.sense_share`: two meetings against none are no reason to merge
 # Categories of senses that no picture shows: left out when weighing what a word means in a caption.
 UNSEEN = frozenset(
     "attribute cognition communication feeling motive process quantity relation shape state "
@@ -133,9 +134,9 @@ def main_sense(noun: str, lexicon: Lexicon) -> int | None:
 
 def visible_share(noun: str, synset: int, lexicon: Lexicon) -> float:
     """Return how much of a noun's visible use has this sense; 0 where it is seldom seen at all."""
-    share = lexicon.sense_share(noun, synset)
+    share = lexicon.sense_share(noun, synset, extra=_EXTRA)
     visible = sum(
-        lexicon.sense_share(noun, s)
+        lexicon.sense_share(noun, s, extra=_EXTRA)
         for s in lexicon.senses(noun)
         if s == synset or lexicon.category(s) not in UNSEEN
     )

@@ -16,6 +16,8 @@ VISIBLE = frozenset(
 )
 """Noun categories that a picture can show, as an object or a scene."""
 
+COMMON = 3
+
 
 class Counts(NamedTuple):
     """How often a lemma was met as each part of speech in WordNet's tagged texts; -1: never one."""
@@ -37,11 +39,25 @@ class Lexicon:
         self._row_of = {lemma: row for row, lemma in enumerate(words["lemma"].to_pylist())}
         parts = [words[part].fill_null(-1).to_numpy() for part in Counts._fields]
         self._counts = [Counts(*row) for row in np.stack(parts, axis=1).tolist()]
+        self.common = {
+            lemma: max(counts)
+            for lemma, counts in zip(self._row_of, self._counts, strict=True)
+            if max(counts) >= COMMON
+        }
+        """Lemmas that WordNet's texts use at least COMMON times, and how often."""
         self._senses = words["senses"].to_pylist()
         self._sense_counts = words["sense_counts"].to_pylist()
+        flags = zip(words["lemma"].to_pylist(), words["offensive"].to_pylist(), strict=True)
+        self._offensive = frozenset(lemma for lemma, flag in flags if flag)
         synsets = pq.read_table(FOLDER / "synsets.parquet")
-        self._category = synsets["category"].cast("string").to_pylist()
         self._lemmas = synsets["lemmas"].to_pylist()
+        # The top of a category, such as "person", lies in a file of its own: count it in.
+        self._category = [
+            lemmas[0] if category == "tops" and lemmas[0] in VISIBLE else category
+            for category, lemmas in zip(
+                synsets["category"].cast("string").to_pylist(), self._lemmas, strict=True
+            )
+        ]
         self._hypernyms = synsets["hypernyms"].to_pylist()
         offsets = synsets["offset"].to_pylist()
         self._synset_at = {offset: synset for synset, offset in enumerate(offsets)}
@@ -58,6 +74,10 @@ class Lexicon:
         """Return the counts of a lemma; `UNKNOWN` for a word that is not in the lexicon."""
         row = self._row_of.get(lemma)
         return UNKNOWN if row is None else self._counts[row]
+
+    def is_offensive(self, lemma: str) -> bool:
+        """Tell whether WordNet marks a noun as slur, disparagement or obscenity in most senses."""
+        return lemma in self._offensive
 
     def irregular(self, form: str, part: str) -> list[str]:
         """Return the lemmas of an irregular form as "noun", "verb", "adj" or "adv"."""
@@ -86,17 +106,18 @@ class Lexicon:
         row = self._row_of.get(noun)
         return [] if row is None else self._senses[row]
 
-    def sense_share(self, noun: str, synset: int) -> float:
+    def sense_share(self, noun: str, synset: int, *, extra: int = 1) -> float:
         """Return how much of a noun's use, 0..1, is in this sense; 0 for a sense it has not.
 
-        Each sense counts three times more than it was met: few meetings tell little.
+        Each sense counts `extra` times more than it was met, so that senses never met share
+        evenly; the more, the less a few meetings tell.
         """
         row = self._row_of.get(noun)
         if row is None or synset not in self._senses[row]:
             return 0.0
         counts = self._sense_counts[row]
         count = counts[self._senses[row].index(synset)]
-        return (count + 3) / (sum(counts) + 3 * len(counts))
+        return (count + extra) / (sum(counts) + extra * len(counts))
 
     def synset_at(self, offset: int) -> int | None:
         """Return the synset of a WordNet 3.0 noun offset: ImageNet's n02084071 is 2084071."""
@@ -122,9 +143,16 @@ class Lexicon:
     def visible_sense(self, noun: str) -> int | None:
         """Return the first sense that a picture can show; None where there is none.
 
-        A person comes last among senses that WordNet's texts never met ("hot dog").
+        A time or an event counts only as the very first sense ("evening", but not "trick"). A
+        group comes last ("table"), and so does a person among senses that WordNet's texts never
+        met ("hot dog").
         """
-        senses = [sense for sense in self.senses(noun) if self.category(sense) in VISIBLE]
+        senses = self.senses(noun)
+        if senses and self.category(senses[0]) in ("time", "event"):
+            return senses[0]
+        senses = [sense for sense in senses if self.category(sense) in VISIBLE]
+        senses = [sense for sense in senses if self.category(sense) not in ("time", "event")]
+        senses.sort(key=lambda sense: self.category(sense) == "group")
         if self.counts(noun).noun <= 0:
             senses.sort(key=lambda sense: self.category(sense) == "person")
         return senses[0] if senses else None

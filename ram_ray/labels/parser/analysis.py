@@ -13,7 +13,7 @@ import numpy as np
 
 from ram_ray.labels.lexicon import Lexicon, load_lexicon
 from ram_ray.labels.parser import speech
-from ram_ray.labels.parser.absence import absent_tokens
+from ram_ray.labels.parser.absence import TRIGGERS, absent_tokens
 from ram_ray.labels.parser.compounds import Compound, compounds, read_compound
 from ram_ray.labels.parser.function_words import (
     EMPTY_ADJECTIVES,
@@ -22,6 +22,7 @@ from ram_ray.labels.parser.function_words import (
     PICTURES,
     POSITIONS,
     QUANTITIES,
+    SHELLS,
 )
 from ram_ray.labels.parser.phrases import Hits, PhraseTrie
 from ram_ray.labels.parser.tokens import tokenize
@@ -85,13 +86,16 @@ class Analyzer:
         names = list(names)
         known = set(names)
         self._table = WordTable(self.lexicon, known.__contains__)
+        self._row_of_of = int(self._table.rows_of(["of"])[0])
         self._compounds: list[Compound] = list(compounds(names, self.lexicon))
         self._trie = PhraseTrie([compound.words for compound in self._compounds])
         self._is_verb_phrase = np.array(
             [compound.part == speech.VERB for compound in self._compounds], np.bool_
         )
+        # Row of each compound, singular and plural; -1 until it is met.
+        self._row_of_variant = np.full(2 * len(self._compounds), -1, np.int32)
         self._keys = np.zeros((0, 3), np.int64)
-        self._skip = np.zeros((0, 4), np.bool_)
+        self._skip = np.zeros((0, 6), np.bool_)
 
     @property
     def words(self) -> list[Word]:
@@ -129,7 +133,7 @@ class Analyzer:
             self._learn_words()
         hits = self._trie.find(self._keys[row])
         rows = self._rows_of_hits(hits, row)
-        last = hits.first + hits.count - 1
+        last = hits.first + hits.length - 1
         verbal = self._is_verb_phrase[hits.phrase]
         beside = _Stream(
             rows[verbal], start[hits.first[verbal]], end[last[verbal]], np.zeros(0, np.uint32)
@@ -145,15 +149,14 @@ class Analyzer:
         return row[kept], start[kept], end[kept], beside
 
     def _rows_of_hits(self, hits: Hits, row: np.ndarray) -> np.ndarray:
-        last = row[hits.first + hits.count - 1]
+        last = row[hits.first + hits.length - 1]
         plural = (self._table.columns().features[last] & speech.F_NS) != 0
-        variants, inverse = np.unique(hits.phrase.astype(np.int64) * 2 + plural, return_inverse=True)
-        rows = np.zeros(len(variants), np.int32)
-        for position, variant in enumerate(variants.tolist()):
-            compound, is_plural = self._compounds[variant // 2], bool(variant % 2)
+        variant = hits.phrase * 2 + plural
+        for new in set(variant[self._row_of_variant[variant] < 0].tolist()):
+            compound, is_plural = self._compounds[new // 2], bool(new % 2)
             word = read_compound(compound, plural=is_plural, lexicon=self.lexicon)
-            rows[position] = self._table.add(f"\0{variant}", word)
-        return rows[inverse]
+            self._row_of_variant[new] = self._table.add(f"\0{new}", word)
+        return self._row_of_variant[variant]
 
     def _learn_words(self) -> None:
         new = self.words[len(self._keys) :]
@@ -168,7 +171,7 @@ class Analyzer:
         owner = (features & speech.OWNER) != 0
         modifies = is_noun & (after == speech.NOUN) & ~owner
         material = modifies & ((features & speech.MATERIAL) != 0)
-        of_follows = np.append(row[1:] == self._row_of_of(), False)
+        of_follows = np.append(row[1:] == self._row_of_of, False)
         head = is_noun & ~modifies & ~skip[:, 0] & ~(skip[:, 1] & of_follows)
         is_verbal = (tags & (speech.VERB | speech.VING | speech.VED)) != 0
         participle = (tags == speech.VED) & ((after & (speech.NOUN | speech.ADJ)) != 0)
@@ -178,32 +181,37 @@ class Analyzer:
         role = np.full(len(tags), 255, np.uint8)
         role[modifies] = BEFORE_HEAD_ROLE
         role[head] = NOUN_ROLE
+        role[modifies & np.append(skip[1:, 4], False)] = NOUN_ROLE
         role[attribute] = ADJECTIVE_ROLE
         role[action] = VERB_ROLE
-        absent = absent_tokens(row, tags, self.words)
+        triggers = np.flatnonzero(self._skips()[row, 5])
+        absent = absent_tokens(triggers, row, tags, self.words)
         found = np.flatnonzero(role != 255)
         return Mentions(
             found, row[found], role[found], absent[found], stream.start[found], stream.end[found]
         )
 
-    def _row_of_of(self) -> int:
-        return int(self._table.rows_of(["of"])[0])
-
     def _skips(self) -> np.ndarray:
-        """Return bool [words, 4]: no tag as noun, as noun before "of", as adjective, as verb."""
+        """Return bool [words, 6].
+
+        No tag as noun, as noun before "of", as adjective, as verb; a head that says little; a
+        word of absence.
+        """
         if len(self._skip) < len(self.words):
             new = [_skip(word) for word in self.words[len(self._skip) :]]
-            self._skip = np.concatenate([self._skip, np.array(new, np.bool_).reshape(-1, 4)])
+            self._skip = np.concatenate([self._skip, np.array(new, np.bool_).reshape(-1, 6)])
         return self._skip
 
 
-def _skip(word: Word) -> tuple[bool, bool, bool, bool]:
+def _skip(word: Word) -> tuple[bool, ...]:
     noun = word.nouns[0] if word.nouns else ""
     return (
         not noun or word.form in EMPTY_NOUNS or word.form in POSITIONS,
         word.form in QUANTITIES or noun in PICTURES,
         word.form in EMPTY_ADJECTIVES,
         not word.verbs or word.verbs[0] in EMPTY_VERBS,
+        noun in SHELLS,
+        word.form in TRIGGERS,
     )
 
 

@@ -9,18 +9,24 @@ from typing import NamedTuple
 
 from ram_ray.labels.lexicon import VISIBLE, Lexicon
 from ram_ray.labels.parser import speech
-from ram_ray.labels.parser.function_words import FUNCTION_WORDS
-from ram_ray.labels.parser.inflection import verb_lemmas
+from ram_ray.labels.parser.function_words import FUNCTION_WORDS, MATERIALS
 from ram_ray.labels.parser.phrases import MAX_WORDS
 from ram_ray.labels.parser.words import Word
 
 _TAILS = frozenset(
-    "board room walk pack brush ball boat house way light bag paper cake cart cloth craft cup flower "
-    "hole man men woman women yard side bow bike chair mower pan pot road shelf shine stand stop "
-    "store table top track tub ware wheel works berry bread fish fly bird horse melon apple corn "
-    "glasses shirt suit wear coat band book case keeper maker box plane port line drive".split()
+    "board room walk pack brush ball boat house way light bag paper cake cart cloth craft cup "
+    "flower hole man men woman women yard side bow bike chair mower pan pot road shelf shine "
+    "stand stop store table top track tub ware wheel works berry bread fish fly bird horse "
+    "melon apple corn glasses shirt suit wear coat band book case keeper maker box plane port "
+    "line drive".split()
 )
 """Second parts of one-word compounds that are often written apart."""
+
+_TAKES_OBJECT = frozenset(
+    "play climb ride drive eat drink hold wear cut read throw catch kick hit feed wash do take make "
+    "go get look put pick blow talk watch".split()
+)
+"""First words of names such as "play tennis"; not "paint", for "paint brush" is a brush."""
 
 
 class Compound(NamedTuple):
@@ -39,26 +45,25 @@ def compounds(names: Iterable[str], lexicon: Lexicon) -> Iterator[Compound]:
     Args:
         names: of the vocabulary, folded, aliases included.
     """
-    singles: list[str] = []
     for name in names:
         words = _split(name)
         if len(words) == 1:
-            singles.append(name)
+            yield from _written_apart(name, lexicon, anywhere=True)
         elif len(words) <= MAX_WORDS:
             yield Compound(words, name, _part(name, words, lexicon))
     for name in lexicon.compounds():
         words = _split(name)
         if len(words) <= MAX_WORDS and _is_closed(name, words, lexicon):
             yield Compound(words, name, speech.NOUN)
-    for name in singles:
-        yield from _written_apart(name, lexicon)
     for name in lexicon.nouns_ending_in(tuple(sorted(_TAILS))):
-        yield from _written_apart(name, lexicon)
+        yield from _written_apart(name, lexicon, anywhere=False)
 
 
 def read_compound(compound: Compound, *, plural: bool, lexicon: Lexicon) -> Word:
     """Return the compound as one word."""
     features = speech.F_NS if plural else speech.F_N
+    if compound.words[-1] in MATERIALS:
+        features |= speech.MATERIAL
     if compound.part == speech.ADJ:
         return Word(compound.name, speech.ADJ, speech.F_A, adjs=(compound.name,))
     head = compound.words[-1]
@@ -77,14 +82,11 @@ def _split(name: str) -> tuple[str, ...]:
 def _part(name: str, words: tuple[str, ...], lexicon: Lexicon) -> int:
     if name in lexicon and lexicon.counts(name).noun >= 0:
         return speech.NOUN
-    if name in lexicon and lexicon.counts(name).adj >= 0:
+    if name in lexicon and max(lexicon.counts(name).adj, lexicon.counts(name).adv) >= 0:
         return speech.ADJ
-    first, last = lexicon.counts(words[0]), lexicon.counts(words[-1])
-    is_verb = first.verb > max(first.noun, first.adj) and not words[0].endswith(("ing", "ed"))
-    if is_verb or words[0] in FUNCTION_WORDS:
+    particle = words[-1] in FUNCTION_WORDS and lexicon.counts(words[0]).verb >= 0
+    if words[0] in _TAKES_OBJECT or particle:
         return speech.VERB
-    if last.adj > last.noun or (last.noun < 0 and verb_lemmas(words[-1], lexicon)):
-        return speech.ADJ
     return speech.NOUN
 
 
@@ -93,16 +95,13 @@ def _is_closed(name: str, words: tuple[str, ...], lexicon: Lexicon) -> bool:
 
     "young man" and "white shirt" are an adjective and a noun; "hot dog" and "fire truck" are not.
     """
-    if words[0] in FUNCTION_WORDS or any(word in ("of", "the") for word in words):
+    if any(word in FUNCTION_WORDS for word in words):
         return False
-    senses = lexicon.senses(name)
-    visible = [sense for sense in senses if lexicon.category(sense) in VISIBLE - {"time"}]
-    if not visible:
-        return False
-    if lexicon.counts(words[0]).adj > 0:
-        persons = all(lexicon.category(sense) == "person" for sense in visible)
-        return not persons and not is_kind_of_head(name, words[-1], lexicon)
-    return True
+    categories = {lexicon.category(sense) for sense in lexicon.senses(name)}
+    if lexicon.counts(words[0]).adj > 0 and not words[0].endswith("ing"):
+        made = categories & {"artifact", "food"}
+        return bool(made) and not is_kind_of_head(name, words[-1], lexicon)
+    return bool(categories & VISIBLE - {"time"})
 
 
 def is_kind_of_head(name: str, head: str, lexicon: Lexicon) -> bool:
@@ -115,8 +114,9 @@ def is_kind_of_head(name: str, head: str, lexicon: Lexicon) -> bool:
     )
 
 
-def _written_apart(name: str, lexicon: Lexicon) -> Iterator[Compound]:
+def _written_apart(name: str, lexicon: Lexicon, *, anywhere: bool) -> Iterator[Compound]:
     for cut in range(3, len(name) - 2):
         first, last = name[:cut], name[cut:]
-        if last in _TAILS and lexicon.counts(first).noun >= 0:
+        parted = last in _TAILS or (anywhere and lexicon.counts(last).noun > 0)
+        if parted and lexicon.counts(first).noun > 0:
             yield Compound((first, last), name, speech.NOUN)

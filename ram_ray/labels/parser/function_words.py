@@ -10,7 +10,7 @@ _CLASSES = {
     "beneath between among against along around down up off for about above after before below "
     "during inside outside toward towards underneath upon via within without past atop amid "
     "amidst amongst out like as than next while if because until since unlike per versus "
-    "alongside aboard beyond throughout despite except besides w",
+    "alongside whilst aboard beyond throughout despite except besides w",
     speech.CONJ: "and or but nor & plus yet so",
     speech.PRON: "he she it they him them himself herself itself themselves i you we us me one "
     "there something someone somebody anything anyone everyone everything others nothing "
@@ -40,7 +40,7 @@ MATERIALS = frozenset(
     "wood metal stone brick glass plastic leather steel concrete paper iron cotton denim ceramic "
     "marble wool silk clay rubber cardboard rope straw bamboo copper bronze brass velvet lace "
     "granite porcelain chrome aluminum linen nylon wicker wax dirt gravel tile felt foam fur "
-    "satin canvas vinyl tin cement sandstone mahogany oak pine cobblestone stucco".split()
+    "wire satin canvas vinyl tin cement sandstone mahogany oak pine cobblestone stucco".split()
 )
 MADE_OF = {
     "wooden": "wood",
@@ -68,11 +68,15 @@ POSITIONS = frozenset(
 )
 """Places in words, not in the world: no tag."""
 QUANTITIES = frozenset(
-    "group pair row slice lot lots bunch number piece pieces set variety kind type series stack "
+    "group couple pair row slice lot lots bunch number piece pieces set variety kind type series stack "
     "pile assortment collection line slices rows dozen bit array part half groups pairs selection "
     "handful plenty amount sort kinds types bunches sets sorts parts".split()
 )
 """Before "of", these count something else: no tag."""
+SHELLS = frozenset(
+    "interior landscape area scene scenery setting environment building district region".split()
+)
+"""Heads that say little: "kitchen interior" shows a kitchen."""
 PICTURES = frozenset(
     "photo picture image view shot close-up closeup photograph scene display portrait "
     "background foreground".split()

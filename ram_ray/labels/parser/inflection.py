@@ -5,6 +5,7 @@ where the lexicon (or the vocabulary, through `known`) has it. A word nobody kno
 regular reading, so that "jumpes" and "cockapoos" still find their lemma.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 from ram_ray.labels.lexicon import Lexicon
@@ -22,15 +23,28 @@ NO_PLURAL = frozenset(
 """Singular words that end in s."""
 
 
+_SPECIAL_NOUNS = {"people": ("people", "person"), "busses": ("bus",), "gasses": ("gas",)}
+PLURAL_ONLY = frozenset(
+    "jeans shorts pants trousers sunglasses glasses eyeglasses goggles scissors tights leggings "
+    "pajamas pyjamas binoculars headphones clothes overalls khakis slacks pliers tongs tweezers "
+    "stairs bleachers fries woods groceries shades headlights".split()
+)
+"""Things whose name is a plural; a lemma of their own first, their singular second."""
+
+
 def noun_lemmas(form: str, lexicon: Lexicon, known: Known | None = None) -> list[str]:
     """Return the singular forms that `form` may be a plural of; the likeliest first.
 
     A word that is a lemma itself comes first where it is better known as such ("people").
     """
+    if form in _SPECIAL_NOUNS:
+        return list(_SPECIAL_NOUNS[form])
     is_noun = _is_known(lexicon, "noun", known)
     found = [lemma for lemma in lexicon.irregular(form, "noun") if is_noun(lemma)]
     if form not in NO_PLURAL:
         found += [lemma for lemma in _singulars(form) if is_noun(lemma)]
+    if form in PLURAL_ONLY:
+        return list(dict.fromkeys([form, *found]))
     if is_noun(form):
         best = max((lexicon.counts(lemma).noun for lemma in found), default=-1)
         found.insert(0 if lexicon.counts(form).noun > best else len(found), form)
@@ -150,10 +164,11 @@ def spellings(word: str) -> Iterator[str]:
 
     Candidates only: a caller keeps those that its vocabulary or lexicon has.
     """
-    for pattern, other in _SPELLING_PARTS:
-        for old, new in ((pattern, other), (other, pattern)):
-            if old in word:
-                yield word.replace(old, new)
+    if _ANY_PART.search(word):
+        for pattern, other in _SPELLING_PARTS:
+            for old, new in ((pattern, other), (other, pattern)):
+                if old and old in word:
+                    yield word.replace(old, new)
     other = _SPELLING_WORDS.get(word)
     if other:
         yield other
@@ -175,9 +190,13 @@ _SPELLING_PARTS = (
     ("mum", "mom"), ("ladybird", "ladybug"), ("traveller", "traveler"), ("axe", "ax"),
     ("organis", "organiz"), ("recognis", "recogniz"), ("analys", "analyz"), ("-", ""),
 )  # fmt: skip
+_ANY_PART = re.compile("|".join(part for pair in _SPELLING_PARTS for part in pair if part))
 _SPELLING_WORDS = {
     "bbq": "barbecue",
     "tv": "television",
+    "television": "tv",
+    "racquet": "racket",
+    "racket": "racquet",
     "telly": "television",
     "fridge": "refrigerator",
     "refrigerator": "fridge",

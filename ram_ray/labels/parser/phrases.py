@@ -22,7 +22,7 @@ class Hits(NamedTuple):
 
     first: np.ndarray
     """int64 [h]: index of the first token."""
-    count: np.ndarray
+    length: np.ndarray
     """int64 [h]: number of tokens."""
     phrase: np.ndarray
     """int32 [h]: index of the name."""
@@ -52,17 +52,30 @@ class PhraseTrie:
         self._keys = keys[order]
         self._children = np.fromiter(edges.values(), np.int32, len(edges))[order]
         self._ends = np.array(ends, np.int32)
+        size = len(self._word_ids) + 1
+        self._first = np.zeros(size, np.int32)  # child of the root by word
+        self._follows = np.zeros(size, np.bool_)  # words that are not only first words
+        for key, child in edges.items():
+            node, word_id = key >> _WORD_BITS, key & ((1 << _WORD_BITS) - 1)
+            if node:
+                self._follows[word_id] = True
+            else:
+                self._first[word_id] = child
 
     def keys_of(self, words: Iterable[Word]) -> np.ndarray:
         """Return int64 [words, 3]: the ids under which each word is looked up, 0 for none.
 
-        First its form, then its lemma as a noun, then as a verb ("wine glasses", "rides a horse").
+        First its form, then its lemma as a noun ("wine glasses"), then, as the first word of a
+        name only, as a verb ("rides a horse").
         """
-        get = self._word_ids.get
+        ids = self._word_ids
+        get = ids.get
         rows = [
             (
                 get(word.form, 0),
-                next((found for noun in word.nouns if (found := get(noun, 0))), 0),
+                next(
+                    (get(noun, 0) for noun in word.nouns if noun != word.form and noun in ids), 0
+                ),
                 next((found for verb in word.verbs if (found := get(verb, 0))), 0),
             )
             for word in words
@@ -76,11 +89,13 @@ class PhraseTrie:
             keys: int64 [tokens, 3], rows of `keys_of`; all 0 where no name may run across.
         """
         num_tokens = len(keys)
-        starts = np.flatnonzero(keys.any(axis=1))
-        nodes = self._step(np.zeros(len(starts), np.int64), keys[starts])
+        starts, nodes = self._starts(keys)
         best_count = np.zeros(num_tokens, np.int64)
         best_phrase = np.full(num_tokens, -1, np.int32)
-        for length in range(1, MAX_WORDS + 1):
+        for length in range(2, MAX_WORDS + 1):
+            inside = starts + length <= num_tokens
+            starts, nodes = starts[inside], nodes[inside]
+            nodes = self._step(nodes, keys[starts + length - 1, :2])
             alive = nodes > 0
             starts, nodes = starts[alive], nodes[alive]
             if not len(starts):
@@ -89,13 +104,20 @@ class PhraseTrie:
             whole = ends >= 0
             best_count[starts[whole]] = length
             best_phrase[starts[whole]] = ends[whole]
-            inside = starts + length < num_tokens
-            starts, nodes = starts[inside], nodes[inside]
-            nodes = self._step(nodes, keys[starts + length])
         first = np.flatnonzero(best_count)
         keep = _without_overlaps(first, best_count[first])
         first = first[keep]
         return Hits(first, best_count[first], best_phrase[first])
+
+    def _starts(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens that may start a name of two words or more, and their nodes."""
+        nodes = self._first[keys[:, 0]]
+        for column in (1, 2):
+            open_ = nodes == 0
+            nodes[open_] = self._first[keys[open_, column]]
+        follows = self._follows[keys[:, 0]] | self._follows[keys[:, 1]]
+        starts = np.flatnonzero((nodes > 0) & np.append(follows[1:], False))
+        return starts, nodes[starts].astype(np.int64)
 
     def _step(self, nodes: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """Return the child of each node by the first of its word's keys that has one; 0: none."""

@@ -49,6 +49,7 @@ VERBAL: Final = 1 << 12  # more often verb than noun
 STRONGLY_VERBAL: Final = 1 << 13  # far more often
 NOMINAL: Final = 1 << 14  # an -ing or -ed form that is mostly a noun or adjective
 OWNER: Final = 1 << 15  # ends in 's
+AMBIVALENT: Final = 1 << 16  # not much more often noun than verb
 
 _OPENS_NOUN: Final = DET | POSS | NUM | ADJ
 _AFTER_VERB: Final = DET | POSS | PREP | ADV | PRON | NUM | TO | VING | BREAK | COMMA | CONJ | ADJ
@@ -105,28 +106,30 @@ def adverb_is_transparent(w: Window) -> tuple[np.ndarray, np.ndarray]:
 
 
 def infinitives(w: Window) -> None:
-    """"to catch", "can fly", "does not bite"; "to school" stays a noun."""
+    """ "to catch", "can fly", "does not bite"; "to school" stays a noun."""
     after_to = _in(w.prev, TO) & (w.has(VERBAL) | ~w.has(F_N))
     after_modal = _in(w.prev, MODAL) | (_in(w.prev, NOT) & _in(w.prev2, MODAL | TO))
     w.set(w.has(F_V) & _in(w.t, NOUN | VERB | ADJ) & (after_to | after_modal), VERB)
 
 
 def nouns_after_determiners(w: Window) -> None:
-    """"a run", "the watch", "his catch"."""
-    could = _in(w.t, VERB) & w.has(F_N | F_NS) & _in(w.prev, DET | POSS | ADJ)
-    w.set(could, NOUN)
+    """ "a run", "the watch", "his catch"."""
+    could = _in(w.t, VERB | VED) & w.has(F_N | F_NS) & _in(w.prev, DET | POSS | ADJ)
+    w.set(could & ~_in(w.next, NOUN | ADJ), NOUN)
 
 
 def gerunds_that_are_things(w: Window) -> None:
-    """"a building", "a painting of"; but "a man building a wall"."""
+    """ "a building", "a painting of"; but "a man building a wall"."""
     opened = _in(w.prev, _OPENS_NOUN | PREP | BREAK | COMMA) & ~_in(w.next, DET | POSS | PRON)
     w.set(_in(w.t, VING) & w.has(NOMINAL) & opened, NOUN)
+    after_thing = _in(w.prev, NOUN) & ((w.prev_f & ANIMATE) == 0) & _in(w.next, BREAK | COMMA)
+    w.set(_in(w.t, VING) & w.has(NOMINAL) & after_thing, NOUN)
     object_follows = _in(w.prev, NOUN | BE) & _in(w.next, DET | POSS | PRON) & w.has(F_VG)
     w.set(_in(w.t, NOUN) & object_follows, VING)
 
 
 def adjectives_before_nouns(w: Window) -> None:
-    """"orange cat", "light jacket", "orange and white cat"."""
+    """ "orange cat", "light jacket", "orange and white cat"."""
     could = _in(w.t, NOUN | VERB | ADV) & w.has(F_A)
     before = _in(w.next, NOUN | ADJ) & ~_in(w.prev, NOUN)
     joined = _in(w.next, CONJ | COMMA) & _in(w.next2, ADJ)
@@ -137,13 +140,14 @@ def adjectives_before_nouns(w: Window) -> None:
 
 
 def adjectives_that_are_things(w: Window) -> None:
-    """"in the dark", "a blond"; "the bear is brown" stays an adjective."""
-    alone = _in(w.prev, DET | POSS | ADJ) & ~_in(w.next, NOUN | ADJ | CONJ | COMMA | VING | VED)
+    """ "in the dark", "a blond"; "the bear is brown" stays an adjective."""
+    listed = _in(w.next, CONJ | COMMA) & _in(w.next2, ADJ)
+    alone = _in(w.prev, DET | POSS | ADJ | NOUN) & ~_in(w.next, NOUN | ADJ) & ~listed
     w.set(_in(w.t, ADJ) & w.has(F_N) & alone & ~w.has(COLOR), NOUN)
 
 
 def third_person(w: Window) -> None:
-    """"a man rides a horse", "a dog runs"; "ski runs" without an animate subject stays a noun."""
+    """ "a man rides a horse", "a dog runs"; "ski runs" without an animate subject stays a noun."""
     before, before_f = adverb_is_transparent(w)
     could = _in(w.t, NOUN) & w.has(F_VS) & _in(w.next, _AFTER_VERB | NOUN)
     animate = (before_f & ANIMATE) != 0
@@ -153,11 +157,13 @@ def third_person(w: Window) -> None:
         | (animate & _in(w.next, DET | POSS | PRON))
         | (animate & ~w.has(F_NS))
     )
-    w.set(could & (after_noun | _in(before, PRON | REL)), VERB)
+    in_red = _in(before, ADJ) & ((before_f & COLOR) != 0) & w.has(STRONGLY_VERBAL)
+    in_red &= _in(w.next, PREP | ADV | DET | POSS)
+    w.set(could & (after_noun | in_red | _in(before, PRON | REL)), VERB)
 
 
 def plural_subjects(w: Window) -> None:
-    """"two dogs run", "people walk down a street", "children who play"."""
+    """ "two dogs run", "people walk down a street", "children who play"."""
     before, before_f = adverb_is_transparent(w)
     could = _in(w.t, NOUN | ADJ) & w.has(F_V) & _in(w.next, _AFTER_VERB | NOUN)
     several = _in(before, NOUN) & ((before_f & (F_NS | SEVERAL)) != 0)
@@ -168,16 +174,32 @@ def plural_subjects(w: Window) -> None:
 
 
 def joined_verbs(w: Window) -> None:
-    """"sits and looks at", "run and play"."""
+    """ "sits and looks at", "run and play"."""
     could = _in(w.t, NOUN) & w.has(F_V | F_VS) & w.has(VERBAL) & _in(w.next, _AFTER_VERB)
     after = _in(w.prev, CONJ) & _in(w.prev2, VERB | ADV | VING | VED)
     w.set(could & after, VERB)
-    second = _in(w.prev, CONJ | COMMA) & w.has(F_VS) & w.has(STRONGLY_VERBAL)
+    second = _in(w.prev, CONJ | COMMA) & w.has(STRONGLY_VERBAL)
     w.set(could & second & _in(w.next, DET | POSS | PREP | PRON | ADV), VERB)
 
 
+def verbless_sentences(w: Window) -> None:
+    """"a dog barks at", "a sailor kisses a nurse": someone acts, and nothing else is a verb."""
+    sentence = np.cumsum(_in(w.t, BREAK))
+    verbs = np.bincount(sentence, _in(w.t, VERB | BE | HAVE | MODAL))
+    animate = np.cumsum(_in(w.t, NOUN) & w.has(ANIMATE))
+    before_sentence = np.maximum.accumulate(np.where(_in(w.t, BREAK), animate, 0))
+    acted = (animate - (_in(w.t, NOUN) & w.has(ANIMATE)) - before_sentence) > 0
+    could = _in(w.t, NOUN) & w.has(F_VS) & w.has(AMBIVALENT) & _in(w.prev, NOUN | ADJ | ADV | VING)
+    could &= _in(w.next, DET | POSS | PRON | PREP | ADV) & acted & (verbs[sentence] == 0)
+    # The first of several such words in a sentence.
+    count = np.cumsum(could)
+    earlier = count - could - np.maximum.accumulate(np.where(_in(w.t, BREAK), count - could, 0))
+    w.set(could & (earlier == 0), VERB)
+    w.set(_in(w.t, NOUN) & w.has(F_VS) & _in(w.prev, NOUN) & _in(w.next, PRON), VERB)
+
+
 def participles(w: Window) -> None:
-    """"a car parked on", "is parked": a verb, not an adjective, after its noun."""
+    """ "a car parked on", "is parked": a verb, not an adjective, after its noun."""
     could = _in(w.t, ADJ | VERB) & w.has(F_VD) & ~w.has(NOMINAL)
     w.set(could & _in(w.prev, NOUN | BE) & _in(w.next, PREP | BREAK | ADV | COMMA), VED)
 
@@ -190,6 +212,7 @@ RULES = (
     third_person,
     plural_subjects,
     joined_verbs,
+    verbless_sentences,
     adjectives_that_are_things,
     participles,
 )

@@ -19,13 +19,20 @@ from ram_ray.labels.parser.inflection import (
     spellings,
     verb_lemmas,
 )
+from ram_ray.labels.parser.typos import correct
 
 _SENTENCE_ENDS = set(".!?;:|\n")
-_COMMAS = set(",()[]{}\"/\\")
+_COMMAS = set(',()[]{}"/\\')
 _JOINS = set("&+")
 
 STRONG = 3.0
 """A word this many times more often a verb than a noun is STRONGLY_VERBAL."""
+AMBIVALENT = 4
+"""A word at most this many times more often a noun than a verb may be either: "kiss"."""
+SOLELY = 8
+"""A word this many times more often a noun than a verb is never read as a verb: "man"."""
+ADJECTIVAL = 4
+"""A word this many times more often a noun than an adjective is no adjective: "uniform"."""
 NOMINAL_SHARE = 20
 """An -ing form met as a noun more often than 1/20 of all forms of its verb may be a thing."""
 
@@ -162,8 +169,14 @@ def _read_open(form: str, lexicon: Lexicon, known: Known) -> Word:
             return Word(form, speech.ADV, speech.F_R)
         return _read_unknown(form, lexicon, known, nouns)
     features = _noun_features(form, nouns, lexicon) if is_noun else 0
+    if noun > SOLELY * max(verb, 1) or form in COLORS:
+        verbs = [lemma for lemma in verbs if lemma != form and not form.endswith("s")]
     features |= _verb_features(form, verbs)
+    if form not in COLORS and is_noun and noun > ADJECTIVAL * max(adj, 0):
+        adjs, adj = [], -1
     features |= (speech.F_A if adjs else 0) | (speech.COLOR if form in COLORS else 0)
+    if verb * AMBIVALENT > noun:
+        features |= speech.AMBIVALENT
     if verb > noun:
         features |= speech.VERBAL
         if verb > STRONG * max(noun, 1) or not is_noun:
@@ -213,7 +226,7 @@ def _guess(form: str, features: int, noun: int, verb: int, adj: int, own_noun: i
         if adj > verb or verb < 0:
             return speech.ADJ if adj >= noun else speech.NOUN
         return speech.NOUN if noun > verb else speech.VED
-    if features & speech.F_A and adj >= noun and adj >= verb:
+    if features & speech.F_A and (adj > noun or form in COLORS):
         return speech.ADJ
     if features & (speech.F_N | speech.F_NS):
         return speech.NOUN
@@ -233,6 +246,9 @@ def _read_unknown(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -
             return Word(form, word.guess, word.features, word.nouns, word.verbs, word.adjs)
     if "-" in form:
         return _read_hyphened(form, lexicon, known)
+    if known(form) or known(nouns[0]):
+        plural = speech.F_NS if nouns[0] != form else speech.F_N
+        return Word(form, speech.NOUN, plural, tuple(nouns))
     if form.endswith("ly") and form[:-2] in lexicon:
         return Word(form, speech.ADV, speech.F_R)
     if form.endswith(_ADJECTIVE_ENDS):
@@ -241,12 +257,23 @@ def _read_unknown(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -
         return Word(form, speech.ADJ, speech.F_A, adjs=(form,))
     if form.startswith("un") and form[2:] in lexicon:
         return Word(form, speech.ADJ, speech.F_A, adjs=(form,))
+    return _read_misspelt(form, lexicon, known, nouns)
+
+
+def _read_misspelt(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -> Word:
+    for lemma in nouns:  # "tabels" is a slip in "tabel"
+        meant = correct(lemma, lexicon, known)
+        if meant and meant in lexicon:
+            word = _read_open(meant, lexicon, known)
+            return Word(form, word.guess, word.features, word.nouns, word.verbs, word.adjs)
+        if meant:
+            return Word(form, speech.NOUN, speech.F_N, (meant, *nouns))
     plural = speech.F_NS if nouns[0] != form else speech.F_N
     return Word(form, speech.NOUN, plural, tuple(nouns))
 
 
 def _read_hyphened(form: str, lexicon: Lexicon, known: Known) -> Word:
-    """"close-up" is a name of the vocabulary; "red-haired" an adjective; "tree-house" a noun."""
+    """ "close-up" is a name of the vocabulary; "red-haired" an adjective; "tree-house" a noun."""
     spaced = form.replace("-", " ")
     if spaced in lexicon or known(spaced):
         features = speech.F_N

@@ -36,5 +36,5 @@ def test_neighbours_are_proposed_and_not_merged(
 def test_a_text_encoder_that_is_none_is_an_error(tmp_path: Path) -> None:
     lists = (ListConfig(path=write_list(tmp_path, "things", "dog")),)
     config = BuildConfig(output=str(tmp_path), lists=lists, text_encoder=str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="text_encoder is .*none"):
+    with pytest.raises(ConfigError, match=r"text_encoder is .*none"):
         build_vocabulary(config)
