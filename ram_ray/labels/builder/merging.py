@@ -8,10 +8,11 @@ fail are proposals for a person to decide.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from ram_ray.labels.builder.candidates import Candidate, Gathered, Key, Pair
-from ram_ray.labels.builder.names import joined
+from ram_ray.labels.builder.names import fold, joined
 from ram_ray.labels.lexicon import Lexicon
 from ram_ray.labels.parser.inflection import spellings, verb_lemmas
 
@@ -266,8 +267,18 @@ def means(noun: str, synset: int | None, lexicon: Lexicon, least: float = LIST_S
 
 def lexicon_form(noun: str, lexicon: Lexicon) -> str:
     """Return the spelling under which the lexicon has a folded noun: "go cart" is "go-cart"."""
-    forms = (noun, noun.replace(" ", "-"), noun.replace(" ", ""))
-    return next((form for form in forms if lexicon.senses(form)), noun)
+    if lexicon.senses(noun):
+        return noun
+    joined_noun = noun.replace(" ", "")
+    if lexicon.senses(joined_noun):
+        return joined_noun
+    return _marked_nouns(lexicon).get(noun, noun)
+
+
+@cache
+def _marked_nouns(lexicon: Lexicon) -> dict[str, str]:
+    """Return the nouns with a hyphen or an apostrophe by their folded form."""
+    return {fold(noun): noun for noun in lexicon.nouns() if "-" in noun or "'" in noun}
 
 
 def _is_one(name: Key, other: Key, clusters: Clusters) -> bool:

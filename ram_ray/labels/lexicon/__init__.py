@@ -89,6 +89,12 @@ class Lexicon:
             for lemma in lemmas:
                 yield form, lemma, part
 
+    def nouns(self) -> Iterator[str]:
+        """Yield every noun."""
+        for lemma, row in self._row_of.items():
+            if self._counts[row].noun >= 0:
+                yield lemma
+
     def compounds(self) -> Iterator[str]:
         """Yield the nouns of several words."""
         for lemma, row in self._row_of.items():
