@@ -196,7 +196,10 @@ def _other_spellings(key: Key, lexicon: Lexicon) -> Iterator[Key]:
 def _one_word(word: str, other: str, part: str, lexicon: Lexicon) -> bool:
     """Tell whether two spellings are of one word, as "tyre" and "tire", not "mummy" and "mommy"."""
     if part == "noun" and word in lexicon and other in lexicon:
-        return lexicon.senses(word)[:1] == lexicon.senses(other)[:1] != []
+        sense = main_sense(word, lexicon)
+        if sense is not None and sense == main_sense(other, lexicon):
+            return True
+        return len(set(lexicon.senses(word)) & set(lexicon.senses(other))) > 1  # "colour"
     # adjectives and verbs have no senses in the lexicon: only a small change of a known word
     return word in lexicon and other in lexicon and abs(len(word) - len(other)) <= 1
 

@@ -71,9 +71,17 @@ def test_a_list_joins_what_mostly_means_its_entry() -> None:
 
 
 def test_what_mostly_means_something_else_is_only_proposed() -> None:
-    clusters, _ = merged(source("lvis", "bedspread|spread"), spread__object=9)
+    clusters, _ = merged(source("lvis", "wall socket|outlet|electric outlet"), outlet__object=9)
     assert clusters.merges == []
-    assert [(p.name.text, p.other.text) for p in clusters.proposals] == [("bedspread", "spread")]
+    assert [(p.name.text, p.other.text) for p in clusters.proposals] == [("wall socket", "outlet")]
+
+
+def test_wordnets_own_names_must_mean_it_more_clearly_than_an_image_lists() -> None:
+    lexicon = load_lexicon()
+    (bicycle,) = lexicon.senses("bicycle")
+    assert lexicon.sense_share("bike", bicycle) == 0.5
+    clusters, _ = merged(source("in", "bicycle|bike", synset=bicycle), bike__object=9)
+    assert clusters.merges == []
 
 
 def test_a_name_that_two_entries_claim_is_only_proposed() -> None:

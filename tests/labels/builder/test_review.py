@@ -2,6 +2,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def page(tmp_path: Path) -> str:
     return (tmp_path / "out" / "review.html").read_text(encoding="utf-8")
 
 
-def data_of(page: str) -> dict[str, list[dict[str, object]]]:
+def data_of(page: str) -> dict[str, list[dict[str, Any]]]:
     match = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert match is not None
     return json.loads(match[1])
