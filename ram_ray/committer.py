@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.schema import QUARANTINE, TAGS
+from ram_ray.schema import CAPTION, QUARANTINE, TAGS, tags_schema
 from ram_ray.storage.commits import ConservationError, commit_shard
 from ram_ray.storage.plans import read_plan_shard
 from ram_ray.storage.stores import Store, open_store
@@ -22,6 +22,7 @@ ROW = pa.field("row", pa.int32(), nullable=False)
 """Plan row of a result; it orders a shard's files and is dropped when they are written."""
 
 TAG_ROWS = TAGS.append(ROW)
+CAPTIONED_ROWS = tags_schema(captions=True).append(ROW)
 QUARANTINE_ROWS = QUARANTINE.append(ROW)
 
 MAX_OPEN_COMMITS = 4
@@ -61,6 +62,8 @@ class ShardAssembly:
 
     num_chunks: int
     chunks: dict[int, _ChunkState] = field(default_factory=dict)
+    num_tagged: int = 0
+    num_quarantined: int = 0
 
     def begin(self, chunk: int) -> Begin:
         """Count a start of a chunk and say how to run it (design: mechanisms A.5).
@@ -89,6 +92,8 @@ class ShardAssembly:
         if state.result is not None:
             return False
         state.result = (tags, quarantine)
+        self.num_tagged += tags.num_rows
+        self.num_quarantined += quarantine.num_rows
         finished = sum(other.result is not None for other in self.chunks.values())
         return finished == self.num_chunks
 
@@ -97,7 +102,25 @@ class ShardAssembly:
         results = [state.result for state in self.chunks.values() if state.result is not None]
         tags = pa.concat_tables([part[0] for part in results]).sort_by("row")
         quarantine = pa.concat_tables([part[1] for part in results]).sort_by("row")
-        return tags.drop_columns("row").cast(TAGS), quarantine.drop_columns("row").cast(QUARANTINE)
+        stored = tags_schema(captions=CAPTION.name in tags.column_names)
+        tags, quarantine = tags.drop_columns("row"), quarantine.drop_columns("row")
+        return tags.cast(stored), quarantine.cast(QUARANTINE)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitterProgress:
+    """How far a committer is: committed shards and, until it is drained, the chunks of open ones.
+
+    The driver asks for this instead of reading what the pipeline puts out: rows that it reads stay
+    mapped in its memory, page by page of the object store.
+    """
+
+    num_images: int = 0
+    num_quarantined: int = 0
+    num_committed: int = 0
+    """Shards."""
+    taggers: frozenset[tuple[str, str]] = frozenset()
+    """Device and GPU ids of each tagger that has reported to this committer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +130,7 @@ class DrainReport:
     committed: tuple[int, ...]
     failures: tuple[str, ...]
     """One sentence for each shard that could not be committed; the next round redoes it."""
+    progress: CommitterProgress
 
 
 class Committer:
@@ -116,6 +140,8 @@ class Committer:
         self._store: Store = open_store(output, store)
         self._open: dict[int, ShardAssembly] = {}
         self._committed: set[int] = set()
+        self._num_images = self._num_quarantined = 0  # of committed shards
+        self._taggers: set[tuple[str, str]] = set()
         self._failures: list[str] = []
         self._slots = asyncio.Semaphore(MAX_OPEN_COMMITS)
         self._commits: set[asyncio.Task[None]] = set()
@@ -134,7 +160,12 @@ class Committer:
     async def add(
         self, shard: int, chunk: int, num_chunks: int, tags: pa.Table, quarantine: pa.Table
     ) -> None:
-        """Keep a chunk's rows (TAG_ROWS, QUARANTINE_ROWS); start the commit of a whole shard."""
+        """Keep a chunk's rows; start the commit of a whole shard.
+
+        Args:
+            tags: TAG_ROWS or CAPTIONED_ROWS, the same in all chunks of a run.
+            quarantine: QUARANTINE_ROWS.
+        """
         if shard in self._committed:
             return
         if self._assembly(shard, num_chunks).add(chunk, tags, quarantine):
@@ -143,15 +174,28 @@ class Committer:
             self._commits.add(task)
             task.add_done_callback(self._commits.discard)
 
-    async def num_committed(self) -> int:
-        """Return how many shards are committed so far."""
-        return len(self._committed)
+    async def note_tagger(self, device: str, gpu_ids: str) -> None:
+        """Note where a tagger runs, for the driver to know."""
+        self._taggers.add((device, gpu_ids))
+
+    async def progress(self) -> CommitterProgress:
+        """Return how far this committer is."""
+        tagged = sum(shard.num_tagged for shard in self._open.values())
+        quarantined = sum(shard.num_quarantined for shard in self._open.values())
+        return CommitterProgress(
+            num_images=self._num_images + tagged + quarantined,
+            num_quarantined=self._num_quarantined + quarantined,
+            num_committed=len(self._committed),
+            taggers=frozenset(self._taggers),
+        )
 
     async def drain(self) -> DrainReport:
-        """Wait for the commits under way and report."""
+        """Wait for the commits under way, drop the shards that are not whole, and report."""
         while self._commits:
             await asyncio.gather(*self._commits)
-        return DrainReport(tuple(sorted(self._committed)), tuple(self._failures))
+        self._open.clear()
+        committed = tuple(sorted(self._committed))
+        return DrainReport(committed, tuple(self._failures), await self.progress())
 
     def _assembly(self, shard: int, num_chunks: int) -> ShardAssembly:
         return self._open.setdefault(shard, ShardAssembly(num_chunks))
@@ -161,6 +205,8 @@ class Committer:
         try:
             await asyncio.to_thread(self._write, shard, tags, quarantine)
             self._committed.add(shard)
+            self._num_images += tags.num_rows + quarantine.num_rows
+            self._num_quarantined += quarantine.num_rows
         except (ConservationError, UnreachableError, FileNotFoundError) as error:
             _log.error("Shard %d is not committed: %s", shard, error)
             self._failures.append(str(error))

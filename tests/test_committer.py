@@ -6,8 +6,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ram_ray.committer import QUARANTINE_ROWS, TAG_ROWS, Begin, Committer, ShardAssembly
+from ram_ray.committer import (
+    CAPTIONED_ROWS,
+    QUARANTINE_ROWS,
+    TAG_ROWS,
+    Begin,
+    Committer,
+    ShardAssembly,
+)
 from ram_ray.config import StoreConfig
+from ram_ray.schema import CAPTION, tags_schema
 from ram_ray.storage.plans import write_plan_shard
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
@@ -37,6 +45,18 @@ def test_a_shard_is_whole_when_its_last_chunk_is_in_and_rows_are_in_plan_order()
     assert tags["image_id"].to_pylist() == ["0.jpg", "2.jpg"]
     assert quarantine["image_id"].to_pylist() == ["1.jpg", "3.jpg"]
     assert "row" not in tags.column_names
+
+
+def test_captions_are_stored_where_the_chunks_hold_them() -> None:
+    shard = ShardAssembly(num_chunks=2)
+    tags, quarantine = rows(0)
+    captioned = tags.add_column(7, CAPTION, [["a cat"]])
+    none_tagged = pa.Table.from_pylist([], CAPTIONED_ROWS)
+    assert not shard.add(0, captioned, quarantine)
+    assert shard.add(1, none_tagged, rows(1)[1])
+    stored, _ = shard.tables()
+    assert stored.schema == tags_schema(captions=True)
+    assert stored["caption"].to_pylist() == ["a cat"]
 
 
 def test_the_first_result_of_a_chunk_is_kept() -> None:
@@ -89,6 +109,23 @@ def test_a_whole_shard_is_committed_off_the_path_of_add(tmp_path: Path) -> None:
 
     assert asyncio.run(scene()) == (0,)
     assert pq.read_table(tmp_path / "tags")["image_id"].to_pylist() == ["0.jpg", "2.jpg"]
+
+
+def test_progress_counts_each_chunk_once_and_open_shards_until_drained(tmp_path: Path) -> None:
+    async def scene() -> list[tuple[int, int]]:
+        actor = committer(tmp_path)
+        seen = []
+        for chunk, ids in ((0, (0, 1)), (0, (0, 1)), (1, (2, 3))):
+            await actor.add(0, chunk, 2, *rows(*ids))
+            now = await actor.progress()
+            seen.append((now.num_images, now.num_committed))
+        await actor.add(1, 0, 2, *rows(8))
+        now = await actor.progress()
+        seen.append((now.num_images, now.num_committed))
+        final = (await actor.drain()).progress
+        return [*seen, (final.num_images, final.num_committed)]
+
+    assert asyncio.run(scene()) == [(2, 0), (2, 0), (4, 0), (5, 0), (4, 1)]
 
 
 def test_rows_that_break_conservation_are_reported_and_can_be_redone(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ram_model.checkpoint import load_folder, load_official, save_folder
-    from ram_model.config import RamConfig, SwinConfig, TagDecoderConfig, variant
+    from ram_model.config import CaptionConfig, RamConfig, SwinConfig, TagDecoderConfig, variant
     from ram_model.errors import (
+        CaptionError,
         CheckpointError,
         ModelOutputError,
         UnknownModelError,
@@ -20,48 +21,63 @@ if TYPE_CHECKING:
     from ram_model.pretrained import open_model
     from ram_model.ram import Ram
     from ram_model.ram_plus import RamPlus
+    from ram_model.tag2text import Tag2Text, tag2text_vocabulary
     from ram_model.tagger import Tagger, Tags
+    from ram_model.text_generation import CaptionOptions
     from ram_model.vocabulary import Vocabulary
+    from ram_model.wordpiece import WordPieceTokenizer
 
 _HOME = {
+    "CaptionConfig": "ram_model.config",
+    "CaptionError": "ram_model.errors",
+    "CaptionOptions": "ram_model.text_generation",
     "CheckpointError": "ram_model.errors",
     "ModelOutputError": "ram_model.errors",
     "Ram": "ram_model.ram",
     "RamConfig": "ram_model.config",
     "RamPlus": "ram_model.ram_plus",
     "SwinConfig": "ram_model.config",
+    "Tag2Text": "ram_model.tag2text",
     "TagDecoderConfig": "ram_model.config",
     "Tagger": "ram_model.tagger",
     "Tags": "ram_model.tagger",
     "UnknownModelError": "ram_model.errors",
     "UnknownTagError": "ram_model.errors",
     "Vocabulary": "ram_model.vocabulary",
+    "WordPieceTokenizer": "ram_model.wordpiece",
     "asymmetric_loss": "ram_model.losses",
     "load_folder": "ram_model.checkpoint",
     "load_official": "ram_model.checkpoint",
     "open_model": "ram_model.pretrained",
     "save_folder": "ram_model.checkpoint",
+    "tag2text_vocabulary": "ram_model.tag2text",
     "variant": "ram_model.config",
 }
 
 __all__ = [
+    "CaptionConfig",
+    "CaptionError",
+    "CaptionOptions",
     "CheckpointError",
     "ModelOutputError",
     "Ram",
     "RamConfig",
     "RamPlus",
     "SwinConfig",
+    "Tag2Text",
     "TagDecoderConfig",
     "Tagger",
     "Tags",
     "UnknownModelError",
     "UnknownTagError",
     "Vocabulary",
+    "WordPieceTokenizer",
     "asymmetric_loss",
     "load_folder",
     "load_official",
     "open_model",
     "save_folder",
+    "tag2text_vocabulary",
     "variant",
 ]
 

@@ -1,7 +1,8 @@
 """Weights in and out: official `.pth` checkpoints, and this project's model folders.
 
 A model folder holds config.json, model.safetensors, vocabulary.parquet and checksums.json
-(sha256 of each of the others), and may hold MODEL_CARD.md.
+(sha256 of each of the others), and may hold MODEL_CARD.md and a caption side
+(`ram_model.caption_files`).
 """
 
 import hashlib
@@ -11,21 +12,35 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from ram_model.config import RamConfig, SwinConfig, TagDecoderConfig, swin_b, swin_l, variant
-from ram_model.errors import CheckpointError
+from ram_model.caption_files import CAPTION_PREFIX, read_caption_files, write_caption_files
+from ram_model.config import (
+    CaptionConfig,
+    Kind,
+    RamConfig,
+    SwinConfig,
+    TagDecoderConfig,
+    swin_b,
+    swin_l,
+    variant,
+)
+from ram_model.errors import CaptionError, CheckpointError
 from ram_model.official_layout import to_our_layout
 from ram_model.ram import Ram
 from ram_model.ram_plus import RamPlus
+from ram_model.tag2text import Tag2Text
 from ram_model.tensors_only import load_tensors_only
 from ram_model.vocabulary import Vocabulary
+from ram_model.weight_files import write_weights
+from ram_model.wordpiece import WordPieceTokenizer
 
 CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.parquet"
 CHECKSUMS = "checksums.json"
@@ -38,37 +53,53 @@ class ModelFolder(NamedTuple):
     config: RamConfig
     vocabulary: Vocabulary
     weights_sha256: str
+    tokenizer: WordPieceTokenizer | None = None
+    """Of captions; None where they were not asked for."""
+    captions_sha256: str | None = None
+    """Of the caption side's files."""
 
 
-def load_official(source: str | Path | Mapping[str, Tensor]) -> tuple[Ram, RamConfig]:
-    """Return the tagging model in an official RAM or RAM++ checkpoint, and its configuration.
+def load_official(
+    source: str | Path | Mapping[str, Tensor], *, captions: CaptionConfig | None = None
+) -> tuple[Ram, RamConfig]:
+    """Return the model in an official RAM, RAM++ or Tag2Text checkpoint, and its configuration.
 
     Args:
         source: a `.pth` file ({"model": state dict, ...}), memory-mapped, or a state dict.
+        captions: with the caption side, of this configuration (`CaptionConfig()` is that of every
+            released file); None: what only captions need is left behind, unread.
 
     Returns:
         The model in evaluation mode, float32. Kind, backbone, window, tags and descriptions are
         read from the keys and shapes, never from the file name; the image size follows from the
-        window (12: 384 px, 7: 224 px). What only captions need is left behind.
+        window (12: 384 px, 7: 224 px).
 
     Raises:
         CheckpointError: not such a file, or any key too many, missing, or of the wrong shape.
     """
     state = read_official(source) if isinstance(source, str | Path) else source
-    config, ours = from_official(state)
+    config, ours = from_official(state, captions=captions)
     return fill_model(config, ours), config
 
 
-def from_official(state: Mapping[str, Tensor]) -> tuple[RamConfig, dict[str, Tensor]]:
-    """Return the configuration and the tagging weights, under our names, of an official state dict.
+def from_official(
+    state: Mapping[str, Tensor], *, captions: CaptionConfig | None = None
+) -> tuple[RamConfig, dict[str, Tensor]]:
+    """Return the configuration and the weights, under our names, of an official state dict.
+
+    Args:
+        captions: as in `load_official`.
 
     Raises:
         CheckpointError: any key too many, missing, or of the wrong shape.
     """
-    if "label_embed.weight" in state:
-        raise CheckpointError("This is a Tag2Text checkpoint; only RAM and RAM++ are supported.")
     config = _detect_config(state)
-    ours = to_our_layout(dict(state))
+    if captions is not None:
+        try:
+            config = replace(config, captions=captions)
+        except ValueError as error:
+            raise CheckpointError(f"Not a checkpoint with such a caption side: {error}") from error
+    ours = to_our_layout(state, captions=captions is not None)
     check_state(config, ours)
     return config, ours
 
@@ -80,18 +111,22 @@ def save_folder(
     folder: str | Path,
     *,
     dtype: torch.dtype = torch.float32,
+    word_pieces: str | Path | None = None,
 ) -> Path:
     """Write a model folder and return its path; existing files of those names are replaced.
 
     Args:
         dtype: of the weights on disk; float16 halves them, and `load_folder` widens them again.
+        word_pieces: the vocab.txt of a model with a caption side, which needs one.
 
     Raises:
         CheckpointError: model, configuration and vocabulary do not agree.
+        CaptionError: a model with a caption side, but no word pieces that fit it.
     """
     if model.config != config:
         raise CheckpointError("The configuration is not the model's own.")
-    return write_folder(model.state_dict(), config, vocabulary, folder, dtype=dtype)
+    state = model.state_dict()
+    return write_folder(state, config, vocabulary, folder, dtype=dtype, word_pieces=word_pieces)
 
 
 def write_folder(
@@ -101,30 +136,38 @@ def write_folder(
     folder: str | Path,
     *,
     dtype: torch.dtype = torch.float32,
+    word_pieces: str | Path | None = None,
+    parts: Iterable[str] = (),
 ) -> Path:
     """Write a model folder of weights under our names, as `save_folder`.
 
     Tensors that are memory-mapped and have the wanted type are never copied into memory.
 
+    Args:
+        parts: names of further files, in the folder already, that its checksums shall cover.
+
     Raises:
         CheckpointError: vocabulary and configuration do not agree.
+        CaptionError: a model with a caption side, but no word pieces that fit it.
         OSError: the folder cannot be written.
     """
-    _check_size(config, vocabulary)
+    check_tags_fit(config, vocabulary)
+    if config.captions is not None and word_pieces is None:
+        raise CaptionError("This model writes captions: name its list of word_pieces.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKSUMS).unlink(missing_ok=True)  # written last: without it there is no model
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
-    tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in state.items()}
-    part = folder / f"{WEIGHTS}.part"
-    try:
-        save_file(tensors, part)
-    except SafetensorError as error:  # a full disk arrives as one
-        part.unlink(missing_ok=True)
-        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
-    part.replace(folder / WEIGHTS)
+    captions = {}
+    if word_pieces is not None:
+        captions = {name: t for name, t in state.items() if name.startswith(CAPTION_PREFIX)}
+    tagging = {name: tensor for name, tensor in state.items() if name not in captions}
+    write_weights(tagging, folder / WEIGHTS, dtype=dtype)
     vocabulary.to_parquet(folder / VOCABULARY)
-    write_checksums(folder, [CONFIG, WEIGHTS, VOCABULARY])
+    names = [CONFIG, WEIGHTS, VOCABULARY, *parts]
+    if word_pieces is not None:
+        names += write_caption_files(folder, captions, word_pieces, dtype=dtype)
+    write_checksums(folder, names)
     return folder
 
 
@@ -138,11 +181,15 @@ def write_checksums(folder: Path, names: Iterable[str]) -> None:
     part.replace(path)
 
 
-def load_folder(folder: str | Path) -> ModelFolder:
+def load_folder(folder: str | Path, *, captions: bool = False) -> ModelFolder:
     """Return the model (evaluation mode, float32), configuration and vocabulary of a folder.
+
+    Args:
+        captions: with the caption side; False leaves its files unread.
 
     Raises:
         CheckpointError: a file is missing or not what checksums.json says, or they do not agree.
+        CaptionError: captions of a model that has no caption side.
     """
     folder = Path(folder)
     sums = _verify_checksums(folder)
@@ -155,14 +202,27 @@ def load_folder(folder: str | Path) -> ModelFolder:
     except SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS} is not a safetensors file: {error}.") from error
     vocabulary = Vocabulary.from_parquet(folder / VOCABULARY)
-    _check_size(config, vocabulary)
-    return ModelFolder(fill_model(config, state), config, vocabulary, sums[WEIGHTS])
+    check_tags_fit(config, vocabulary)
+    side = read_caption_files(folder, config, sums) if captions else None
+    if side is None:
+        config = replace(config, captions=None)
+        return ModelFolder(fill_model(config, state), config, vocabulary, sums[WEIGHTS])
+    model = fill_model(config, state | side.state)
+    return ModelFolder(model, config, vocabulary, sums[WEIGHTS], side.tokenizer, side.sha256)
+
+
+_CLASSES: dict[Kind, type[Ram]] = {each.kind: each for each in (Ram, RamPlus, Tag2Text)}
 
 
 def build_on_meta(config: RamConfig) -> Ram:
     """Return the model of `config` without memory for its weights (names and shapes only)."""
     with torch.device("meta"):
-        return RamPlus(config) if config.kind == "ram_plus" else Ram(config)
+        return build_model(config)
+
+
+def build_model(config: RamConfig) -> Ram:
+    """Return a model of `config` with random weights, in training mode."""
+    return _CLASSES[config.kind](config)
 
 
 def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
@@ -226,7 +286,7 @@ def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, 
         what = f" ({found.group(1)})" if found else ""
         raise CheckpointError(
             f"{path} holds more than tensors{what}, and is refused because reading it could run "
-            f"code: `ram-ray model convert --tensors-only` reads the tensors and skips the rest."
+            f"code: --tensors-only reads the tensors and skips the rest."
         ) from error
     except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0]
@@ -238,6 +298,8 @@ def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, 
 
 
 def _detect_config(state: Mapping[str, Tensor]) -> RamConfig:
+    if "label_embed.weight" in state:
+        return _detect_tag2text(state)
     kind = "ram_plus" if "reweight_scale" in state else "ram"
     rows, label_dim = _shape(state, "label_embed", 2)
     descriptions = variant("swin_l_384", kind=kind).descriptions_per_tag
@@ -250,6 +312,24 @@ def _detect_config(state: Mapping[str, Tensor]) -> RamConfig:
         num_tags=rows // descriptions,
         label_dim=label_dim,
         descriptions_per_tag=descriptions,
+    )
+
+
+def _detect_tag2text(state: Mapping[str, Tensor]) -> RamConfig:
+    num_tags, label_dim = _shape(state, "label_embed.weight", 2)
+    decoder = _detect_decoder(state)
+    if decoder.hidden_dim != label_dim:
+        raise CheckpointError(
+            f"'label_embed.weight' has rows of {label_dim} numbers, the tag decoder a width of "
+            f"{decoder.hidden_dim}."
+        )
+    return RamConfig(
+        kind="tag2text",
+        image_encoder=_detect_encoder(state),
+        tag_decoder=decoder,
+        num_tags=num_tags,
+        label_dim=label_dim,
+        train_labels=True,
     )
 
 
@@ -284,13 +364,18 @@ def _detect_decoder(state: Mapping[str, Tensor]) -> TagDecoderConfig:
 
 def _shape(state: Mapping[str, Tensor], name: str, ndim: int) -> tuple[int, ...]:
     if name not in state:
-        raise CheckpointError(f"This is no RAM or RAM++ checkpoint: missing {name!r}.")
+        raise CheckpointError(f"This is no checkpoint of the RAM family: missing {name!r}.")
     if state[name].ndim != ndim:
         raise CheckpointError(f"{name!r} has {state[name].ndim} dimensions instead of {ndim}.")
     return tuple(state[name].shape)
 
 
-def _check_size(config: RamConfig, vocabulary: Vocabulary) -> None:
+def check_tags_fit(config: RamConfig, vocabulary: Vocabulary) -> None:
+    """Check that a vocabulary has as many tags as a model.
+
+    Raises:
+        CheckpointError: it has more or fewer.
+    """
     if len(vocabulary) != config.num_tags:
         raise CheckpointError(
             f"The vocabulary holds {len(vocabulary)} tags, the model {config.num_tags}."

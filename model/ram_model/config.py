@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-Kind = Literal["ram", "ram_plus"]
+Kind = Literal["ram", "ram_plus", "tag2text"]
 
 PATCH_SIZE_PX = 4  # of every Swin here
+NUM_RAM_TAGS, NUM_TAG2TEXT_TAGS = 4585, 3429  # in the released models
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -90,26 +91,76 @@ class TagDecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionConfig:
+    """Tag encoder and text decoder, the BERT side of RAM and Tag2Text; defaults: the official ones.
+
+    Its width is the tag decoder's `hidden_dim`, whose layers are the tag encoder's first ones.
+    """
+
+    num_heads: int = 12
+    num_layers: int = 12
+    """Of the tag encoder, and of the text decoder."""
+    intermediate_dim: int = 3072
+    vocab_size: int = 30524
+    """Word pieces: 30522 of bert-base-uncased, then [DEC] and [ENC]."""
+    num_positions: int = 512
+    """Word pieces of the longest text."""
+    dropout: float = 0.1
+    """On embeddings, attention weights and both outputs of a layer, in training only; 0..1."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_heads", "num_layers", "intermediate_dim", "vocab_size", "num_positions"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "in 0..1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RamConfig:
-    """A whole tagging model: RAM (one embedding per tag) or RAM++ (several descriptions)."""
+    """A whole model: RAM (one embedding per tag), RAM++ (several descriptions) or Tag2Text."""
 
     kind: Kind
     image_encoder: SwinConfig
     tag_decoder: TagDecoderConfig
     num_tags: int
     label_dim: int = 512
-    """Width of label and projected image embeddings (512 = text space of CLIP ViT-B/16)."""
+    """Width of the label embeddings: 512, the text space of CLIP ViT-B/16, where RAM and RAM++
+    project their image tokens too; the tag decoder's width in Tag2Text, whose labels are learnt."""
     descriptions_per_tag: int = 1
     """Rows of label embeddings per tag: 1 in RAM, 51 in the released RAM++."""
     train_labels: bool = False
     """Label embeddings are trained with the rest; otherwise they are frozen text embeddings."""
+    captions: CaptionConfig | None = None
+    """The caption side; None for a model that only tags."""
 
     def __post_init__(self) -> None:
         _require(self.kind in get_args(Kind), "kind", self.kind, " or ".join(get_args(Kind)))
         for name in ("num_tags", "label_dim", "descriptions_per_tag"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         one = self.kind == "ram_plus" or self.descriptions_per_tag == 1
-        _require(one, "descriptions_per_tag", self.descriptions_per_tag, "1 for kind 'ram'")
+        allowed = f"1 for kind {self.kind!r}"
+        _require(one, "descriptions_per_tag", self.descriptions_per_tag, allowed)
+        width = self.tag_decoder.hidden_dim
+        if self.kind == "tag2text":
+            allowed = f"the tag decoder's width ({width}) for kind 'tag2text'"
+            _require(self.label_dim == width, "label_dim", self.label_dim, allowed)
+        if self.captions is not None:
+            fits = self.kind != "ram_plus"
+            _require(fits, "captions", self.captions, "None for kind 'ram_plus'")
+            heads = self.captions.num_heads
+            allowed = f"a divisor of the tag decoder's width ({width})"
+            _require(width % heads == 0, "captions.num_heads", heads, allowed)
+            shared = self.tag_decoder.num_layers
+            fits = (
+                self.captions.num_layers >= shared
+                and self.captions.intermediate_dim == self.tag_decoder.intermediate_dim
+            )
+            allowed = f"of the tag decoder's intermediate_dim, with at least its {shared} layers"
+            _require(fits, "captions", self.captions, allowed)
+
+    @property
+    def token_dim(self) -> int:
+        """Width of the image tokens that tag decoder and tag encoder read."""
+        return self.image_encoder.width if self.kind == "tag2text" else self.label_dim
 
     @property
     def image_size_px(self) -> int:
@@ -132,10 +183,14 @@ class RamConfig:
             fields: dict[str, Any] = json.loads(text)
             swin = dict(fields.pop("image_encoder"))
             decoder = dict(fields.pop("tag_decoder"))
+            captions = fields.pop("captions", None)  # absent in folders of the first version
             for name in ("depths", "num_heads"):
                 swin[name] = tuple(swin[name])
             return cls(
-                image_encoder=SwinConfig(**swin), tag_decoder=TagDecoderConfig(**decoder), **fields
+                image_encoder=SwinConfig(**swin),
+                tag_decoder=TagDecoderConfig(**decoder),
+                captions=None if captions is None else CaptionConfig(**captions),
+                **fields,
             )
         except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"This is not a model configuration: {error}.") from error
@@ -197,10 +252,10 @@ _TINY_DECODER = TagDecoderConfig(hidden_dim=64, num_heads=4, num_layers=2, inter
 
 # variant -> (encoder, decoder, tags, label embeddings are trained)
 _VARIANTS: dict[str, tuple[Callable[[], SwinConfig], TagDecoderConfig, int, bool]] = {
-    "swin_l_384": (lambda: swin_l(384, 12), _OFFICIAL_DECODER, 4585, False),
-    "swin_b_384": (lambda: swin_b(384, 12), _OFFICIAL_DECODER, 4585, False),
-    "swin_l_224": (lambda: swin_l(224, 7), _OFFICIAL_DECODER, 4585, False),
-    "swin_b_224": (lambda: swin_b(224, 7), _OFFICIAL_DECODER, 4585, False),
+    "swin_l_384": (lambda: swin_l(384, 12), _OFFICIAL_DECODER, NUM_RAM_TAGS, False),
+    "swin_b_384": (lambda: swin_b(384, 12), _OFFICIAL_DECODER, NUM_RAM_TAGS, False),
+    "swin_l_224": (lambda: swin_l(224, 7), _OFFICIAL_DECODER, NUM_RAM_TAGS, False),
+    "swin_b_224": (lambda: swin_b(224, 7), _OFFICIAL_DECODER, NUM_RAM_TAGS, False),
     "mini": (swin_mini, _MINI_DECODER, 450, True),
     "tiny": (swin_tiny_test, _TINY_DECODER, 29, False),
 }
@@ -212,11 +267,14 @@ def variant(name: str, *, kind: Kind = "ram", num_tags: int | None = None) -> Ra
 
     Args:
         name: one of `VARIANTS`.
-        kind: "ram", or "ram_plus" with 51 descriptions per tag.
-        num_tags: size of the vocabulary; None: the variant's own (4585 for the official sizes).
+        kind: "ram", "ram_plus" with 51 descriptions per tag, or "tag2text" with learnt labels.
+        num_tags: size of the vocabulary; None: the variant's own (4585 for the official sizes,
+            3429 in Tag2Text's).
     """
     _require(name in _VARIANTS, "variant", name, "one of " + ", ".join(VARIANTS))
     encoder, decoder, default_tags, train_labels = _VARIANTS[name]
+    if kind == "tag2text" and default_tags == NUM_RAM_TAGS:
+        default_tags = NUM_TAG2TEXT_TAGS
     config = RamConfig(
         kind="ram",
         image_encoder=encoder(),
@@ -224,6 +282,8 @@ def variant(name: str, *, kind: Kind = "ram", num_tags: int | None = None) -> Ra
         num_tags=default_tags if num_tags is None else num_tags,
         train_labels=train_labels,
     )
-    if kind == "ram":
-        return config
-    return replace(config, kind=kind, descriptions_per_tag=51)
+    if kind == "ram_plus":
+        return replace(config, kind=kind, descriptions_per_tag=51)
+    if kind == "tag2text":
+        return replace(config, kind=kind, label_dim=decoder.hidden_dim, train_labels=True)
+    return config

@@ -1,6 +1,7 @@
 """What the model side refuses, each with one sentence that says what to do.
 
 ValueError
+|-- CaptionError         captions asked of a model that writes none, or that lacks its word pieces
 |-- CheckpointError      a weight file or model folder is not what it should be
 |-- LabelError           templates, descriptions or a text encoder that cannot be used
 |-- UnknownModelError    no model of that name or at that place
@@ -9,6 +10,10 @@ ValueError
 RuntimeError
 `-- ModelOutputError     the model returned something that is not a finite number
 """
+
+
+class CaptionError(ValueError):
+    """Captions asked of a model that writes none, or whose word-piece list cannot be used."""
 
 
 class CheckpointError(ValueError):

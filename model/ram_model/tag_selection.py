@@ -15,13 +15,15 @@ from ram_model.vocabulary import OFF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tags:
-    """The tags of one image, three parallel columns sorted by falling score."""
+    """The tags of one image, three parallel columns sorted by falling score, and its caption."""
 
     tag_ids: np.ndarray
     """int32 [k], ids of the vocabulary; equal scores in ascending order of id."""
     scores: np.ndarray
     """float32 [k], sigmoid, 0..1."""
     names: list[str]
+    caption: str | None = None
+    """One sentence about the image; None where none was asked for."""
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,6 +1,7 @@
 """Tagger: images to tags, the one inference path of every command."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -9,12 +10,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ram_model.captioning import Captioner, guide_words
+from ram_model.errors import CaptionError
+from ram_model.folding import FoldedRam
+from ram_model.normalisation import Normalisation
 from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels, embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
 from ram_model.ram import Ram
 from ram_model.tag_selection import Tags, TagSelection
+from ram_model.text_generation import CaptionOptions
 from ram_model.transforms import IMAGENET_MEAN, IMAGENET_STD, resize_for_inference, to_rgb
 from ram_model.vocabulary import OFF, Vocabulary
+from ram_model.wordpiece import WordPieceTokenizer
 
 __all__ = ["Tagger", "Tags"]
 
@@ -42,6 +49,8 @@ class Tagger:
         score_floor: float | None = None,
         new_labels: Mapping[str, Tensor] | None = None,
         open_set_threshold: float = OPEN_SET_THRESHOLD,
+        captions: CaptionOptions | None = None,
+        tokenizer: WordPieceTokenizer | None = None,
         compile: bool = False,
     ) -> None:
         """Take over the model: it is moved to the device and cast, in place.
@@ -61,10 +70,14 @@ class Tagger:
             new_labels: label embeddings float [K, E] of words in `tags` that the vocabulary lacks;
                 they get the ids after the vocabulary's last, in the order of `new_labels`.
             open_set_threshold: of those words, where `threshold` is not one number for all.
+            captions: also write a caption per image, guided by the tags above their thresholds,
+                whatever `top_k` and `score_floor` say; None: no captions.
+            tokenizer: word pieces of the captions; needed with `captions` only.
             compile: compile the network with torch.compile; the first call takes long.
 
         Raises:
             ValueError: an option is out of its range; the message names it.
+            CaptionError: captions of a model without a caption side or with other word pieces.
             UnknownTagError: `tags` holds names that neither the vocabulary nor `new_labels` does.
         """
         _check_options(device, precision, batch_size, top_k, score_floor, open_set_threshold)
@@ -73,7 +86,7 @@ class Tagger:
                 f"vocabulary holds {len(vocabulary)} tags, but must hold the "
                 f"{model.config.num_tags} of the model."
             )
-        thresholds = _resolve_thresholds(threshold, vocabulary)
+        thresholds = resolve_thresholds(threshold, vocabulary)
         tag_ids = list(range(len(vocabulary)))
         if tags is not None:
             if not tags:
@@ -93,10 +106,13 @@ class Tagger:
         self.weights_sha256: str | None = None
         self.is_random = False
         self.labels_sha256: str | None = None
+        self.captions_sha256: str | None = None
         self.notes: tuple[str, ...] = ()
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._model, self._queries = self._prepare(model)
+        self._model = self._prepare(model)
         self._network = torch.compile(self._model, dynamic=False) if compile else self._model
+        encode = self._model.encode_images  # of a tagger that needs the image tokens as well
+        self._encode = torch.compile(encode, dynamic=False) if compile else encode
         self._select = TagSelection(
             tag_ids=tag_ids,
             thresholds=thresholds[tag_ids],
@@ -104,10 +120,20 @@ class Tagger:
             top_k=top_k,
             score_floor=score_floor,
         ).to(self.device)
-        # divide, subtract, divide, in fp32: the order of the reference, for equal bits
-        std = torch.tensor(IMAGENET_STD, device=self.device).view(1, 3, 1, 1)
-        mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(1, 3, 1, 1)
-        self._mean_std = (mean, std)
+        self.captions = captions
+        self._captioner: Captioner | None = None
+        if captions is not None:
+            if tokenizer is None:
+                raise CaptionError("captions need the tokenizer of the model's word pieces.")
+            self._captioner = Captioner(model, tokenizer, captions)
+            self._guide = TagSelection(
+                tag_ids=tag_ids,
+                thresholds=thresholds[tag_ids],
+                names=vocabulary.names,
+                top_k=None,
+                score_floor=None,
+            ).to(self.device)
+        self._normalisation = Normalisation(IMAGENET_MEAN, IMAGENET_STD).to(self.device)
 
     @classmethod
     def load(
@@ -117,6 +143,7 @@ class Tagger:
         tags: Sequence[str] | None = None,
         text_encoder: str | Path | None = None,
         descriptions: str | Path | None = None,
+        captions: CaptionOptions | None = None,
         **options: Any,
     ) -> Self:
         """Return a tagger for a named model or a model folder; options as of the constructor.
@@ -126,15 +153,19 @@ class Tagger:
                 the others are embedded by the model folder's text encoder (RAM, RAM++).
             text_encoder: folder or weight file to use instead of the model folder's.
             descriptions: JSON file [{tag: [sentences]}, ...] for new words, RAM++ only.
+            captions: also write captions; the model folder must have a caption side.
 
         Raises:
+            CaptionError: captions of a model that has no caption side.
             UnknownModelError: neither a known name nor a model folder.
             CheckpointError: the model folder is damaged.
             UnknownTagError: new words, but a model that cannot take any.
             LabelError: text encoder or descriptions that cannot be used.
             ValueError: as the constructor.
         """
-        opened = model if isinstance(model, OpenedModel) else open_model(model)
+        if not isinstance(model, OpenedModel):
+            model = open_model(model, captions=captions is not None)
+        opened = model
         new = embed_new_words(
             opened,
             tags or (),
@@ -144,13 +175,21 @@ class Tagger:
         )
         if new is not None:
             options["new_labels"] = new.labels
+        if captions is not None:
+            options |= {"captions": captions, "tokenizer": opened.tokenizer}
         tagger = cls(opened.model, opened.vocabulary, tags=tags, **options)
         if new is not None:
             tagger.labels_sha256, tagger.notes = new.fingerprint, (new.note,)
         tagger.model_id = opened.model_id
         tagger.weights_sha256 = opened.weights_sha256
+        tagger.captions_sha256 = opened.captions_sha256
         tagger.is_random = opened.is_random
         return tagger
+
+    @property
+    def writes_captions(self) -> bool:
+        """Whether each image gets a caption."""
+        return self._captioner is not None
 
     @property
     def vocabulary_sha256(self) -> str:
@@ -162,63 +201,91 @@ class Tagger:
         """Hash of the vocabulary's thresholds (not of the `threshold` option)."""
         return self.vocabulary.thresholds_sha256
 
-    def __call__(self, images: np.ndarray) -> list[Tags]:
-        """Return the tags of each image.
+    def __call__(
+        self, images: np.ndarray, *, caption_tags: Sequence[Sequence[str] | None] | None = None
+    ) -> list[Tags]:
+        """Return the tags of each image, and its caption where the tagger writes captions.
 
         Args:
             images: uint8 [n, S, S, 3], RGB, n from 0 to batch_size, S = image_size_px; from
                 `ram_model.transforms.resize_for_inference`.
+            caption_tags: per image the words that shall guide its caption, known tags or not;
+                None: those of the options, or the tags found.
 
         Raises:
-            ValueError: another shape or dtype.
+            ValueError: another shape or dtype, or guides for captions that are not written.
             ModelOutputError: the network returned NaN or infinity.
         """
-        return self._tag(images, self.batch_size)
+        return self._tag(images, self.batch_size, caption_tags)
 
-    def tag_file(self, path: str | Path) -> Tags:
+    def tag_file(self, path: str | Path, *, caption_tags: Sequence[str] | None = None) -> Tags:
         """Return the tags of one image file, in any format Pillow reads.
 
         Raises:
             OSError: the file cannot be read as an image.
         """
         with Image.open(path) as image:
-            return self.tag_image(image)
+            return self.tag_image(image, caption_tags=caption_tags)
 
-    def tag_image(self, image: Image.Image) -> Tags:
+    def tag_image(self, image: Image.Image, *, caption_tags: Sequence[str] | None = None) -> Tags:
         """Return the tags of one image, at the cost of one (the batch is not padded)."""
         pixels = resize_for_inference(to_rgb(image), self.image_size_px)
-        return self._tag(pixels[None], 1)[0]
+        guides = None if caption_tags is None else [caption_tags]
+        return self._tag(pixels[None], 1, guides)[0]
 
     @torch.inference_mode()
-    def _tag(self, images: np.ndarray, batch_size: int) -> list[Tags]:
-        side = self.image_size_px
+    def _tag(
+        self,
+        images: np.ndarray,
+        batch_size: int,
+        caption_tags: Sequence[Sequence[str] | None] | None,
+    ) -> list[Tags]:
+        side, count = self.image_size_px, len(images)
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
             given = f"{images.dtype} {images.shape}"
             raise ValueError(f"images is {given}, but must be uint8 (n, {side}, {side}, 3).")
-        if len(images) > batch_size:
-            raise ValueError(f"images holds {len(images)}, but must hold at most {batch_size}.")
-        if len(images) == 0:
+        if count > batch_size:
+            raise ValueError(f"images holds {count}, but must hold at most {batch_size}.")
+        if caption_tags is not None and self._captioner is None:
+            raise ValueError("caption_tags guide captions, which this tagger does not write.")
+        if caption_tags is not None and len(caption_tags) != count:
+            given = f"caption_tags holds {len(caption_tags)} entries"
+            raise ValueError(f"{given}, but must hold {count}, one an image.")
+        if count == 0:
             return []
-        if len(images) < batch_size:
-            padding = np.zeros((batch_size - len(images), side, side, 3), dtype=np.uint8)
-            images = np.concatenate([images, padding])
-            return self._tag(images, batch_size)[: -len(padding)]
-        logits_BC = self._network(self._normalise(images), self._queries)
-        return self._select(logits_BC)
+        padding = np.zeros((batch_size - count, side, side, 3), dtype=np.uint8)
+        values = self._normalise(np.concatenate([images, padding]) if len(padding) else images)
+        if self._captioner is None:
+            return self._select(self._network(values))[:count]
+        tokens_BTE = self._encode(values)
+        logits_BC = self._model.decode_tags(tokens_BTE)
+        usual = self._captioner.options.tags
+        given = [usual if words is None else words for words in caption_tags or [None] * count]
+        guides = guide_words(self._guide(logits_BC), given)
+        written = self._captioner(tokens_BTE, guides, num_wanted=count)
+        found = self._select(logits_BC)[:count]
+        return [replace(tags, caption=text) for tags, text in zip(found, written, strict=True)]
+
+    @torch.inference_mode()
+    def logits(self, images: np.ndarray) -> Tensor:
+        """Return the logits behind the tags, [n, C] on the device, C the tags decided on.
+
+        For callers whose images each have rules of their own; they pad the batch themselves.
+
+        Args:
+            images: uint8 [n, S, S, 3], n from 1 up.
+        """
+        return self._network(self._normalise(images))
 
     def _normalise(self, images: np.ndarray) -> Tensor:
         pixels_BSSC = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        mean, std = self._mean_std
-        values_BCSS = pixels_BSSC.permute(0, 3, 1, 2).float().div(255)
-        return ((values_BCSS - mean) / std).to(self._dtype)
+        return self._normalisation(pixels_BSSC).to(self._dtype)
 
-    @torch.inference_mode()
-    def _prepare(self, model: Ram) -> tuple[Ram, Tensor | None]:
-        model = model.eval().to(self.device)
-        # what does not change per image is computed once, in full precision
-        queries = model.label_queries() if model.queries_are_constant else None
-        queries = None if queries is None else queries.to(self._dtype)
-        return model.to(self._dtype), queries
+    def _prepare(self, model: Ram) -> FoldedRam:
+        # what does not change per image is computed once, in full precision, and cast after
+        folded = FoldedRam(model.eval().to(self.device))
+        model.to(self._dtype)
+        return folded.to(self._dtype)
 
 
 def _choose_tags(
@@ -239,10 +306,14 @@ def _choose_tags(
     return model, vocabulary, [*tag_ids, *range(first, len(vocabulary))]
 
 
-def _resolve_thresholds(
+def resolve_thresholds(
     threshold: float | Sequence[float] | None, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Return float32 [tags of the vocabulary]."""
+    """Return the threshold of every tag of the vocabulary, float32 [tags].
+
+    Raises:
+        ValueError: a number outside 0..1, or not one number per tag.
+    """
     own = vocabulary.thresholds
     if threshold is None:
         return own

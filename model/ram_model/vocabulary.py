@@ -142,9 +142,9 @@ class Vocabulary:
             ValueError: the files differ in length, or a threshold is no number from 0 to 1.
         """
         return cls(
-            names=tuple(_lines(names)),
-            thresholds=np.array([float(line) for line in _lines(thresholds)], dtype=np.float32),
-            names_zh=() if names_zh is None else tuple(_lines(names_zh)),
+            names=tuple(read_lines(names)),
+            thresholds=np.array([float(line) for line in read_lines(thresholds)], dtype=np.float32),
+            names_zh=() if names_zh is None else tuple(read_lines(names_zh)),
         )
 
     def to_parquet(self, path: str | Path) -> None:
@@ -191,7 +191,8 @@ class Vocabulary:
         )
 
 
-def _lines(path: str | Path) -> list[str]:
+def read_lines(path: str | Path) -> list[str]:
+    """Return the lines of a UTF-8 file of tags, spaces at their ends kept."""
     # split on line ends only, and keep the spaces that the Chinese list has before them
     return Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
 

@@ -1,14 +1,15 @@
 """Publish a shard exactly once.
 
 Every attempt writes its files under a staging name of its own; one create-if-absent of
-`commits/shard-N.json` decides which attempt counts; its files are then copied to their final
-names, a copy that anybody may redo from the commit. With final names written directly, a late
+`commits/shard-N.json` decides which attempt counts; its files are then moved to their final
+names, which anybody may finish from the commit. With final names written directly, a late
 attempt could overwrite published tags, or pair its tags with another attempt's quarantine.
 """
 
 import hashlib
 import io
 import json
+import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,8 @@ import pyarrow.parquet as pq
 
 from ram_ray.storage.plans import shard_name, to_parquet
 from ram_ray.storage.stores import Store
+
+_COMMIT_KEY = re.compile(r"commits/shard-(\d{6,})\.json")
 
 READERS = 16
 """Commits read at a time: a run of a billion images has 100,000 of them."""
@@ -97,22 +100,22 @@ def commit_shard(
         # Another attempt won, or a retried request met the object its own first try wrote.
         winner = read_commit(store, shard)
         if winner.attempt != attempt:
-            _discard(store, commit)
+            for file in files:
+                store.delete(file.staged)
             return winner
     publish(store, commit)
     return commit
 
 
 def publish(store: Store, commit: Commit) -> None:
-    """Copy a commit's files to their final names and drop its staging; safe to repeat."""
+    """Move a commit's files to their final names; safe to repeat, and by several at once."""
     for file in commit.files:
         try:
-            store.copy(file.staged, file.name)
+            store.move(file.staged, file.name)
         except FileNotFoundError:
-            # Somebody has published and cleaned up already; otherwise the run is broken.
+            # Somebody has published it already; otherwise the run is broken.
             if not store.exists(file.name):
                 raise
-    _discard(store, commit)
 
 
 def finish_publishing(store: Store, committed: set[int]) -> int:
@@ -159,8 +162,8 @@ def iter_batches(shards: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
 
 def committed_shards(store: Store) -> set[int]:
     """Return the shards that have a commit, from one listing."""
-    names = (key.rsplit("/", 1)[-1] for key in store.list("commits"))
-    return {int(name[6:-5]) for name in names if name.startswith("shard-")}
+    found = (_COMMIT_KEY.fullmatch(key) for key in store.list("commits"))
+    return {int(match[1]) for match in found if match}
 
 
 def commit_key(shard: int) -> str:
@@ -199,11 +202,6 @@ def _stage(store: Store, shard: int, attempt: str, folder: str, table: pa.Table)
         sha256=hashlib.sha256(data).hexdigest(),
         rows=table.num_rows,
     )
-
-
-def _discard(store: Store, commit: Commit) -> None:
-    for file in commit.files:
-        store.delete(file.staged)
 
 
 def read_published(store: Store, file: StagedFile) -> pa.Table:

@@ -113,6 +113,7 @@ class Store:
     def __init__(self, url: str, raw: LocalStore | S3Store, prefix: str) -> None:
         self.url = url
         self._raw = raw
+        self._folder = Path(split_url(url)[2]) if isinstance(raw, LocalStore) else None
         self._prefix = f"{prefix}/" if prefix else ""
 
     def read(self, key: str) -> bytes:
@@ -138,15 +139,24 @@ class Store:
             return False
         return True
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy within the store, replacing the target; FileNotFoundError without a source."""
-        with self._reachable("copy", source):
-            obstore.copy(self._raw, self._prefix + source, self._prefix + target)
+    def move(self, source: str, target: str) -> None:
+        """Move within the store, replacing the target; FileNotFoundError without a source.
+
+        At every moment one of the two holds the whole object, and no third name appears: in a
+        folder it is one rename, in a bucket a copy and then a delete. (obstore's copy in a folder
+        links the source to "target#0" first, which stays when the process dies, or when the target
+        is that very file already; whoever reads the folder would take it for data.)
+        """
+        with self._reachable("move", source):
+            obstore.rename(self._raw, self._prefix + source, self._prefix + target)
 
     def delete(self, key: str) -> None:
         """Delete one object; no error when it is gone already."""
         with suppress(FileNotFoundError), self._reachable("delete", key):
-            obstore.delete(self._raw, self._prefix + key)
+            if self._folder:  # obstore refuses the names of its own unfinished writes
+                os.unlink(self._folder / key)
+            else:
+                obstore.delete(self._raw, self._prefix + key)
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
@@ -158,22 +168,39 @@ class Store:
         return True
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Yield the keys under the folder `prefix` (no trailing slash), as they stream in."""
+        """Yield the keys under the folder `prefix` (no trailing slash), as they stream in.
+
+        In a folder this is every file, also "name#1" of a write that was killed: obstore's own
+        listing hides those, other readers of the folder see them.
+        """
         with self._reachable("list", prefix):
+            if self._folder:
+                yield from _walk(self._folder, prefix)
+                return
             for page in obstore.list(self._raw, self._prefix + prefix):
                 for entry in page:
                     yield entry["path"][len(self._prefix) :]
 
     def remove_empty_folders(self, prefix: str) -> None:
         """Remove the empty folders under `prefix`; object stores have none."""
-        if not isinstance(self._raw, LocalStore):
+        if not self._folder:
             return
-        for folder, _, _ in os.walk(Path(split_url(self.url)[2]) / prefix, topdown=False):
+        for folder, _, _ in os.walk(self._folder / prefix, topdown=False):
             with suppress(OSError):  # not empty, or gone
                 os.rmdir(folder)
 
     def _reachable(self, verb: str, key: str) -> "_Reachable":
         return _Reachable(f"Cannot {verb} {key or 'objects'} in {self.url}")
+
+
+def _walk(root: Path, prefix: str) -> Iterator[str]:
+    def unless_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for folder, _, names in os.walk(root / prefix, onerror=unless_gone):
+        relative = os.path.relpath(folder, root)
+        yield from (f"{relative}/{name}" for name in names)
 
 
 class _Reachable:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ print(summary)
 """
 
 SHARD_ROWS = 16
+_SHARD = re.compile(r"shard-\d{6}\.parquet")
 WAIT_S = 240.0
 """For one thing to happen in a driver, on a slow machine."""
 
@@ -92,7 +94,9 @@ class Driver:
 
 
 def rows(output: Path, folder: str = "tags") -> dict[str, dict[str, object]]:
-    """Return a run's rows by image id, having checked that no id stands twice."""
+    """Return a run's rows by image id, having checked that no file is foreign and no id twice."""
+    foreign = [name for name in os.listdir(output / folder) if not _SHARD.fullmatch(name)]
+    assert not foreign
     listed = pq.read_table(output / folder).to_pylist()
     by_id = {row["image_id"]: row for row in listed}
     assert len(by_id) == len(listed)

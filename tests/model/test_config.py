@@ -2,15 +2,48 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from ram_model.config import VARIANTS, RamConfig, SwinConfig, TagDecoderConfig, variant
+from ram_model.config import (
+    VARIANTS,
+    CaptionConfig,
+    Kind,
+    RamConfig,
+    SwinConfig,
+    TagDecoderConfig,
+    variant,
+)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("kind", ["ram", "ram_plus"])
-def test_json_round_trip(name: str, kind: str) -> None:
-    config = variant(name, kind="ram_plus" if kind == "ram_plus" else "ram")
+@pytest.mark.parametrize("kind", ["ram", "ram_plus", "tag2text"])
+def test_json_round_trip(name: str, kind: Kind) -> None:
+    config = variant(name, kind=kind)
     assert RamConfig.from_json(config.to_json()) == config
     assert config.descriptions_per_tag == (51 if kind == "ram_plus" else 1)
+
+
+def test_caption_side_in_json_and_without() -> None:
+    config = replace(variant("swin_b_384", kind="tag2text"), captions=CaptionConfig())
+    assert RamConfig.from_json(config.to_json()) == config
+    assert config.num_tags == 3429
+    assert (config.label_dim, config.token_dim) == (768, 1024)
+    before_captions = variant("mini").to_json().replace(',\n  "captions": null', "")
+    assert "captions" not in before_captions
+    assert RamConfig.from_json(before_captions) == variant("mini")
+
+
+@pytest.mark.parametrize(
+    ("kind", "captions", "message"),
+    [
+        ("ram_plus", {}, "captions is .*, but must be None for kind 'ram_plus'"),
+        ("ram", {"num_heads": 7}, "captions.num_heads is 7, but must be a divisor"),
+        ("ram", {"num_layers": 1}, "with at least its 2 layers"),
+        ("ram", {"intermediate_dim": 1024}, "of the tag decoder's intermediate_dim"),
+        ("ram", {"vocab_size": 0}, "vocab_size is 0, but must be at least 1"),
+    ],
+)
+def test_wrong_caption_sides_are_named(kind: Kind, captions: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(variant("swin_l_384", kind=kind), captions=CaptionConfig(**captions))
 
 
 @pytest.mark.parametrize(

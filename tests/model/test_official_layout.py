@@ -38,6 +38,54 @@ def test_names(official: str, ours: str | None) -> None:
     assert our_name(official) == ours
 
 
+@pytest.mark.parametrize(
+    ("official", "ours"),
+    [
+        ("tag_encoder.embeddings.word_embeddings.weight", "tag_encoder.embeddings.pieces.weight"),
+        (
+            "tag_encoder.encoder.layer.0.attention.self.key.bias",
+            "tag_encoder.layers.0.attention.key.bias",
+        ),
+        (
+            "tag_encoder.encoder.layer.2.crossattention.output.LayerNorm.bias",
+            "tag_encoder.layers.2.reading.attention_norm.bias",
+        ),
+        (
+            "text_decoder.bert.encoder.layer.1.attention.output.LayerNorm.bias",
+            "text_decoder.layers.1.attention.norm.bias",
+        ),
+        (
+            "text_decoder.bert.encoder.layer.11.output.dense.bias",
+            "text_decoder.layers.11.reading.contract.bias",
+        ),
+        ("text_decoder.cls.predictions.transform.dense.bias", "text_decoder.transform.bias"),
+        ("text_decoder.cls.predictions.bias", "text_decoder.bias"),
+        ("text_decoder.cls.predictions.decoder.bias", "text_decoder.bias"),
+        ("text_decoder.cls.predictions.decoder.weight", "text_decoder.embeddings.pieces.weight"),
+    ],
+)
+def test_names_of_the_caption_side(official: str, ours: str) -> None:
+    assert our_name(official, captions=True) == f"caption_head.{ours}"
+    assert our_name(official) is None
+
+
+def test_shared_layers_are_the_tag_decoders() -> None:
+    shared = "tag_encoder.encoder.layer.1.crossattention.self.key.bias"
+    assert our_name(shared) == our_name(shared, captions=True) == "tag_decoder.layers.1.key.bias"
+
+
+@pytest.mark.parametrize(
+    ("official", "ours"),
+    [
+        ("label_embed.weight", "label_embeddings"),
+        ("fc.W", "classifier.weight"),
+        ("fc.b", "classifier.bias"),
+    ],
+)
+def test_names_of_tag2text(official: str, ours: str) -> None:
+    assert our_name(official) == ours
+
+
 @pytest.mark.parametrize("name", ["head.weight", LAYER + "attention.self.query.weight"])
 def test_unknown_names_are_refused_by_name(name: str) -> None:
     with pytest.raises(CheckpointError, match=name):

@@ -1,7 +1,10 @@
 """A shard is published exactly once, whoever dies when."""
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,8 +32,20 @@ IDS = ["a.jpg", "b.jpg", "c.jpg"]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Return a store that holds the plan of shard 7: three images."""
-    store = open_store(str(tmp_path), StoreConfig())
+    """Return a folder that holds the plan of shard 7: three images."""
+    return with_plan(open_store(str(tmp_path), StoreConfig()))
+
+
+@pytest.fixture(params=["folder", "s3"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Return a store of each kind with that plan."""
+    if request.param == "folder":
+        return with_plan(open_store(str(tmp_path), StoreConfig()))
+    s3 = request.getfixturevalue("s3")
+    return with_plan(open_store(s3.bucket(f"c-{abs(hash(tmp_path))}", {}) + "/run", s3.config))
+
+
+def with_plan(store: Store) -> Store:
     write_plan_shard(store, 7, [SourceObject(name, f"/in/{name}", None, 1) for name in IDS])
     return store
 
@@ -94,6 +109,86 @@ def test_a_driver_that_died_before_publishing_is_finished_by_the_next(
     assert finish_publishing(store, committed_shards(store)) == 1
     assert read_published(store, done.files[0]).num_rows == 3
     assert list(store.list("staging")) == []
+
+
+class Died(BaseException):
+    """Stands in for SIGKILL: no handler of the product may catch it."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(5))
+def test_a_committer_may_die_before_or_after_any_step(
+    any_store: Store, step: int, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps: two files are staged, the commit is made, two files are moved to their places."""
+    steps = iter(range(100))
+
+    def dying(do: Callable[..., Any]) -> Callable[..., Any]:
+        def step_or_die(self: Store, *args: Any) -> Any:
+            last = next(steps) == step
+            if last and not after:
+                raise Died
+            result = do(self, *args)
+            if last:
+                raise Died
+            return result
+
+        return step_or_die
+
+    with monkeypatch.context() as patch:
+        for name in ("write", "create", "move", "delete"):
+            patch.setattr(Store, name, dying(getattr(Store, name)))
+        with pytest.raises(Died):
+            commit(any_store, *tables(IDS[:2], IDS[2:], score=0.25))
+    assert set(published(any_store)) <= {
+        "tags/shard-000007.parquet",
+        "quarantine/shard-000007.parquet",
+    }
+    was_committed = committed_shards(any_store) == {7}
+    assert was_committed == (step + after >= 3)
+    if not was_committed:
+        commit(any_store, *tables(IDS[:2], IDS[2:], score=0.75))
+    finish_publishing(any_store, committed_shards(any_store))
+    assert_published_once(any_store, score=0.25 if was_committed else 0.75)
+
+
+def published(store: Store) -> list[str]:
+    return [*store.list("tags"), *store.list("quarantine")]
+
+
+def assert_published_once(store: Store, score: float) -> None:
+    assert published(store) == ["tags/shard-000007.parquet", "quarantine/shard-000007.parquet"]
+    assert list(store.list("staging")) == []
+    tags, quarantine = (read_published(store, file) for file in read_commit(store, 7).files)
+    assert tags["image_id"].to_pylist() == IDS[:2]
+    assert quarantine["image_id"].to_pylist() == IDS[2:]
+    assert tags["scores"].to_pylist() == [[score]] * 2
+
+
+def test_publishing_again_or_by_several_at_once_leaves_one_file(any_store: Store) -> None:
+    """A killed committer's shard is published by the driver, perhaps while an orphan is at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commits, "publish", lambda *_: None)
+        done = commit(any_store, *tables(IDS[:2], IDS[2:]))
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: commits.publish(any_store, done), range(32)))
+    finish_publishing(any_store, {7})
+    assert_published_once(any_store, score=0.5)
+
+
+def test_a_write_that_was_killed_half_way_is_cleared_with_its_shard(
+    store: Store, tmp_path: Path
+) -> None:
+    """obstore writes "name#1" first; its own listing would hide that file for ever."""
+    half = tmp_path / "staging/shard-000007/someone/tags.parquet#1"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"PAR1")
+    (tmp_path / "commits").mkdir()
+    (tmp_path / "commits/shard-000007.json#1").write_bytes(b"{")
+    assert committed_shards(store) == set()
+    commit(store, *tables(IDS, []))
+    finish_publishing(store, committed_shards(store))
+    assert not (tmp_path / "staging").exists()
 
 
 def test_staging_of_an_uncommitted_shard_is_kept_for_its_owner(store: Store) -> None:

@@ -21,17 +21,32 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store(f"s3://b-{abs(hash(tmp_path))}/run 1", s3.config)
 
 
-def test_objects_are_written_read_listed_copied_and_deleted(store: Store) -> None:
-    store.write("tags/a.parquet", b"one")
-    store.write("tags/a.parquet", b"two")
-    store.copy("tags/a.parquet", "tags/b.parquet")
-    assert sorted(store.list("tags")) == ["tags/a.parquet", "tags/b.parquet"]
-    store.delete("tags/a.parquet")
-    store.delete("tags/a.parquet")
+def test_objects_are_written_read_listed_moved_and_deleted(store: Store) -> None:
+    assert list(store.list("tags")) == []
+    store.write("staging/1/a.parquet", b"one")
+    store.write("staging/1/a.parquet", b"two")
+    store.write("tags/b.parquet", b"old")
+    store.move("staging/1/a.parquet", "tags/b.parquet")
+    store.write("tags/c.parquet", b"three")
+    assert list(store.list("staging")) == []
+    assert sorted(store.list("tags")) == ["tags/b.parquet", "tags/c.parquet"]
+    store.delete("tags/c.parquet")
+    store.delete("tags/c.parquet")
     assert store.read("tags/b.parquet") == b"two"
-    assert (store.exists("tags/a.parquet"), store.exists("tags/b.parquet")) == (False, True)
+    assert (store.exists("tags/b.parquet"), store.exists("tags/c.parquet")) == (True, False)
     with pytest.raises(FileNotFoundError):
-        store.read("tags/a.parquet")
+        store.read("tags/c.parquet")
+    with pytest.raises(FileNotFoundError):
+        store.move("staging/1/a.parquet", "tags/b.parquet")
+
+
+def test_an_unfinished_write_in_a_folder_is_listed_and_can_be_deleted(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), StoreConfig())
+    store.write("tags/a.parquet", b"one")
+    (tmp_path / "tags/a.parquet#1").write_bytes(b"half")
+    assert sorted(store.list("tags")) == ["tags/a.parquet", "tags/a.parquet#1"]
+    store.delete("tags/a.parquet#1")
+    assert list(store.list("tags")) == ["tags/a.parquet"]
 
 
 def test_exactly_one_of_many_creators_wins(store: Store) -> None:

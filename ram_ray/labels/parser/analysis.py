@@ -24,6 +24,7 @@ from ram_ray.labels.parser.function_words import (
     QUANTITIES,
     SHELLS,
 )
+from ram_ray.labels.parser.homographs import Homographs
 from ram_ray.labels.parser.phrases import Hits, PhraseTrie
 from ram_ray.labels.parser.tokens import tokenize
 from ram_ray.labels.parser.words import Word, WordTable
@@ -86,7 +87,8 @@ class Analyzer:
         names = list(names)
         known = set(names)
         self._table = WordTable(self.lexicon, known.__contains__)
-        self._row_of_of = int(self._table.rows_of(["of"])[0])
+        self._row_of_of = self._row_of("of")
+        self._homographs = Homographs(self._row_of)
         self._compounds: list[Compound] = list(compounds(names, self.lexicon))
         self._trie = PhraseTrie([compound.words for compound in self._compounds])
         self._is_verb_phrase = np.array(
@@ -94,7 +96,7 @@ class Analyzer:
         )
         # Row of each compound, singular and plural; -1 until it is met.
         self._row_of_variant = np.full(2 * len(self._compounds), -1, np.int32)
-        self._keys = np.zeros((0, 3), np.int64)
+        self._keys = np.zeros((3, 0), np.int32)
         self._skip = np.zeros((0, 6), np.bool_)
 
     @property
@@ -114,7 +116,11 @@ class Analyzer:
         end = end[kept] - columns.cut_right[row]
         row, start, end, beside = self._join_names(row, start, end)
         columns = self._table.columns()
-        tags = speech.tag_words(columns.guess[row], columns.features[row])
+        tags = speech.tag_words(
+            columns.guess[row],
+            columns.features[row],
+            lambda window: self._homographs.settle(window, row),
+        )
         stream = _Stream(row, start, end, tags)
         mentions = self._mentions(stream, columns.features[row])
         if len(beside.row):
@@ -125,13 +131,16 @@ class Analyzer:
             mentions, caption=caption, start=mentions.start - offset, end=mentions.end - offset
         )
 
+    def _row_of(self, form: str) -> int:
+        return int(self._table.rows_of([form])[0])
+
     def _join_names(
         self, row: np.ndarray, start: np.ndarray, end: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, _Stream]:
         """Replace the words of matched names by one token each; verb phrases come beside."""
-        if len(self._keys) < len(self.words):
+        if self._keys.shape[1] < len(self.words):
             self._learn_words()
-        hits = self._trie.find(self._keys[row])
+        hits = self._trie.find(self._keys[:, row])
         rows = self._rows_of_hits(hits, row)
         last = hits.first + hits.length - 1
         verbal = self._is_verb_phrase[hits.phrase]
@@ -159,8 +168,8 @@ class Analyzer:
         return self._row_of_variant[variant]
 
     def _learn_words(self) -> None:
-        new = self.words[len(self._keys) :]
-        self._keys = np.concatenate([self._keys, self._trie.keys_of(new)])
+        new = self.words[self._keys.shape[1] :]
+        self._keys = np.concatenate([self._keys, self._trie.keys_of(new)], axis=1)
 
     def _mentions(self, stream: _Stream, features: np.ndarray) -> Mentions:
         tags, row = stream.tags, stream.row

@@ -144,7 +144,7 @@ class CaptionParser:
         open_ = (found.tag_id == NO_TAG) & (mentions.role == NOUN_ROLE)
         for at in np.flatnonzero(open_ & self._has_context[mentions.word]).tolist():
             tag_id, needed = self._context[int(mentions.word[at])]
-            words = set(_WORDS.findall(fold(captions[mentions.caption[at]])))
+            words = set(_WORDS.findall(fold(captions[int(mentions.caption[at])])))
             if needed <= words:
                 found.tag_id[at], found.rule[at] = tag_id, CONTEXT
 

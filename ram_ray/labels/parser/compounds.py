@@ -23,8 +23,8 @@ _TAILS = frozenset(
 """Second parts of one-word compounds that are often written apart."""
 
 _TAKES_OBJECT = frozenset(
-    "play climb ride drive eat drink hold wear cut read throw catch kick hit feed wash do take make "
-    "go get look put pick blow talk watch".split()
+    "play climb ride drive eat drink hold wear cut read throw catch kick hit feed wash do take "
+    "make go get look put pick blow talk watch".split()
 )
 """First words of names such as "play tennis"; not "paint", for "paint brush" is a brush."""
 

@@ -68,9 +68,9 @@ POSITIONS = frozenset(
 )
 """Places in words, not in the world: no tag."""
 QUANTITIES = frozenset(
-    "group couple pair row slice lot lots bunch number piece pieces set variety kind type series stack "
-    "pile assortment collection line slices rows dozen bit array part half groups pairs selection "
-    "handful plenty amount sort kinds types bunches sets sorts parts".split()
+    "group couple pair row slice lot lots bunch number piece pieces set variety kind type series "
+    "stack pile assortment collection line slices rows dozen bit array part half groups pairs "
+    "selection handful plenty amount sort kinds types bunches sets sorts parts".split()
 )
 """Before "of", these count something else: no tag."""
 SHELLS = frozenset(

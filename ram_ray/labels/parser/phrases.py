@@ -63,7 +63,7 @@ class PhraseTrie:
                 self._first[word_id] = child
 
     def keys_of(self, words: Iterable[Word]) -> np.ndarray:
-        """Return int64 [words, 3]: the ids under which each word is looked up, 0 for none.
+        """Return int32 [3, words]: the ids under which each word is looked up, 0 for none.
 
         First its form, then its lemma as a noun ("wine glasses"), then, as the first word of a
         name only, as a verb ("rides a horse").
@@ -73,29 +73,27 @@ class PhraseTrie:
         rows = [
             (
                 get(word.form, 0),
-                next(
-                    (get(noun, 0) for noun in word.nouns if noun != word.form and noun in ids), 0
-                ),
+                next((get(noun, 0) for noun in word.nouns if noun != word.form and noun in ids), 0),
                 next((found for verb in word.verbs if (found := get(verb, 0))), 0),
             )
             for word in words
         ]
-        return np.array(rows, np.int64).reshape(-1, 3)
+        return np.array(rows, np.int32).reshape(-1, 3).T
 
     def find(self, keys: np.ndarray) -> Hits:
         """Return the leftmost longest matches in a batch.
 
         Args:
-            keys: int64 [tokens, 3], rows of `keys_of`; all 0 where no name may run across.
+            keys: int32 [3, tokens], columns of `keys_of`.
         """
-        num_tokens = len(keys)
+        num_tokens = keys.shape[1]
         starts, nodes = self._starts(keys)
         best_count = np.zeros(num_tokens, np.int64)
         best_phrase = np.full(num_tokens, -1, np.int32)
         for length in range(2, MAX_WORDS + 1):
             inside = starts + length <= num_tokens
             starts, nodes = starts[inside], nodes[inside]
-            nodes = self._step(nodes, keys[starts + length - 1, :2])
+            nodes = self._step(nodes, keys[:2, starts + length - 1])
             alive = nodes > 0
             starts, nodes = starts[alive], nodes[alive]
             if not len(starts):
@@ -111,22 +109,23 @@ class PhraseTrie:
 
     def _starts(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens that may start a name of two words or more, and their nodes."""
-        nodes = self._first[keys[:, 0]]
-        for column in (1, 2):
-            open_ = nodes == 0
-            nodes[open_] = self._first[keys[open_, column]]
-        follows = self._follows[keys[:, 0]] | self._follows[keys[:, 1]]
-        starts = np.flatnonzero((nodes > 0) & np.append(follows[1:], False))
-        return starts, nodes[starts].astype(np.int64)
+        follows = self._follows[keys[0]] | self._follows[keys[1]]
+        starts = np.flatnonzero(follows[1:])
+        keys = keys[:, starts]
+        nodes = self._first[keys[0]]
+        for others in keys[1:]:
+            nodes = np.where(nodes, nodes, self._first[others])
+        known = np.flatnonzero(nodes)
+        return starts[known], nodes[known].astype(np.int64)
 
     def _step(self, nodes: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """Return the child of each node by the first of its word's keys that has one; 0: none."""
         found = np.zeros(len(nodes), np.int64)
-        for column in range(keys.shape[1]):
-            open_ = np.flatnonzero((found == 0) & (keys[:, column] > 0))
+        for column in keys:
+            open_ = np.flatnonzero((found == 0) & (column > 0))
             if not len(open_):
                 continue
-            wanted = nodes[open_] << _WORD_BITS | keys[open_, column]
+            wanted = nodes[open_] << _WORD_BITS | column[open_]
             place = np.searchsorted(self._keys, wanted)
             place[place == len(self._keys)] = 0
             hit = self._keys[place] == wanted

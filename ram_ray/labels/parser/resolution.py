@@ -1,4 +1,4 @@
-"""From words to tags of a vocabulary: by form, lemma, spelling, alias, synonym, head, wider term."""
+"""From words to tags of a vocabulary; how a word can lead to a tag stands in RULES."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -16,7 +16,18 @@ KINDS = ("object", "scene", "attribute", "action")
 """Kinds of a mention, in the order of their codes."""
 OBJECT, SCENE, ATTRIBUTE, ACTION = range(4)
 
-RULES = ("surface", "lemma", "spelling", "alias", "synonym", "head", "narrower", "wider", "context", "implied")
+RULES = (
+    "surface",
+    "lemma",
+    "spelling",
+    "alias",
+    "synonym",
+    "head",
+    "narrower",
+    "wider",
+    "context",
+    "implied",
+)
 """How a word can lead to a tag, surest first: the values of `rule` in evidence."""
 SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD, NARROWER, WIDER, CONTEXT, IMPLIED = range(10)
 
@@ -293,4 +304,3 @@ def _add(index: dict[str, list[int]], name: str, tag_id: int) -> None:
     ids = index.setdefault(index_key(name), [])
     if tag_id not in ids:
         ids.append(tag_id)
-

@@ -5,6 +5,7 @@ by hand: captions have few patterns ("A man rides", "parked cars", "two dogs run
 say in a name why a word was read the way it was.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -59,18 +60,26 @@ PAD: Final = 2
 """Break tokens before the first and after the last token, so that every token has neighbours."""
 
 
-def tag_words(first_guess: np.ndarray, features: np.ndarray) -> np.ndarray:
+Settle = Callable[["Window"], np.ndarray]
+
+
+def tag_words(first_guess: np.ndarray, features: np.ndarray, settle: Settle) -> np.ndarray:
     """Return the part of speech of each token, uint32 [n].
 
     Args:
         first_guess: uint32 [n], the word's likeliest part of speech.
         features: uint32 [n], `F_*` and the flags after them.
+        settle: reads some words once and for all, before the rules; returns which, bool [n].
     """
     tags = np.full(len(first_guess) + 2 * PAD, BREAK, np.uint32)
     known = np.zeros(len(features) + 2 * PAD, np.uint32)
     tags[PAD:-PAD], known[PAD:-PAD] = first_guess, features
+    window = Window(tags, known)
+    settled = np.flatnonzero(settle(window))
+    readings = window.t[settled]
     for rule in RULES:
-        rule(Window(tags, known))
+        rule(window)
+        window.t[settled] = readings
     return tags[PAD:-PAD]
 
 
@@ -183,7 +192,7 @@ def joined_verbs(w: Window) -> None:
 
 
 def verbless_sentences(w: Window) -> None:
-    """"a dog barks at", "a sailor kisses a nurse": someone acts, and nothing else is a verb."""
+    """ "a dog barks at", "a sailor kisses a nurse": someone acts, and nothing else is a verb."""
     sentence = np.cumsum(_in(w.t, BREAK))
     verbs = np.bincount(sentence, _in(w.t, VERB | BE | HAVE | MODAL))
     animate = np.cumsum(_in(w.t, NOUN) & w.has(ANIMATE))

@@ -96,7 +96,8 @@ class WordTable:
         form = segment.lstrip("'-")
         cut_left = len(segment) - len(form)
         form = form.rstrip("'-")
-        owner = form.endswith("'s") and form not in FUNCTION_WORDS
+        owners = not cut_left and segment.endswith("s'")
+        owner = owners or (form.endswith("'s") and form not in FUNCTION_WORDS)
         form = form.removesuffix("'s") if owner else form
         cut_right = len(segment) - cut_left - len(form)
         if not form:
@@ -146,8 +147,10 @@ def _gap(segment: str) -> int:
 def read_word(form: str, lexicon: Lexicon, known: Known) -> Word:
     """Return what a word can be; `known` tells which names the vocabulary has besides."""
     if form in FUNCTION_WORDS:
-        nouns = (form,) if form in ("people", "something") or known(form) else ()
-        return Word(form, FUNCTION_WORDS[form], 0, nouns)
+        counts = lexicon.counts(form)  # for the rare other reading: "a can", "people like"
+        nouns = (form,) if counts.noun > 0 or known(form) else ()
+        verbs = (form,) if counts.verb > 0 else ()
+        return Word(form, FUNCTION_WORDS[form], 0, nouns, verbs)
     if form[0].isdigit() or "\x7f" in form:
         return Word(form, speech.NUM if form[0].isdigit() else speech.OTHER, 0)
     return _read_open(form, lexicon, known)
