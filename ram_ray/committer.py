@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.schema import QUARANTINE, TAGS
+from ram_ray.schema import CAPTION, QUARANTINE, TAGS, tags_schema
 from ram_ray.storage.commits import ConservationError, commit_shard
 from ram_ray.storage.plans import read_plan_shard
 from ram_ray.storage.stores import Store, open_store
@@ -23,6 +23,7 @@ ROW = pa.field("row", pa.int32(), nullable=False)
 """Plan row of a result; it orders a shard's files and is dropped when they are written."""
 
 TAG_ROWS = TAGS.append(ROW)
+CAPTIONED_ROWS = tags_schema(captions=True).append(ROW)
 QUARANTINE_ROWS = QUARANTINE.append(ROW)
 
 MAX_OPEN_COMMITS = 4
@@ -102,7 +103,9 @@ class ShardAssembly:
         results = [state.result for state in self.chunks.values() if state.result is not None]
         tags = pa.concat_tables([part[0] for part in results]).sort_by("row")
         quarantine = pa.concat_tables([part[1] for part in results]).sort_by("row")
-        return tags.drop_columns("row").cast(TAGS), quarantine.drop_columns("row").cast(QUARANTINE)
+        stored = tags_schema(captions=CAPTION.name in tags.column_names)
+        tags, quarantine = tags.drop_columns("row"), quarantine.drop_columns("row")
+        return tags.cast(stored), quarantine.cast(QUARANTINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,12 @@ class Committer:
     async def add(
         self, shard: int, chunk: int, num_chunks: int, tags: pa.Table, quarantine: pa.Table
     ) -> None:
-        """Keep a chunk's rows (TAG_ROWS, QUARANTINE_ROWS); start the commit of a whole shard."""
+        """Keep a chunk's rows; start the commit of a whole shard.
+
+        Args:
+            tags: TAG_ROWS or CAPTIONED_ROWS, the same in all chunks of a run.
+            quarantine: QUARANTINE_ROWS.
+        """
         if shard in self._committed:
             return
         if self._assembly(shard, num_chunks).add(chunk, tags, quarantine):

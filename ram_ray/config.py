@@ -88,6 +88,12 @@ class TagConfig:
     """At most this many tags per image."""
     score_floor: float | None = None
     """Also keep scores down to this value, 0..1, so that thresholds can change later."""
+    caption: bool = False
+    """Also write a caption of each image; the model needs a caption decoder (tag2text)."""
+    caption_tags: tuple[str, ...] | None = None
+    """Words that guide every caption; None: the tags found in the image."""
+    caption_beams: int | None = None
+    """Texts kept while a caption is written, 1 being greedy; None: 3, as the reference."""
 
     include: tuple[str, ...] = ()
     """Globs over names; () plans the known image suffixes and counts the rest as skipped."""
@@ -134,8 +140,11 @@ class TagConfig:
         for name in ("threshold", "open_set_threshold", "score_floor", "max_error_rate"):
             value = getattr(self, name)
             require(value is None or 0 <= value <= 1, name, value, "between 0 and 1")
-        for name in ("top_k", "shard_rows", "batch_size", "num_taggers", "num_decoders",
-                     "fetch_concurrency", "max_rounds"):  # fmt: skip
+        for name in ("caption_tags", "caption_beams"):
+            value = getattr(self, name)
+            require(self.caption or value is None, name, value, "left out without caption")
+        for name in ("top_k", "caption_beams", "shard_rows", "batch_size", "num_taggers",
+                     "num_decoders", "fetch_concurrency", "max_rounds"):  # fmt: skip
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")
         require(self.fetch_timeout_s > 0, "fetch_timeout_s", self.fetch_timeout_s, "above 0")
@@ -148,6 +157,6 @@ class TagConfig:
             share,
             "a fraction between 0 and 1, or a whole number",
         )
-        require(
-            self.tags is None or len(self.tags) > 0, "tags", self.tags, "at least one tag, or unset"
-        )
+        for name in ("tags", "caption_tags"):
+            value = getattr(self, name)
+            require(value is None or len(value) > 0, name, value, "at least one tag, or unset")

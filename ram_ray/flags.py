@@ -104,6 +104,19 @@ ScoreFloor = Annotated[
     float | None,
     _option("--score-floor", panel=_RESULTS, help="Also keep scores down to this value."),
 ]
+Caption = Annotated[
+    bool | None,
+    _option("--caption", panel=_RESULTS, help="Also write a caption (a model like tag2text)."),
+]
+CaptionTags = Annotated[
+    str | None,
+    _option(
+        "--caption-tags",
+        metavar="A,B",
+        panel=_RESULTS,
+        help="Words that guide the captions (default: the tags found).",
+    ),
+]
 MaxErrorRate = Annotated[
     float | None,
     _option(

@@ -17,7 +17,7 @@ from ram_ray.workers import TaggerOptions, load_tagger
 # What a single photo understands; any other option belongs to a run and is refused, not ignored.
 PHOTO_SETTINGS = frozenset(
     "source model tags text_encoder descriptions open_set_threshold threshold threshold_file top_k"
-    " score_floor device precision decode.orientation".split()
+    " score_floor caption caption_tags caption_beams device precision decode.orientation".split()
 )
 
 
@@ -30,6 +30,8 @@ class TaggedPhoto:
     tags: tuple[str, ...]
     scores: tuple[float, ...]
     """Sigmoid scores, 0..1, parallel to `tags`."""
+    caption: str | None = None
+    """None where none was asked for."""
     notes: tuple[str, ...] = ()
 
 
@@ -66,6 +68,7 @@ def tag_photo(settings: Mapping[str, object]) -> TaggedPhoto:
         model_id=tagger.model_id,
         tags=tuple(tags.names),
         scores=tuple(float(score) for score in tags.scores),
+        caption=tags.caption,
         notes=tuple(notes),
     )
 
@@ -108,6 +111,9 @@ def _load_tagger(config: TagConfig) -> tuple[Any, str]:
         text_encoder=config.text_encoder,
         descriptions=config.descriptions,
         open_set_threshold=config.open_set_threshold,
+        caption=config.caption,
+        caption_tags=config.caption_tags,
+        caption_beams=config.caption_beams,
     )
     try:
         return load_tagger(options)

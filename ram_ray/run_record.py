@@ -19,7 +19,7 @@ RECORD_KEY = "run.json"
 IDENTITY = (
     "source", "include", "exclude", "shard_rows", "model_id", "weights_sha256", "labels_sha256",
     "vocabulary_sha256", "thresholds_sha256", "threshold_option", "tags", "top_k",
-    "score_floor", "precision", "image_size_px", "decode",
+    "score_floor", "caption", "precision", "image_size_px", "decode",
 )  # fmt: skip
 """Fields that decide an output's rows; a call that differs in one is another run."""
 
@@ -38,6 +38,8 @@ class ModelIdentity:
     notes: tuple[str, ...]
     labels_sha256: str | None = None
     """Of what the labels of new words were made from; None without new words."""
+    caption: dict[str, Any] | None = None
+    """How captions are written, and the hash of what writes them; None without captions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class RunRecord:
     versions: dict[str, str]
     created_at: str
     labels_sha256: str | None = None  # absent in run.json before open sets
+    caption: dict[str, Any] | None = None  # absent before captions
 
 
 def identify_model(config: TagConfig) -> ModelIdentity:
@@ -88,6 +91,9 @@ def identify_model(config: TagConfig) -> ModelIdentity:
         text_encoder=config.text_encoder,
         descriptions=config.descriptions,
         open_set_threshold=config.open_set_threshold,
+        caption=config.caption,
+        caption_tags=config.caption_tags,
+        caption_beams=config.caption_beams,
     )
     try:
         tagger, _ = load_tagger(options)
@@ -102,6 +108,7 @@ def identify_model(config: TagConfig) -> ModelIdentity:
         vocabulary_sha256=tagger.vocabulary_sha256,
         thresholds_sha256=tagger.thresholds_sha256,
         threshold_option=threshold,
+        caption=_caption_identity(tagger),
         notes=((random_weights,) if tagger.is_random else ()) + tagger.notes,
     )
 
@@ -185,6 +192,7 @@ def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
         tags=list(config.tags) if config.tags is not None else None,
         top_k=config.top_k,
         score_floor=config.score_floor,
+        caption=model.caption,
         precision=config.precision,
         image_size_px=model.image_size_px,
         batch_size=config.batch_size,
@@ -193,6 +201,14 @@ def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
         | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _caption_identity(tagger: Any) -> dict[str, Any] | None:
+    if tagger.captions is None:
+        return None
+    options = asdict(tagger.captions)
+    tags = options.pop("tags")  # a list, as JSON gives it back
+    return {"sha256": tagger.captions_sha256, "tags": tags and list(tags), **options}
 
 
 def _source_identity(source: str) -> str:

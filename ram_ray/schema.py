@@ -29,6 +29,14 @@ TAGS = pa.schema(
     ]
 )
 
+CAPTION = pa.field("caption", pa.string(), nullable=False)  # one sentence in English
+
+
+def tags_schema(*, captions: bool) -> pa.Schema:
+    """Return the columns of a run's tags files: TAGS, and the caption where a run writes them."""
+    return TAGS.append(CAPTION) if captions else TAGS
+
+
 QUARANTINE = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),

@@ -349,6 +349,9 @@ def tagger_options(config: TagConfig, record: RunRecord, placement: Placement) -
         text_encoder=config.text_encoder,
         descriptions=config.descriptions,
         open_set_threshold=config.open_set_threshold,
+        caption=config.caption,
+        caption_tags=config.caption_tags,
+        caption_beams=config.caption_beams,
     )
 
 

@@ -28,6 +28,8 @@ def print_photo(photo: TaggedPhoto) -> None:
     console = Console()
     headline = f"{printable(photo.path)}  ({photo.model_id})"
     console.print(Text(headline, style="bold"), soft_wrap=True)
+    if photo.caption is not None:
+        console.print(Text(f"  {printable(photo.caption)}", style="italic"), soft_wrap=True)
     if not photo.tags:
         console.print("  no tag reached its threshold; try a lower --threshold", style="dim")
     console.print(score_table(zip(photo.tags, photo.scores, strict=True)))

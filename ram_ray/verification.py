@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.schema import QUARANTINE, TAGS
+from ram_ray.run_record import read_record
+from ram_ray.schema import QUARANTINE, tags_schema
 from ram_ray.storage.commits import Commit, ConservationError, read_commit, read_published
 from ram_ray.storage.plans import PlanSummary, read_plan, read_plan_shard, shard_name
 from ram_ray.storage.stores import Store, open_store
@@ -48,6 +49,8 @@ def verify_output(output: str, store: StoreConfig) -> VerifyReport:
     plan = read_plan(opened)
     if plan is None:
         raise ConfigError(f"{output} holds no finished plan; give the OUTPUT of `ram-ray tag`.")
+    record = read_record(opened)
+    schemas = (tags_schema(captions=record is not None and record.caption is not None), QUARANTINE)
     count: Counter[str] = Counter()
     problems: list[str] = _strays(opened, plan)
     for shard in range(plan.shards):
@@ -59,7 +62,7 @@ def verify_output(output: str, store: StoreConfig) -> VerifyReport:
             count["uncommitted"] += 1
             count["missing"] += planned.num_rows
             continue
-        count.update(_count_shard(opened, planned, commit, problems))
+        count.update(_count_shard(opened, planned, commit, schemas, problems))
     if count["planned"] != plan.rows:
         problems.append(f"The plan counts {plan.rows} images, its shards hold {count['planned']}.")
     return VerifyReport(
@@ -75,13 +78,16 @@ def verify_output(output: str, store: StoreConfig) -> VerifyReport:
 
 
 def _count_shard(
-    store: Store, planned: pa.Table, commit: Commit, problems: list[str]
+    store: Store,
+    planned: pa.Table,
+    commit: Commit,
+    schemas: tuple[pa.Schema, pa.Schema],
+    problems: list[str],
 ) -> Counter[str]:
     count: Counter[str] = Counter()
     found: Counter[tuple[str, str]] = Counter()
-    for file, kind, schema in zip(
-        commit.files, ("tagged", "quarantined"), (TAGS, QUARANTINE), strict=True
-    ):
+    kinds = ("tagged", "quarantined")
+    for file, kind, schema in zip(commit.files, kinds, schemas, strict=True):
         try:
             table = read_published(store, file)
         except FileNotFoundError:

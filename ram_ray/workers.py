@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ram_ray.committer import QUARANTINE_ROWS, TAG_ROWS, Begin
+from ram_ray.committer import CAPTIONED_ROWS, QUARANTINE_ROWS, TAG_ROWS, Begin
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.images import Decoder
+from ram_ray.schema import CAPTION
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.storage.plans import cut_chunks, read_plan_shard
 from ram_ray.storage.stores import open_store
@@ -196,6 +197,9 @@ class TaggerOptions:
     text_encoder: str | None = None
     descriptions: str | None = None
     open_set_threshold: float = 0.5
+    caption: bool = False
+    caption_tags: tuple[str, ...] | None = None
+    caption_beams: int | None = None
 
 
 class TagImages:
@@ -224,7 +228,7 @@ class TagImages:
                 return _summary(row, begin.num_tagged, begin.num_quarantined)
             images = self._pixels(chunk, len(row["uri"]))
             found = self._tag(images, row, begin, committer)
-            tags, quarantine = to_rows(row, found)
+            tags, quarantine = to_rows(row, found, captions=self._tagger.writes_captions)
             self._ray.get(committer.add.remote(*where, row["num_chunks"], tags, quarantine))
         except RayActorError:
             # The committer died: its open shards are redone in the next round.
@@ -286,7 +290,7 @@ def load_tagger(options: TaggerOptions) -> tuple[Any, str]:
     """Load the model once; return it with the device it really runs on."""
     import torch
 
-    from ram_model import Tagger
+    from ram_model import CaptionOptions, Tagger
 
     if options.threads:
         # Ray sets OMP_NUM_THREADS to the reserved CPUs, which are bookkeeping here.
@@ -294,6 +298,10 @@ def load_tagger(options: TaggerOptions) -> tuple[Any, str]:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    captions = None
+    if options.caption:
+        beams = {} if options.caption_beams is None else {"num_beams": options.caption_beams}
+        captions = CaptionOptions(tags=options.caption_tags, **beams)
     tagger = Tagger.load(
         options.model,
         device=device,
@@ -306,12 +314,15 @@ def load_tagger(options: TaggerOptions) -> tuple[Any, str]:
         text_encoder=options.text_encoder,
         descriptions=options.descriptions,
         open_set_threshold=options.open_set_threshold,
+        captions=captions,
     )
     return tagger, device
 
 
-def to_rows(row: dict[str, Any], found: list[Any]) -> tuple[pa.Table, pa.Table]:
-    """Split a tagged chunk into TAG_ROWS and QUARANTINE_ROWS.
+def to_rows(
+    row: dict[str, Any], found: list[Any], *, captions: bool = False
+) -> tuple[pa.Table, pa.Table]:
+    """Split a tagged chunk into TAG_ROWS (with captions: CAPTIONED_ROWS) and QUARANTINE_ROWS.
 
     Args:
         row: a CHUNK_PIXELS row without its pixels.
@@ -331,5 +342,7 @@ def to_rows(row: dict[str, Any], found: list[Any]) -> tuple[pa.Table, pa.Table]:
                 key
                 | {"width": row["width"][position], "height": row["height"][position]}
                 | {"tags": result.names, "tag_ids": result.tag_ids, "scores": result.scores}
+                | ({CAPTION.name: result.caption} if captions else {})
             )
-    return pa.Table.from_pylist(tags, TAG_ROWS), pa.Table.from_pylist(quarantine, QUARANTINE_ROWS)
+    columns = CAPTIONED_ROWS if captions else TAG_ROWS
+    return pa.Table.from_pylist(tags, columns), pa.Table.from_pylist(quarantine, QUARANTINE_ROWS)

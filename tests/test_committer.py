@@ -6,8 +6,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ram_ray.committer import QUARANTINE_ROWS, TAG_ROWS, Begin, Committer, ShardAssembly
+from ram_ray.committer import (
+    CAPTIONED_ROWS,
+    QUARANTINE_ROWS,
+    TAG_ROWS,
+    Begin,
+    Committer,
+    ShardAssembly,
+)
 from ram_ray.config import StoreConfig
+from ram_ray.schema import CAPTION, tags_schema
 from ram_ray.storage.plans import write_plan_shard
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
@@ -37,6 +45,18 @@ def test_a_shard_is_whole_when_its_last_chunk_is_in_and_rows_are_in_plan_order()
     assert tags["image_id"].to_pylist() == ["0.jpg", "2.jpg"]
     assert quarantine["image_id"].to_pylist() == ["1.jpg", "3.jpg"]
     assert "row" not in tags.column_names
+
+
+def test_captions_are_stored_where_the_chunks_hold_them() -> None:
+    shard = ShardAssembly(num_chunks=2)
+    tags, quarantine = rows(0)
+    captioned = tags.add_column(7, CAPTION, [["a cat"]])
+    none_tagged = pa.Table.from_pylist([], CAPTIONED_ROWS)
+    assert not shard.add(0, captioned, quarantine)
+    assert shard.add(1, none_tagged, rows(1)[1])
+    stored, _ = shard.tables()
+    assert stored.schema == tags_schema(captions=True)
+    assert stored["caption"].to_pylist() == ["a cat"]
 
 
 def test_the_first_result_of_a_chunk_is_kept() -> None:

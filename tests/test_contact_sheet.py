@@ -13,7 +13,7 @@ from PIL import Image
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
-from ram_ray.reporting.contact_sheet import write_contact_sheet
+from ram_ray.reporting.contact_sheet import _card, write_contact_sheet
 from ram_ray.reporting.run_output import read_run_output, spread
 from ram_ray.schema import PLAN, QUARANTINE, TAGS
 from ram_ray.storage.commits import commit_shard
@@ -105,6 +105,12 @@ def test_page_shows_pictures_tags_scores_and_reasons(output):
                  "The JPEG file ends <too> early.", "4", "1 (25.0%)"):  # fmt: skip
         assert text in page.text
     assert page.all("input", "id", "threshold")[0]["min"] == "0.50"
+
+
+def test_captions_stand_below_the_name_where_there_are_any():
+    row = {"image_id": "a", "width": 1, "height": 1, "tags": [], "scores": []}
+    assert '<p class="caption">a &lt;b&gt; dog</p>' in _card(row | {"caption": "a <b> dog"}, None)
+    assert "caption" not in _card(row, None)
 
 
 def test_pictures_keep_their_shape_and_lost_ones_are_said_to_be_lost(output):

@@ -96,6 +96,17 @@ def test_to_rows_splits_by_error_and_keeps_plan_rows() -> None:
     ]
 
 
+def test_captions_are_a_column_of_their_own() -> None:
+    found = Tags(np.array([4], np.int32), np.array([0.5], np.float32), ["x"], caption="a cat")
+    row = {"first_row": 0, "image_id": ["a"], "uri": ["/a"], "width": [1], "height": [2]}
+    row |= {"size_bytes": [5], "message": [None], "attempts": [1]}
+    tags, _ = to_rows(row | {"error_code": [None]}, [found], captions=True)
+    assert tags.column_names[-2:] == ["caption", "row"]
+    assert tags["caption"].to_pylist() == ["a cat"]
+    nothing, _ = to_rows(row | {"error_code": ["empty"]}, [None], captions=True)
+    assert nothing.schema == tags.schema  # chunks of a shard must fit together
+
+
 class _Remote:
     """An actor method that is called here and now."""
 
@@ -122,6 +133,7 @@ class _Model:
     """Gives tag 0 to every image; NaN, so an error, wherever a batch holds pixels of value 13."""
 
     image_size_px = SIZE
+    writes_captions = False
 
     def __init__(self) -> None:
         self.calls = 0

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ram_model.caption_files import CAPTION_PREFIX, read_caption_files, write_caption_files
@@ -39,6 +39,7 @@ from ram_model.ram_plus import RamPlus
 from ram_model.tag2text import Tag2Text
 from ram_model.tensors_only import load_tensors_only
 from ram_model.vocabulary import Vocabulary
+from ram_model.weight_files import write_weights
 from ram_model.wordpiece import WordPieceTokenizer
 
 CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.parquet"
@@ -136,17 +137,21 @@ def write_folder(
     *,
     dtype: torch.dtype = torch.float32,
     word_pieces: str | Path | None = None,
+    parts: Iterable[str] = (),
 ) -> Path:
     """Write a model folder of weights under our names, as `save_folder`.
 
     Tensors that are memory-mapped and have the wanted type are never copied into memory.
+
+    Args:
+        parts: names of further files, in the folder already, that its checksums shall cover.
 
     Raises:
         CheckpointError: vocabulary and configuration do not agree.
         CaptionError: a model with a caption side, but no word pieces that fit it.
         OSError: the folder cannot be written.
     """
-    _check_size(config, vocabulary)
+    check_tags_fit(config, vocabulary)
     if config.captions is not None and word_pieces is None:
         raise CaptionError("This model writes captions: name its list of word_pieces.")
     folder = Path(folder)
@@ -157,16 +162,9 @@ def write_folder(
     if word_pieces is not None:
         captions = {name: t for name, t in state.items() if name.startswith(CAPTION_PREFIX)}
     tagging = {name: tensor for name, tensor in state.items() if name not in captions}
-    tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in tagging.items()}
-    part = folder / f"{WEIGHTS}.part"
-    try:
-        save_file(tensors, part)
-    except SafetensorError as error:  # a full disk arrives as one
-        part.unlink(missing_ok=True)
-        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
-    part.replace(folder / WEIGHTS)
+    write_weights(tagging, folder / WEIGHTS, dtype=dtype)
     vocabulary.to_parquet(folder / VOCABULARY)
-    names = [CONFIG, WEIGHTS, VOCABULARY]
+    names = [CONFIG, WEIGHTS, VOCABULARY, *parts]
     if word_pieces is not None:
         names += write_caption_files(folder, captions, word_pieces, dtype=dtype)
     write_checksums(folder, names)
@@ -204,7 +202,7 @@ def load_folder(folder: str | Path, *, captions: bool = False) -> ModelFolder:
     except SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS} is not a safetensors file: {error}.") from error
     vocabulary = Vocabulary.from_parquet(folder / VOCABULARY)
-    _check_size(config, vocabulary)
+    check_tags_fit(config, vocabulary)
     side = read_caption_files(folder, config, sums) if captions else None
     if side is None:
         config = replace(config, captions=None)
@@ -213,13 +211,18 @@ def load_folder(folder: str | Path, *, captions: bool = False) -> ModelFolder:
     return ModelFolder(model, config, vocabulary, sums[WEIGHTS], side.tokenizer, side.sha256)
 
 
-_CLASSES: dict[Kind, type[Ram]] = {"ram": Ram, "ram_plus": RamPlus, "tag2text": Tag2Text}
+_CLASSES: dict[Kind, type[Ram]] = {each.kind: each for each in (Ram, RamPlus, Tag2Text)}
 
 
 def build_on_meta(config: RamConfig) -> Ram:
     """Return the model of `config` without memory for its weights (names and shapes only)."""
     with torch.device("meta"):
-        return _CLASSES[config.kind](config)
+        return build_model(config)
+
+
+def build_model(config: RamConfig) -> Ram:
+    """Return a model of `config` with random weights, in training mode."""
+    return _CLASSES[config.kind](config)
 
 
 def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
@@ -283,7 +286,7 @@ def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, 
         what = f" ({found.group(1)})" if found else ""
         raise CheckpointError(
             f"{path} holds more than tensors{what}, and is refused because reading it could run "
-            f"code: `ram-ray model convert --tensors-only` reads the tensors and skips the rest."
+            f"code: --tensors-only reads the tensors and skips the rest."
         ) from error
     except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0]
@@ -367,7 +370,12 @@ def _shape(state: Mapping[str, Tensor], name: str, ndim: int) -> tuple[int, ...]
     return tuple(state[name].shape)
 
 
-def _check_size(config: RamConfig, vocabulary: Vocabulary) -> None:
+def check_tags_fit(config: RamConfig, vocabulary: Vocabulary) -> None:
+    """Check that a vocabulary has as many tags as a model.
+
+    Raises:
+        CheckpointError: it has more or fewer.
+    """
     if len(vocabulary) != config.num_tags:
         raise CheckpointError(
             f"The vocabulary holds {len(vocabulary)} tags, the model {config.num_tags}."

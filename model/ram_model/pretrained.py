@@ -1,6 +1,7 @@
-"""Models by name: the ones that ship with the package, and model folders anywhere."""
+"""Models by name: the one that ships with the package, fetched ones, and model folders anywhere."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from ram_model.vocabulary import Vocabulary
 from ram_model.wordpiece import WordPieceTokenizer
 
 PACKAGED = Path(__file__).parent / "weights"
-NAMES = ("ram-mini",)
+BUNDLED = ("ram-mini",)
+PUBLISHED = ("ram", "ram-plus", "tag2text")
+"""Released by their authors; `ram-ray model fetch` makes folders of them."""
 
 _NUM_PLACEHOLDER_TAGS = 40
 # An untrained model scores everything near .5; with this threshold a few tags per image fire.
@@ -48,28 +51,50 @@ def open_model(name_or_folder: str | Path = "ram-mini", *, captions: bool = Fals
     """Return a named model, or the one in a model folder.
 
     "ram-mini" is the folder in the package; where that is absent, an untrained model of the same
-    shape, always the same, with `is_random` set.
+    shape, always the same, with `is_random` set. The other names are folders of `models_home`.
 
     Args:
         captions: with the caption side; False leaves its files unread.
 
     Raises:
-        UnknownModelError: neither a known name nor a model folder.
+        UnknownModelError: neither a known name nor a model folder, or one not fetched yet.
         CheckpointError: a model folder that is damaged.
         CaptionError: captions of a model that has no caption side.
     """
-    packaged = PACKAGED / "ram-mini"
-    if str(name_or_folder) == "ram-mini":
-        if captions:
-            raise no_captions("ram-mini")
-        return _open_folder(packaged, "ram-mini") if packaged.is_dir() else _random_mini()
-    folder = Path(name_or_folder)
-    if (folder / CONFIG).is_file():
-        return _open_folder(folder, str(name_or_folder), captions=captions)
+    name = str(name_or_folder)
+    if captions and name in BUNDLED:
+        raise no_captions(name)
+    if name == "ram-mini" and not (PACKAGED / "ram-mini").is_dir():
+        return _random_mini()
+    return _open_folder(find_model_folder(name), name, captions=captions)
+
+
+def find_model_folder(name_or_folder: str | Path) -> Path:
+    """Return the folder of a named model, or the model folder itself.
+
+    Raises:
+        UnknownModelError: neither a known name nor a model folder, or one not fetched yet.
+    """
+    name = str(name_or_folder)
+    named = {known: PACKAGED / known for known in BUNDLED}
+    named |= {known: models_home() / known for known in PUBLISHED}
+    for folder in (named.get(name), Path(name_or_folder)):
+        if folder is not None and (folder / CONFIG).is_file():
+            return folder
+    if name in PUBLISHED:
+        raise UnknownModelError(f"{name} is not on this machine: `ram-ray model fetch {name}`.")
     raise UnknownModelError(
-        f"There is no model {str(name_or_folder)!r}: give one of {', '.join(NAMES)}, or a model "
-        f"folder (config.json, model.safetensors, vocabulary.parquet, checksums.json)."
+        f"There is no model {name!r}: give one of {', '.join(named)}, or a model folder "
+        f"(config.json, model.safetensors, vocabulary.parquet, checksums.json)."
     )
+
+
+def models_home() -> Path:
+    """Return where fetched models are kept: $RAM_RAY_MODELS, or a folder of the user's cache."""
+    if given := os.environ.get("RAM_RAY_MODELS"):
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "ram-ray" / "models"
 
 
 def _open_folder(folder: Path, model_id: str, *, captions: bool = False) -> OpenedModel:

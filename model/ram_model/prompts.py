@@ -4,6 +4,7 @@ Rules and file formats are those of the public code of recognize-anything
 (`ram/utils/openset_utils.py`, `generate_tag_des_llm.py`).
 """
 
+import ast
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,32 @@ def open_clip_templates() -> tuple[str, ...]:
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+
+
+def extract_templates(code: str) -> tuple[str, ...]:
+    """Return the reference's 63 templates from the Python file they are published in, unrun.
+
+    Raises:
+        LabelError: no list in it has the templates' checksum.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(code)))
+    except SyntaxError as error:
+        raise LabelError(f"The published templates are not in Python: {error}.") from error
+    for node in nodes:
+        if isinstance(node, ast.List):
+            texts = [e.value for e in node.elts if isinstance(e, ast.Constant)]
+            templates = tuple(text for text in texts if isinstance(text, str))
+            if templates_sha256(templates) == REFERENCE_TEMPLATES_SHA256:
+                return templates
+    raise LabelError("The published file does not hold the 63 templates of the reference.")
+
+
+def describe_templates(templates: Sequence[str], origin: str) -> str:
+    """Say in a few words which templates these are."""
+    if templates_sha256(templates) == REFERENCE_TEMPLATES_SHA256:
+        return f"the reference's {len(templates)} templates"
+    return f"{len(templates)} templates of {origin}"
 
 
 def templates_sha256(templates: Sequence[str]) -> str:

@@ -1,19 +1,20 @@
 """RAM: the Recognize Anything Model, tagging path (arXiv 2306.03514).
 
 Shape legend: B images, S image side in pixels, T tokens with the mean token, V encoder width,
-E label_dim, C tags, D decoder width, Q 1 or B.
+E label_dim, C tags, D decoder width, Q 1 or B, H heads,
+P width of a head.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ram_model.caption_head import CaptionHead
-from ram_model.config import RamConfig
+from ram_model.config import Kind, RamConfig
 from ram_model.errors import CaptionError
 from ram_model.image_encoder import ImageEncoder
 from ram_model.tag_decoder import TagDecoder
@@ -22,11 +23,21 @@ from ram_model.tag_decoder import TagDecoder
 class Ram(nn.Module):
     """Images to one logit per tag; every tag is decided on its own."""
 
+    kind: ClassVar[Kind] = "ram"
+    """Of the configurations that the class takes."""
     queries_are_constant = True
     """Label queries are the same for all images, so that callers may compute them once."""
 
     def __init__(self, config: RamConfig) -> None:
+        """Build the model with random weights.
+
+        Raises:
+            ValueError: the configuration is of another kind.
+        """
         super().__init__()
+        if config.kind != self.kind:
+            name = type(self).__name__
+            raise ValueError(f"kind is {config.kind!r}, but must be {self.kind!r} for {name}.")
         self.config = config
         width = config.tag_decoder.hidden_dim
         self.image_encoder = ImageEncoder(config.image_encoder)
@@ -62,9 +73,16 @@ class Ram(nn.Module):
         """Return the label queries, [1, C, D] (>= 0); RAM's do not depend on the images."""
         return F.relu(self.label_projection(self.label_embeddings)).unsqueeze(0)
 
-    def decode_tags(self, tokens_BTE: Tensor, queries_QCD: Tensor) -> Tensor:
-        """Return logits [B, C] from the results of `encode_images` and `label_queries`."""
-        return self.classifier(self.tag_decoder(queries_QCD, tokens_BTE)).squeeze(-1)
+    def decode_tags(
+        self, tokens_BTE: Tensor, queries_QCD: Tensor, projected_QHCP: Tensor | None = None
+    ) -> Tensor:
+        """Return logits [B, C] from the results of `encode_images` and `label_queries`.
+
+        Args:
+            projected_QHCP: the result of `TagDecoder.project_queries`; None computes it.
+        """
+        states_BCD = self.tag_decoder(queries_QCD, tokens_BTE, projected_QHCP)
+        return self.classifier(states_BCD).squeeze(-1)
 
     def encode_tag_text(self, piece_ids_BR: Tensor, mask_BR: Tensor, tokens_BTE: Tensor) -> Tensor:
         """Return the memory [B, R, D] from which the text decoder writes captions.

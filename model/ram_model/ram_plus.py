@@ -5,19 +5,20 @@ Shape legend as in `ram_model.ram`, and K descriptions per tag (the most that a 
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ram_model.config import RamConfig
+from ram_model.config import Kind, RamConfig
 from ram_model.ram import Ram, check_labels
 
 
 class RamPlus(Ram):
     """RAM whose label queries depend on the image (RAM++ paper, section 3.3)."""
 
+    kind: ClassVar[Kind] = "ram_plus"
     queries_are_constant = False
 
     absent: Tensor | None
@@ -34,6 +35,17 @@ class RamPlus(Ram):
         if tokens_BTE is None:
             raise ValueError("RAM++ makes its label queries from image tokens; none were given.")
         return F.relu(self.label_projection(self._weigh_descriptions(tokens_BTE[:, 0])))
+
+    def caption_logits(self, tokens_BTE: Tensor, captions_NE: Tensor) -> Tensor:
+        """Return how well each caption fits each image, logits [B, N]; for the alignment loss.
+
+        Args:
+            tokens_BTE: the result of `encode_images`.
+            captions_NE: text features of CLIP ViT-B/16, unit rows; they take the labels' place.
+        """
+        captions_NE = captions_NE.to(self.label_embeddings.dtype)
+        queries_1ND = F.relu(self.label_projection(captions_NE)).unsqueeze(0)
+        return self.decode_tags(tokens_BTE, queries_1ND)
 
     def select_tags(self, tag_ids: Sequence[int]) -> Self:
         """Return a model of only these tags; as `Ram.select_tags`."""

@@ -1,8 +1,10 @@
 """Tag decoder: label queries read the image tokens; labels never see each other.
 
 Shape legend: B images, Q 1 or B, C tags, D hidden width, T image tokens, E token width,
-H heads.
+H heads, P width of a head.
 """
+
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,17 +24,25 @@ class TagDecoder(nn.Module):
         )
         self.apply(_init_weights)
 
-    def forward(self, queries_QCD: Tensor, tokens_BTE: Tensor) -> Tensor:
+    def forward(
+        self, queries_QCD: Tensor, tokens_BTE: Tensor, projected_QHCP: Tensor | None = None
+    ) -> Tensor:
         """Return one state per image and tag, [B, C, D].
 
         Args:
             queries_QCD: label queries [B, C, D], or [1, C, D] when all images share them.
             tokens_BTE: projected image tokens, the mean token first.
+            projected_QHCP: the result of `project_queries`, to save computing it; None computes it.
         """
         states = queries_QCD
         for layer in self.layers:
-            states = layer(states, tokens_BTE)
+            states = layer(states, tokens_BTE, projected_QHCP)
+            projected_QHCP = None  # of the first layer only: the others' queries see the image
         return states
+
+    def project_queries(self, queries_QCD: Tensor) -> Tensor:
+        """Return what the first layer asks the image with, [Q, H, C, P]."""
+        return cast(TagDecoderLayer, self.layers[0]).project_queries(queries_QCD)
 
 
 class TagDecoderLayer(nn.Module):
@@ -52,20 +62,27 @@ class TagDecoderLayer(nn.Module):
         self.output_norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, queries_QCD: Tensor, tokens_BTE: Tensor) -> Tensor:
+    def forward(
+        self, queries_QCD: Tensor, tokens_BTE: Tensor, projected_QHCP: Tensor | None = None
+    ) -> Tensor:
         """Return the next states, [B, C, D]; arguments as in `TagDecoder.forward`."""
-        attended_BCD = self.attention_output(self._attend(queries_QCD, tokens_BTE))
+        if projected_QHCP is None:
+            projected_QHCP = self.project_queries(queries_QCD)
+        attended_BCD = self.attention_output(self._attend(projected_QHCP, tokens_BTE))
         hidden_BCD = self.attention_norm(self.dropout(attended_BCD) + queries_QCD)
         update_BCD = self.contract(F.gelu(self.expand(hidden_BCD)))
         return self.output_norm(self.dropout(update_BCD) + hidden_BCD)
 
-    def _attend(self, queries_QCD: Tensor, tokens_BTE: Tensor) -> Tensor:
-        """Return softmax(q k^T / sqrt(D / H)) v, heads joined: [B, C, D]."""
-        queries = self._split_heads(self.query(queries_QCD))
+    def project_queries(self, queries_QCD: Tensor) -> Tensor:
+        """Return the queries of the attention, by head: [Q, H, C, P]."""
+        return self._split_heads(self.query(queries_QCD))
+
+    def _attend(self, projected_QHCP: Tensor, tokens_BTE: Tensor) -> Tensor:
+        """Return softmax(q k^T / sqrt(P)) v, heads joined: [B, C, D]."""
         keys = self._split_heads(self.key(tokens_BTE))
         values = self._split_heads(self.value(tokens_BTE))
         # shared queries are projected once and only then repeated, as a view
-        queries = queries.expand(tokens_BTE.shape[0], -1, -1, -1)
+        queries = projected_QHCP.expand(tokens_BTE.shape[0], -1, -1, -1)
         dropout = self.dropout.p if self.training else 0.0
         attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
         return attended.transpose(1, 2).flatten(2)

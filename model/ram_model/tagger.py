@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ram_model.captioning import Captioner, guide_words
 from ram_model.errors import CaptionError
+from ram_model.folding import FoldedRam
+from ram_model.normalisation import Normalisation
 from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels, embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
 from ram_model.ram import Ram
@@ -84,7 +86,7 @@ class Tagger:
                 f"vocabulary holds {len(vocabulary)} tags, but must hold the "
                 f"{model.config.num_tags} of the model."
             )
-        thresholds = _resolve_thresholds(threshold, vocabulary)
+        thresholds = resolve_thresholds(threshold, vocabulary)
         tag_ids = list(range(len(vocabulary)))
         if tags is not None:
             if not tags:
@@ -107,7 +109,7 @@ class Tagger:
         self.captions_sha256: str | None = None
         self.notes: tuple[str, ...] = ()
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._model, self._queries = self._prepare(model)
+        self._model = self._prepare(model)
         self._network = torch.compile(self._model, dynamic=False) if compile else self._model
         encode = self._model.encode_images  # of a tagger that needs the image tokens as well
         self._encode = torch.compile(encode, dynamic=False) if compile else encode
@@ -118,11 +120,12 @@ class Tagger:
             top_k=top_k,
             score_floor=score_floor,
         ).to(self.device)
+        self.captions = captions
         self._captioner: Captioner | None = None
         if captions is not None:
             if tokenizer is None:
                 raise CaptionError("captions need the tokenizer of the model's word pieces.")
-            self._captioner = Captioner(self._model, tokenizer, captions)
+            self._captioner = Captioner(model, tokenizer, captions)
             self._guide = TagSelection(
                 tag_ids=tag_ids,
                 thresholds=thresholds[tag_ids],
@@ -130,10 +133,7 @@ class Tagger:
                 top_k=None,
                 score_floor=None,
             ).to(self.device)
-        # divide, subtract, divide, in fp32: the order of the reference, for equal bits
-        std = torch.tensor(IMAGENET_STD, device=self.device).view(1, 3, 1, 1)
-        mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(1, 3, 1, 1)
-        self._mean_std = (mean, std)
+        self._normalisation = Normalisation(IMAGENET_MEAN, IMAGENET_STD).to(self.device)
 
     @classmethod
     def load(
@@ -187,6 +187,11 @@ class Tagger:
         return tagger
 
     @property
+    def writes_captions(self) -> bool:
+        """Whether each image gets a caption."""
+        return self._captioner is not None
+
+    @property
     def vocabulary_sha256(self) -> str:
         """Hash of the vocabulary without its thresholds."""
         return self.vocabulary.sha256
@@ -205,7 +210,7 @@ class Tagger:
             images: uint8 [n, S, S, 3], RGB, n from 0 to batch_size, S = image_size_px; from
                 `ram_model.transforms.resize_for_inference`.
             caption_tags: per image the words that shall guide its caption, known tags or not;
-                None: the tags found.
+                None: those of the options, or the tags found.
 
         Raises:
             ValueError: another shape or dtype, or guides for captions that are not written.
@@ -251,28 +256,36 @@ class Tagger:
         padding = np.zeros((batch_size - count, side, side, 3), dtype=np.uint8)
         values = self._normalise(np.concatenate([images, padding]) if len(padding) else images)
         if self._captioner is None:
-            return self._select(self._network(values, self._queries))[:count]
+            return self._select(self._network(values))[:count]
         tokens_BTE = self._encode(values)
-        assert self._queries is not None, "no model with a caption side makes them per image"
-        logits_BC = self._model.decode_tags(tokens_BTE, self._queries)
-        guides = guide_words(self._guide(logits_BC), caption_tags)
+        logits_BC = self._model.decode_tags(tokens_BTE)
+        usual = self._captioner.options.tags
+        given = [usual if words is None else words for words in caption_tags or [None] * count]
+        guides = guide_words(self._guide(logits_BC), given)
         written = self._captioner(tokens_BTE, guides, num_wanted=count)
         found = self._select(logits_BC)[:count]
         return [replace(tags, caption=text) for tags, text in zip(found, written, strict=True)]
 
+    @torch.inference_mode()
+    def logits(self, images: np.ndarray) -> Tensor:
+        """Return the logits behind the tags, [n, C] on the device, C the tags decided on.
+
+        For callers whose images each have rules of their own; they pad the batch themselves.
+
+        Args:
+            images: uint8 [n, S, S, 3], n from 1 up.
+        """
+        return self._network(self._normalise(images))
+
     def _normalise(self, images: np.ndarray) -> Tensor:
         pixels_BSSC = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        mean, std = self._mean_std
-        values_BCSS = pixels_BSSC.permute(0, 3, 1, 2).float().div(255)
-        return ((values_BCSS - mean) / std).to(self._dtype)
+        return self._normalisation(pixels_BSSC).to(self._dtype)
 
-    @torch.inference_mode()
-    def _prepare(self, model: Ram) -> tuple[Ram, Tensor | None]:
-        model = model.eval().to(self.device)
-        # what does not change per image is computed once, in full precision
-        queries = model.label_queries() if model.queries_are_constant else None
-        queries = None if queries is None else queries.to(self._dtype)
-        return model.to(self._dtype), queries
+    def _prepare(self, model: Ram) -> FoldedRam:
+        # what does not change per image is computed once, in full precision, and cast after
+        folded = FoldedRam(model.eval().to(self.device))
+        model.to(self._dtype)
+        return folded.to(self._dtype)
 
 
 def _choose_tags(
@@ -293,10 +306,14 @@ def _choose_tags(
     return model, vocabulary, [*tag_ids, *range(first, len(vocabulary))]
 
 
-def _resolve_thresholds(
+def resolve_thresholds(
     threshold: float | Sequence[float] | None, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Return float32 [tags of the vocabulary]."""
+    """Return the threshold of every tag of the vocabulary, float32 [tags].
+
+    Raises:
+        ValueError: a number outside 0..1, or not one number per tag.
+    """
     own = vocabulary.thresholds
     if threshold is None:
         return own

@@ -21,7 +21,7 @@ Text = list[int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaptionOptions:
-    """How captions are decoded; defaults: the reference's `inference_tag2text`.
+    """How captions are written; defaults: the reference's `inference_tag2text`.
 
     Lengths count word pieces with the four of "[DEC] a picture of" and the final [SEP].
     """
@@ -34,6 +34,8 @@ class CaptionOptions:
     """Texts are cut at this length."""
     repetition_penalty: float = 1.0
     """From 1: pieces that a text already holds become this much less likely; 1: off."""
+    tags: tuple[str, ...] | None = None
+    """Words that guide every caption, known tags or not; None: the tags found in the image."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_beams", 1), ("min_length", 0), ("repetition_penalty", 1)):

@@ -138,11 +138,13 @@ def _card(row: dict[str, Any], picture: str | None) -> str:
         if picture
         else '<span class="lost">cannot be shown any more</span>'
     )
+    caption = row.get("caption")  # of runs with --caption only
+    said = f'<p class="caption">{escape(caption)}</p>' if caption else ""
     scored = zip(row["tags"][:TAGS_PER_CARD], row["scores"], strict=False)
     rows = "".join(_tag_row(tag, score) for tag, score in scored)
     return (
         f'<article class="card" data-name="{name}"><div class="picture">{shown}</div>'
-        f'<h3 title="{name}, {size}"><bdi>{name}</bdi></h3><ul>{rows}</ul>'
+        f'<h3 title="{name}, {size}"><bdi>{name}</bdi></h3>{said}<ul>{rows}</ul>'
         f'<p class="none"{" hidden" * bool(row["tags"])}>no tag reaches the threshold</p>'
         '<button type="button" class="more" hidden></button></article>'
     )

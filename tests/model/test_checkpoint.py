@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ram_model import official_layout
 from ram_model.checkpoint import build_on_meta, load_folder, load_official, save_folder
 from ram_model.config import RamConfig, variant
 from ram_model.errors import CheckpointError
-from ram_model.official_layout import our_name
 from ram_model.ram import Ram
 from ram_model.ram_plus import RamPlus
 from ram_model.vocabulary import Vocabulary
+from tests.model.official_state import official_state
 
 NUM_TAGS = 3
 
@@ -28,38 +27,6 @@ def model() -> Ram:
 @pytest.fixture
 def vocabulary() -> Vocabulary:
     return Vocabulary(names=("cat", "dog", "sea"), thresholds=np.array([0.5, 0.6, 1.0]))
-
-
-def _official_state(model: Ram) -> dict[str, Tensor]:
-    """The model's weights under official names, with what a real file has besides."""
-    state = model.state_dict()
-    theirs = {_official_name(name): tensor for name, tensor in state.items()}
-    theirs["visual_encoder.layers.0.blocks.1.attn_mask"] = torch.zeros(64, 16, 16)
-    if model.config.kind == "ram":
-        theirs["tag_encoder.encoder.layer.5.output.dense.bias"] = torch.zeros(4)
-    return theirs
-
-
-def _official_name(ours: str) -> str:
-    """Invert the tables by trying every official spelling of a name."""
-    spellings = [
-        theirs + ours.removeprefix(prefix)
-        for theirs, prefix in official_layout._PREFIXES
-        if ours.startswith(prefix)
-    ]
-    spellings += [
-        name.replace(part, theirs)
-        for name in spellings
-        for theirs, part in official_layout._LAYER_PARTS
-    ]
-    return next(name for name in spellings if _maps_to(name, ours))
-
-
-def _maps_to(name: str, ours: str) -> bool:
-    try:
-        return our_name(name) == ours
-    except CheckpointError:
-        return False
 
 
 def _logits(model: Ram) -> Tensor:
@@ -76,7 +43,7 @@ def test_official_file_is_recognised_by_its_keys(kind: str, tmp_path: Path) -> N
         "ram_plus": (RamPlus, variant("tiny", kind="ram_plus", num_tags=NUM_TAGS)),
     }[kind]
     original = model_class(config).eval()
-    torch.save({"model": _official_state(original), "epoch": 4}, tmp_path / "renamed.bin")
+    torch.save({"model": official_state(original), "epoch": 4}, tmp_path / "renamed.bin")
 
     loaded, found = load_official(tmp_path / "renamed.bin")
 
@@ -90,7 +57,7 @@ def test_official_file_is_recognised_by_its_keys(kind: str, tmp_path: Path) -> N
 def test_old_name_of_the_tagging_head_is_read(model: Ram) -> None:
     state = {
         name.replace("tagging_head.", "vision_multi."): tensor
-        for name, tensor in _official_state(model).items()
+        for name, tensor in official_state(model).items()
     }
     loaded, _ = load_official(state)
     assert torch.equal(_logits(loaded), _logits(model))
@@ -112,7 +79,7 @@ def test_old_name_of_the_tagging_head_is_read(model: Ram) -> None:
 def test_every_wrong_key_is_named(
     model: Ram, key: str, replacement: Tensor | None, message: str
 ) -> None:
-    state = _official_state(model)
+    state = official_state(model)
     if replacement is None:
         del state[key]
     else:
@@ -160,7 +127,7 @@ def test_folder_round_trip(model: Ram, vocabulary: Vocabulary, tmp_path: Path) -
 def test_converted_checkpoint_gives_identical_logits(
     model: Ram, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
-    torch.save({"model": _official_state(model)}, tmp_path / "ram.pth")
+    torch.save({"model": official_state(model)}, tmp_path / "ram.pth")
     official, config = load_official(tmp_path / "ram.pth")
     save_folder(official, config, vocabulary, tmp_path / "m")
     assert torch.equal(_logits(load_folder(tmp_path / "m").model), _logits(official))

@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from ram_model.losses import asymmetric_loss
+from ram_model.losses import (
+    alignment_loss,
+    as_large_as,
+    asymmetric_loss,
+    caption_loss,
+    distillation_loss,
+)
 
 
 def _by_hand(logit: float, target: int, gamma_neg: float, clip: float = 0.05) -> float:
@@ -54,3 +60,57 @@ def test_half_precision_logits_are_summed_in_full() -> None:
     loss = asymmetric_loss(logits, torch.ones(64, 64))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(64 * 64 * _by_hand(0.5, 1, 7), rel=1e-4)
+
+
+def test_distillation_is_the_mean_absolute_difference() -> None:
+    ours, teacher = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 1.0]])
+    assert distillation_loss(ours, teacher).item() == pytest.approx((0.5 + 3.0) / 2)
+
+
+def test_alignment_wants_the_diagonal() -> None:
+    logits = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
+    expected = _by_hand(1.0, 1, 4) + _by_hand(-1.0, 0, 4) + _by_hand(0.5, 0, 4) + _by_hand(2, 1, 4)
+    assert alignment_loss(logits).item() == pytest.approx(expected, rel=1e-5)
+
+
+def _smoothed(row: torch.Tensor, target: int) -> float:
+    """Cross entropy with a tenth of the target spread evenly over all word pieces."""
+    log_p = (row - row.exp().sum().log()).tolist()
+    return -0.9 * log_p[target] - 0.1 * sum(log_p) / len(log_p)
+
+
+def test_caption_loss_scores_the_next_piece_from_the_fifth_on() -> None:
+    logits = torch.randn(2, 7, 11, generator=torch.Generator().manual_seed(0))
+    pieces = torch.tensor([[9, 1, 2, 3, 4, 5, 0], [9, 3, 3, 8, 7, 0, 0]])  # padded with 0
+    kept = [(0, 3, 4), (0, 4, 5), (1, 3, 7)]  # caption, position that predicts, target
+    expected = sum(_smoothed(logits[b, i], target) for b, i, target in kept) / len(kept)
+    assert caption_loss(logits, pieces).item() == pytest.approx(expected, rel=1e-5)
+    assert pieces[0, 0] == 9  # the caller's ids are left alone
+
+
+def test_captions_too_short_to_score_cost_nothing() -> None:
+    logits = torch.randn(1, 4, 11, requires_grad=True)
+    loss = caption_loss(logits, torch.tensor([[9, 1, 2, 3]]))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert logits.grad.abs().max() == 0
+
+
+def test_scaled_loss_has_the_other_value_and_its_own_gradient() -> None:
+    x = torch.tensor(3.0, requires_grad=True)
+    y = torch.tensor(5.0, requires_grad=True)
+    scaled = as_large_as(x * x, y)
+    scaled.backward()
+    assert scaled.item() == pytest.approx(5.0)
+    assert x.grad is not None
+    assert x.grad.item() == pytest.approx(6.0 * 5 / 9)
+    assert y.grad is None or y.grad == 0
+
+
+@pytest.mark.parametrize(("loss", "other"), [(2.0, 0.0), (0.0, 2.0), (0.0, 0.0)])
+def test_zero_losses_are_not_scaled(loss: float, other: float) -> None:
+    x = torch.tensor(loss, requires_grad=True)
+    scaled = as_large_as(x, torch.tensor(other))
+    scaled.backward()
+    assert (scaled.item(), x.grad) == (loss, torch.tensor(1.0))

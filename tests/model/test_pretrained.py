@@ -8,7 +8,7 @@ from ram_model import pretrained
 from ram_model.checkpoint import save_folder
 from ram_model.config import variant
 from ram_model.errors import CheckpointError, UnknownModelError
-from ram_model.pretrained import open_model
+from ram_model.pretrained import models_home, open_model
 from ram_model.ram import Ram
 from ram_model.tagger import Tagger
 from ram_model.vocabulary import Vocabulary
@@ -56,8 +56,28 @@ def test_without_it_the_untrained_model_is_always_the_same(
 
 @pytest.mark.parametrize("name", ["ram-maxi", "/no/such/folder", ""])
 def test_unknown_models_are_refused_with_what_is_known(name: str) -> None:
-    with pytest.raises(UnknownModelError, match="ram-mini, or a model folder"):
+    with pytest.raises(
+        UnknownModelError, match="ram-mini, ram, ram-plus, tag2text, or a model folder"
+    ):
         open_model(name)
+
+
+def test_fetched_models_go_by_their_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAM_RAY_MODELS", str(folder.parent / "home"))
+    with pytest.raises(UnknownModelError, match="not on this machine: `ram-ray model fetch ram`"):
+        open_model("ram")
+    (folder.parent / "home").mkdir()
+    folder.rename(folder.parent / "home" / "ram")
+    opened = open_model("ram")
+    assert (opened.model_id, opened.folder) == ("ram", folder.parent / "home" / "ram")
+
+
+def test_models_home_is_in_the_cache_unless_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAM_RAY_MODELS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert models_home() == tmp_path / "ram-ray" / "models"
 
 
 def test_damaged_folder_is_refused(folder: Path) -> None:

@@ -3,8 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from ram_model import prompts
 from ram_model.errors import LabelError
 from ram_model.prompts import (
+    describe_templates,
+    extract_templates,
     open_clip_templates,
     read_descriptions,
     read_templates,
@@ -82,3 +85,21 @@ def test_bad_descriptions_are_named(tmp_path: Path, content: str, message: str) 
         read_descriptions(path)
     with pytest.raises(LabelError, match=r"absent\.json"):
         read_descriptions(tmp_path / "absent.json")
+
+
+def test_templates_are_taken_from_code_without_running_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["a {}.", "my {article} {}"]
+    code = (
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nothers = ['x', 1]\nx = 2\ntexts = {texts!r}  # c\n"
+    )
+    with pytest.raises(LabelError, match="does not hold the 63 templates"):
+        extract_templates(code)
+    monkeypatch.setattr(prompts, "REFERENCE_TEMPLATES_SHA256", templates_sha256(texts))
+    assert extract_templates(code) == tuple(texts)
+    assert describe_templates(texts, "x.txt") == "the reference's 2 templates"
+    assert describe_templates(texts[:1], "x.txt") == "1 templates of x.txt"
+    with pytest.raises(LabelError, match="not in Python"):
+        extract_templates("<html>")
+    assert not (tmp_path / "ran").exists()

@@ -85,8 +85,9 @@ def test_appended_tags_leave_the_others_as_they_are(model: Ram, images: torch.Te
         model.append_tags([torch.ones(2, 512)])
 
 
-def test_few_tags_cost_the_decoder_in_proportion() -> None:
-    config = variant("swin_l_384")
+@pytest.mark.parametrize("kind", ["ram", "ram_plus"])
+def test_few_tags_cost_the_decoder_in_proportion(kind: Kind) -> None:
+    config = variant("swin_l_384", kind=kind)
     whole = _flops_per_image(build_on_meta(config), batch_size=1)
     half = _flops_per_image(build_on_meta(replace(config, num_tags=2290)), batch_size=1)
     none = _flops_per_image(build_on_meta(replace(config, num_tags=1)), batch_size=1)

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from ram_model.errors import CheckpointError, UnknownTagError
-from ram_model.vocabulary import Vocabulary
+from ram_model.tag_selection import TagSelection
+from ram_model.vocabulary import OFF, Vocabulary
 
 
 @pytest.fixture
@@ -105,3 +108,58 @@ def test_other_files_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> None
     pq.write_table(pq.read_table(tmp_path / "c.parquet").slice(1), tmp_path / "d.parquet")
     with pytest.raises(CheckpointError, match="tag ids are not 0, 1, 2"):
         Vocabulary.from_parquet(tmp_path / "d.parquet")
+
+
+def test_tags_that_share_a_name_are_told_apart_by_id(vocabulary: Vocabulary) -> None:
+    assert vocabulary.find("run") == [2, 3]
+    assert vocabulary.find("#3") == [3]
+    assert vocabulary.tag_ids_of(["#2", "dog"]) == [1, 2]
+    assert vocabulary.find("#4") == []
+    on = replace(vocabulary, thresholds=np.full(4, 0.5))
+    select = TagSelection(
+        tag_ids=[2, 3], thresholds=on.thresholds[2:], names=on.names, top_k=None, score_floor=None
+    )
+    only_noun, both = select(torch.tensor([[-1.0, 1.0], [2.0, 1.0]]))
+    assert (only_noun.tag_ids.tolist(), only_noun.names) == ([3], ["run"])
+    assert (both.tag_ids.tolist(), both.names) == ([2, 3], ["run", "run"])
+
+
+@pytest.mark.shared
+def test_published_list_of_ram(shared: Path, tmp_path: Path) -> None:
+    lists = shared / "data" / "labels" / "ram"
+    vocabulary = Vocabulary.from_text(
+        lists / "ram_tag_list.txt",
+        lists / "ram_tag_list_threshold.txt",
+        lists / "ram_tag_list_chinese.txt",
+    )
+    off = [498, 1006, 1780, 1965, 2443, 3210, 3590, 3602, 3910, 4322]
+    assert len(vocabulary) == len(set(vocabulary.names)) == 4585
+    assert sum(name.endswith(" ") for name in vocabulary.names_zh) == 2579
+    assert np.flatnonzero(vocabulary.thresholds >= OFF).tolist() == off
+    assert [vocabulary.names[i] for i in off[:2]] == ["body", "cocktail table"]
+    vocabulary.to_parquet(tmp_path / "v.parquet")
+    assert Vocabulary.from_parquet(tmp_path / "v.parquet").sha256 == vocabulary.sha256
+
+    select = TagSelection(
+        tag_ids=list(range(4585)),
+        thresholds=vocabulary.thresholds,
+        names=vocabulary.names,
+        top_k=None,
+        score_floor=0.0,
+    )
+    (tags,) = select(torch.full((1, 4585), 100.0))  # scores that round to exactly 1
+    assert sorted(set(range(4585)) - set(tags.tag_ids.tolist())) == off
+
+
+@pytest.mark.shared
+def test_published_list_of_tag2text_is_known_by_id(shared: Path) -> None:
+    text = (shared / "data" / "labels" / "ram" / "tag2text_ori_tag_list.txt").read_text("utf-8")
+    names = tuple(text.splitlines())
+    vocabulary = Vocabulary(names=names, thresholds=np.full(len(names), 0.68))
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    assert (len(names), len(repeated)) == (3429, 114)
+    for name in repeated:
+        tag_ids = vocabulary.find(name)
+        assert [names[tag_id] for tag_id in tag_ids] == [name] * len(tag_ids)
+        assert len(tag_ids) == names.count(name)
+    assert all(vocabulary.find(f"#{tag_id}") == [tag_id] for tag_id in range(len(names)))

@@ -13,6 +13,7 @@ from torch import Tensor
 from ram_model import Tagger, Vocabulary
 from ram_model.checkpoint import build_on_meta, load_official
 from ram_model.config import variant
+from ram_model.folding import FoldedRam
 from ram_model.official_layout import CAPTION_PREFIXES, DEAD_BUFFERS, kept_name, our_name
 from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels
 from ram_model.ram import Ram
@@ -205,3 +206,15 @@ def _pixels(reference: dict[str, Any]) -> np.ndarray:
 
 def _join(names: tuple[str, ...], tag_ids: list[int]) -> str:
     return " | ".join(names[tag_id] for tag_id in tag_ids)
+
+
+def test_folded_model_gives_the_reference_logits(
+    reference: dict[str, Any], oracle_images: Tensor
+) -> None:
+    model, _ = load_official(reference["path"])
+
+    with torch.inference_mode():
+        plain, folded = model(oracle_images), FoldedRam(model)(oracle_images)
+
+    assert (folded - reference["logits"]).abs().max() <= LOGITS_TOLERANCE
+    assert (folded.sigmoid() - plain.sigmoid()).abs().max() <= 5e-6

@@ -1,0 +1,1 @@
+"""Groups of commands, one file each; `ram_ray.cli` adds them."""
