@@ -81,9 +81,11 @@ def value(tag: Tag, lexicon: Lexicon, covered: Collection[str]) -> float:
 def _reason_to_drop(
     tag: Tag, lexicon: Lexicon, covered: Collection[str], min_frequency: int
 ) -> str:
+    part, text = tag.key.part, tag.key.text
+    if lexicon.is_offensive(text):
+        return "offensive, WordNet says: accept it to keep it"
     if any(name in covered for name in tag.lists) or len(tag.lists) > 1:
         return ""
-    part, text = tag.key.part, tag.key.text
     if tag.lists:
         met = getattr(lexicon.counts(text), part)
         if tag.frequency >= min_frequency or met >= COMMON:
