@@ -131,9 +131,7 @@ def read_pieces(store: Store, shard: int) -> list[Piece]:
     return [Piece(**row) for row in table.to_pylist()]
 
 
-def cut_pieces(
-    found: SourceObject, config: StoreConfig, *, piece_bytes: int
-) -> Iterator[Piece]:
+def cut_pieces(found: SourceObject, config: StoreConfig, *, piece_bytes: int) -> Iterator[Piece]:
     """Yield the pieces of one file; a file of lines is read once, to find where lines end."""
     key = found.image_id.rsplit("/", 1)[-1] if "/" not in found.uri else found.image_id
     if not key.endswith(BY_LINES):
@@ -143,7 +141,7 @@ def cut_pieces(
     first_line = 1
     num_lines = 0
     last = b"\n"
-    for block in read_blocks(found.uri, config):
+    for block in read_blocks(found.uri, config, min(BLOCK_BYTES, piece_bytes)):
         ends = block.count(b"\n")
         cut = block.rfind(b"\n") + 1
         if ends and at + cut - start >= piece_bytes:
@@ -159,17 +157,17 @@ def cut_pieces(
         yield Piece(key, found.uri, start, at - start, first_line, num_lines)
 
 
-def read_blocks(uri: str, config: StoreConfig) -> Iterator[bytes]:
+def read_blocks(uri: str, config: StoreConfig, block_bytes: int) -> Iterator[bytes]:
     """Yield a file's bytes, a block at a time."""
     scheme, bucket, path = split_url(uri)
     if scheme == "file":
         with open(path, "rb") as file:
-            while block := file.read(BLOCK_BYTES):
+            while block := file.read(block_bytes):
                 yield block
         return
     key = uri.removeprefix(f"s3://{bucket}/")
     stream = obstore.get(open_bucket(bucket, config, max_retries=5), key)
-    for block in stream.stream(min_chunk_size=BLOCK_BYTES):
+    for block in stream.stream(min_chunk_size=block_bytes):
         yield bytes(block)
 
 

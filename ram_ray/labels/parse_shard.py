@@ -145,9 +145,7 @@ class ParseShard:
         texts = [caption.text for caption in captions]
         parse = self._parser.parse_with_evidence if self._with_evidence else self._parser.parse
         for caption, row in zip(captions, parse(texts).to_pylist(), strict=True):
-            image = images.setdefault(
-                (piece, caption.image), _Image(caption.source, caption.line)
-            )
+            image = images.setdefault((piece, caption.image), _Image(caption.source, caption.line))
             tags = zip(row["tag_ids"], row["tags"], row["kinds"], strict=True)
             image.tags.update(dict.fromkeys(tags, 1))
             if self._with_evidence:
@@ -155,9 +153,7 @@ class ParseShard:
             image.captions.append(caption.text)
 
 
-def read_piece(
-    piece: Piece, config: StoreConfig, problems: list[Problem]
-) -> Iterator[Caption]:
+def read_piece(piece: Piece, config: StoreConfig, problems: list[Problem]) -> Iterator[Caption]:
     """Yield the captions of a piece; add to `problems` every line that gives none."""
     seen: set[int] = set()
     found: list[Problem] = []
@@ -270,4 +266,3 @@ def merge_counts(parts: Iterator[pa.Table], schema: pa.Schema, counts: list[str]
         total = total.select(schema.names).cast(schema)
     order = [("images", "descending"), *((key, "ascending") for key in keys)]
     return total.sort_by(order)
-

@@ -104,9 +104,7 @@ def commit_tables(
     That commit is another attempt's when one was there first: this attempt's files are dropped.
     """
     attempt = uuid.uuid4().hex
-    files = tuple(
-        _stage(store, shard, attempt, folder, table) for folder, table in tables.items()
-    )
+    files = tuple(_stage(store, shard, attempt, folder, table) for folder, table in tables.items())
     quarantined = sum(quarantined_by_code.values())
     commit = Commit(
         shard=shard,
