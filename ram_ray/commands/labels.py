@@ -20,6 +20,11 @@ Captions = Annotated[
 ]
 Lists = Annotated[list[str] | None, typer.Option("--list", metavar="FILE", help=_LIST_HELP)]
 
+Spacy = Annotated[
+    str | None,
+    typer.Option(metavar="PIPELINE", help="Installed spaCy pipeline instead of the rules."),
+]
+
 
 @app.command()
 def build(
@@ -136,6 +141,7 @@ def parse(
     widen: Annotated[
         bool, typer.Option("--widen", help="Also give wider tags (puppy: dog) and implied tools.")
     ] = False,
+    spacy: Spacy = None,
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Also write why: rule, place and words of each tag.")
     ] = False,
@@ -170,6 +176,7 @@ def parse(
             output=output,
             vocabulary=vocabulary,
             widen=widen,
+            spacy=spacy,
             evidence=evidence,
             store=flags.store_config(endpoint_url, region, anonymous),
             **{name: value for name, value in given.items() if value is not None},  # pyright: ignore[reportArgumentType]
@@ -194,6 +201,7 @@ def show(
         str | None, typer.Option(help="Show this tag: what it is, how often, beside what.")
     ] = None,
     widen: Annotated[bool, typer.Option("--widen", help="As for `labels parse`.")] = False,
+    spacy: Spacy = None,
     endpoint_url: flags.EndpointUrl = None,
     region: flags.Region = None,
     anonymous: flags.Anonymous = None,
@@ -205,7 +213,7 @@ def show(
 
         store = flags.store_config(endpoint_url, region, anonymous)
         if caption:
-            parse_terminal.print_captions(target, caption, widen=widen, store=store)
+            parse_terminal.print_captions(target, caption, widen=widen, spacy=spacy, store=store)
         elif tag:
             parse_terminal.print_tag(target, tag, store)
         else:

@@ -89,7 +89,13 @@ class ParseShard:
     """Turns rows with a `shard` number into committed shards and one summary row each."""
 
     def __init__(
-        self, output: str, config: StoreConfig, *, widen: bool, with_evidence: bool
+        self,
+        output: str,
+        config: StoreConfig,
+        *,
+        widen: bool = False,
+        with_evidence: bool = False,
+        spacy: str | None = None,
     ) -> None:
         self._store: Store = open_store(output, config)
         self._config = config
@@ -97,7 +103,7 @@ class ParseShard:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / VOCABULARY_KEY
             path.write_bytes(self._store.read(VOCABULARY_KEY))
-            self._parser = CaptionParser(read_vocabulary(path), widen=widen)
+            self._parser = CaptionParser(read_vocabulary(path), widen=widen, spacy=spacy)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Parse and commit each shard of the batch."""

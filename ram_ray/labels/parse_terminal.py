@@ -73,10 +73,15 @@ def print_target(target: str, config: StoreConfig) -> None:
 
 
 def print_captions(
-    target: str, captions: Sequence[str], *, widen: bool, store: StoreConfig
+    target: str,
+    captions: Sequence[str],
+    *,
+    widen: bool,
+    spacy: str | None = None,
+    store: StoreConfig,
 ) -> None:
     """Print the tags of captions with the reason of each."""
-    parser = CaptionParser(_vocabulary(target, store), widen=widen)
+    parser = CaptionParser(_vocabulary(target, store), widen=widen, spacy=spacy)
     console = Console()
     rows = parser.parse_with_evidence(captions).to_pylist()
     for caption, row in zip(captions, rows, strict=True):

@@ -26,8 +26,8 @@ _CLASSES = {
     "ahead apart even ever perhaps maybe rather once twice downhill uphill upwards downwards "
     "forward forwards backward backwards sideways upstairs downstairs outdoors indoors nearby "
     "halfway else how why",
-    speech.NUM: "one two three four five six seven eight nine ten eleven twelve dozen hundred hundreds "
-    "dozens thousand thousands",
+    speech.NUM: "one two three four five six seven eight nine ten eleven twelve dozen hundred "
+    "hundreds dozens thousand thousands",
 }
 FUNCTION_WORDS = {word: tag for tag, words in _CLASSES.items() for word in words.split()}
 
