@@ -174,13 +174,14 @@ def read_piece(piece: Piece, config: StoreConfig, problems: list[Problem]) -> It
         for caption in read_captions(path, found.append):
             seen.add(caption.line)
             yield _placed(caption, path, piece)
-    for problem in found:
-        seen.add(problem.line)
-        problems.append(_placed_problem(problem, path, piece))
-    for line in range(1, (piece.num_lines or 0) + 1):
-        if line not in seen:
-            message = "holds no caption"
-            problems.append(Problem(piece.key, piece.first_line + line - 1, message))
+    seen |= {problem.line for problem in found}
+    found = [_placed_problem(problem, path, piece) for problem in found]
+    found += [
+        Problem(piece.key, piece.first_line + line - 1, "holds no caption")
+        for line in range(1, (piece.num_lines or 0) + 1)
+        if line not in seen
+    ]
+    problems += sorted(found, key=lambda problem: problem.line)
 
 
 def _placed(caption: Caption, path: Path, piece: Piece) -> Caption:
