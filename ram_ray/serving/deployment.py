@@ -5,7 +5,9 @@ runs the same application on this machine.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +17,8 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
+from ram_model.checkpoint import CHECKSUMS
+from ram_ray import __version__
 from ram_ray.options import build_config, flatten_settings
 from ram_ray.serving.access import load_keys
 from ram_ray.serving.app import create_app
@@ -61,8 +65,10 @@ def application(config: ServeConfig, model_class: type[ModelServer] = ModelServe
     quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
     # Thresholds travel as user_config: they change in running processes.
     fixed = dataclasses.replace(config, thresholds=())
+    version = _version(fixed, model_class)
     model = serve.deployment(
         name=MODEL_DEPLOYMENT,
+        version=version,
         user_config={"thresholds": list(config.thresholds)},
         logging_config=quiet,
         max_constructor_retry_count=3,
@@ -71,6 +77,7 @@ def application(config: ServeConfig, model_class: type[ModelServer] = ModelServe
     limits, replicas = config.limits, config.replicas
     ingress = serve.deployment(
         name="ingress",
+        version=version,
         logging_config=quiet,
         autoscaling_config=AutoscalingConfig(
             min_replicas=replicas.min_ingresses,
@@ -86,12 +93,25 @@ def application(config: ServeConfig, model_class: type[ModelServer] = ModelServe
         max_ongoing_requests=2 * limits.max_pending_images,
         max_queued_requests=limits.max_pending_images,
         backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
+        max_surge_percent=replicas.surge_percent,
         graceful_shutdown_timeout_s=limits.request_timeout_s + limits.body_timeout_s,
         graceful_shutdown_wait_loop_s=_DRAIN_PERIOD_S,
         health_check_period_s=_HEALTH_PERIOD_S,
         health_check_timeout_s=_HEALTH_TIMEOUT_S,
     )(Ingress)
     return ingress.bind(model, fixed)
+
+
+def _version(fixed: ServeConfig, model_class: type[ModelServer]) -> str:
+    """Return a text that changes when processes must be replaced, not when thresholds change.
+
+    Serve asks for it where it is called from Python; a config file's arguments are its version.
+    """
+    parts = [__version__, model_class.__qualname__, repr(fixed)]
+    for name in fixed.models:
+        sums = Path(name) / CHECKSUMS  # another model may have come to the same folder
+        parts.append(sums.read_text(encoding="utf-8") if sums.is_file() else name)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _model_options(config: ServeConfig) -> dict[str, Any]:
@@ -114,6 +134,7 @@ def _model_options(config: ServeConfig) -> dict[str, Any]:
         "max_ongoing_requests": 3 * config.batch_size,
         # Admission is the ingress's: refusing here would fail an accepted request's retry.
         "max_queued_requests": -1,
+        "max_surge_percent": replicas.surge_percent,
         # no call outlives its request
         "graceful_shutdown_timeout_s": config.limits.request_timeout_s,
         "graceful_shutdown_wait_loop_s": _DRAIN_PERIOD_S,
