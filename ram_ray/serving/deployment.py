@@ -5,9 +5,7 @@ runs the same application on this machine.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,8 +15,6 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
-from ram_model.checkpoint import CHECKSUMS
-from ram_ray import __version__
 from ram_ray.options import build_config, flatten_settings
 from ram_ray.serving.access import load_keys
 from ram_ray.serving.app import create_app
@@ -63,12 +59,11 @@ def build_app(args: Mapping[str, Any]) -> Application:
 def application(config: ServeConfig, model_class: type[ModelServer] = ModelServer) -> Application:
     """Return the application, to be given to `serve.run`."""
     quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
-    # Thresholds travel as user_config: they change in running processes.
+    # Thresholds travel as user_config: changed in a cluster's file, they reach running processes.
+    # (`serve.run` from Python always starts new ones.)
     fixed = dataclasses.replace(config, thresholds=())
-    version = _version(fixed, model_class)
     model = serve.deployment(
         name=MODEL_DEPLOYMENT,
-        version=version,
         user_config={"thresholds": list(config.thresholds)},
         logging_config=quiet,
         max_constructor_retry_count=3,
@@ -77,7 +72,6 @@ def application(config: ServeConfig, model_class: type[ModelServer] = ModelServe
     limits, replicas = config.limits, config.replicas
     ingress = serve.deployment(
         name="ingress",
-        version=version,
         logging_config=quiet,
         autoscaling_config=AutoscalingConfig(
             min_replicas=replicas.min_ingresses,
@@ -100,18 +94,6 @@ def application(config: ServeConfig, model_class: type[ModelServer] = ModelServe
         health_check_timeout_s=_HEALTH_TIMEOUT_S,
     )(Ingress)
     return ingress.bind(model, fixed)
-
-
-def _version(fixed: ServeConfig, model_class: type[ModelServer]) -> str:
-    """Return a text that changes when processes must be replaced, not when thresholds change.
-
-    Serve asks for it where it is called from Python; a config file's arguments are its version.
-    """
-    parts = [__version__, model_class.__qualname__, repr(fixed)]
-    for name in fixed.models:
-        sums = Path(name) / CHECKSUMS  # another model may have come to the same folder
-        parts.append(sums.read_text(encoding="utf-8") if sums.is_file() else name)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _model_options(config: ServeConfig) -> dict[str, Any]:
