@@ -207,7 +207,8 @@ def _converted(value: object, kind: Any) -> object | None:
     if get_origin(kind) is tuple:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
-        if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        one = get_args(kind)[0]
+        if isinstance(value, list | tuple) and all(isinstance(part, one) for part in value):
             return tuple(value)
         return None
     if get_origin(kind) is Literal:

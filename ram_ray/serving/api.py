@@ -3,6 +3,7 @@
     POST /v1/tag         images -> tags            TagOptions, TagRequest -> TagResponse
     GET  /v1/tags        vocabulary search         TagSearchResponse
     GET  /v1/models      models and versions       ModelList
+    /v1/jobs             tagging jobs              job_api.py
     GET  /healthz        this process answers      Health
     GET  /readyz         a model can be called     Readiness; 503 while none can
     GET  /metrics        Prometheus text
@@ -56,7 +57,10 @@ class RequestErrorCode(StrEnum):
     URL_NOT_ALLOWED = "url_not_allowed"  # 403: URL input is off, or this address is not allowed
     UNAUTHORIZED = "unauthorized"  # 401: no API key, or a wrong one
     FORBIDDEN_ORIGIN = "forbidden_origin"  # 403: another web site's page sent it
-    CONFLICT = "conflict"  # 409: for jobs
+    JOBS_DISABLED = "jobs_disabled"  # 403
+    LOCATION_NOT_ALLOWED = "location_not_allowed"  # 403: of a job's source or output
+    CONFLICT = "conflict"  # 409: another job writes to that output
+    JOBS_UNAVAILABLE = "jobs_unavailable"  # 503, Retry-After: Ray's job server does not answer
     RATE_LIMITED = "rate_limited"  # 429, Retry-After
     OVERLOADED = "overloaded"  # 503, Retry-After: not accepted, nothing was done
     NOT_READY = "not_ready"  # 503, Retry-After: no model replica is up

@@ -12,7 +12,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ram_ray import __version__
-from ram_ray.serving import azure, health_routes, model_routes, rekognition, tag_routes
+from ram_ray.serving import (
+    azure,
+    health_routes,
+    job_routes,
+    model_routes,
+    page_routes,
+    rekognition,
+    tag_routes,
+)
 from ram_ray.serving.access import Access, load_keys
 from ram_ray.serving.admission import Admission
 from ram_ray.serving.api import ErrorDetail, RequestErrorCode
@@ -21,9 +29,11 @@ from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.context import ServingContext
 from ram_ray.serving.decoding import DecoderPool
 from ram_ray.serving.gate import Gate
+from ram_ray.serving.job_progress import ProgressReader
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.openapi import describe
 from ram_ray.serving.problems import ErrorShape, Problem, problem_response
+from ram_ray.serving.ray_jobs import RayJobs
 from ram_ray.serving.url_input import UrlFetcher
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -32,6 +42,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     health_routes.router,
     rekognition.router,
     azure.router,
+    job_routes.router,
+    page_routes.router,
 )
 
 ERROR_SHAPES: dict[tuple[str, str], ErrorShape] = {
@@ -61,6 +73,8 @@ def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = 
         admission=admission,
         decoders=DecoderPool(config.replicas.num_decoders, config.decode),
         urls=UrlFetcher(config.urls, admission, config.decode.max_image_bytes),
+        jobs=RayJobs(config.jobs),
+        progress=ProgressReader(config.jobs.store),
         metrics=metrics,
     )
     metrics.pending_images.set_function(lambda: admission.pending_images)

@@ -2,10 +2,13 @@
 
 import ipaddress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import get_args
 
-from ram_ray.config import DecodeConfig, Device, Precision, require
+from ram_ray.config import DecodeConfig, Device, Precision, StoreConfig, require
 from ram_ray.errors import ConfigError
+from ram_ray.options import merge_settings
+from ram_ray.serving.job_locations import check_prefix
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +117,55 @@ class ReplicaConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JobsConfig:
+    """Tagging jobs started by requests (POST /v1/jobs): off unless both lists name something."""
+
+    sources: tuple[str, ...] = ()
+    """Folders and s3://bucket/prefixes whose images a job may read, everything below included."""
+    outputs: tuple[str, ...] = ()
+    """Folders and prefixes below which a job may write."""
+    settings: tuple[str, ...] = ()
+    """`key=value` of every job, as `ram-ray tag --set`; a request's own options come after."""
+    store: StoreConfig = field(default_factory=StoreConfig)
+    """How jobs reach the buckets, and this server their progress."""
+    address: str | None = None
+    """Ray's job server, http://HEAD:8265; None: that of the cluster this server runs on."""
+    entrypoint_num_cpus: float = 0.1
+    """What Ray reserves for a job's driver; above 0, so that a head without CPUs runs none."""
+    timeout_s: float = 15.0
+    """For the job server and the buckets to answer."""
+
+    def __post_init__(self) -> None:
+        for name in ("sources", "outputs"):
+            for prefix in getattr(self, name):
+                check_prefix(name, prefix)
+        both = bool(self.sources) == bool(self.outputs)
+        require(both, "outputs", self.outputs, "given together with sources, or neither")
+        merge_settings({}, settings=self.settings)  # says what is not key=value
+        for name in ("entrypoint_num_cpus", "timeout_s"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+
+    @property
+    def enabled(self) -> bool:
+        """Whether requests may start jobs."""
+        return bool(self.sources)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageConfig:
+    """The page at `/`."""
+
+    examples: str | None = None
+    """Folder of the pictures it offers, with an examples.json (docs/page.md); None: a few of its
+    own. Anybody who reaches the page can see them."""
+
+    def __post_init__(self) -> None:
+        folder = self.examples
+        ok = folder is None or (Path(folder) / "examples.json").is_file()
+        require(ok, "examples", folder, "a folder with an examples.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServeConfig:
     """`ram-ray serve`: which models, where, and within what limits."""
 
@@ -142,6 +194,8 @@ class ServeConfig:
     urls: UrlConfig = field(default_factory=UrlConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
     replicas: ReplicaConfig = field(default_factory=ReplicaConfig)
+    jobs: JobsConfig = field(default_factory=JobsConfig)
+    page: PageConfig = field(default_factory=PageConfig)
     address: str | None = None
     """Ray cluster to join; None: a local Ray of this process."""
 

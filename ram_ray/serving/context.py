@@ -10,7 +10,9 @@ from ram_ray.serving.admission import Admission
 from ram_ray.serving.backend import Backend
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.decoding import DecoderPool
+from ram_ray.serving.job_progress import ProgressReader
 from ram_ray.serving.metrics import Metrics
+from ram_ray.serving.ray_jobs import RayJobs
 from ram_ray.serving.url_input import UrlFetcher
 
 
@@ -24,6 +26,8 @@ class ServingContext:
     admission: Admission
     decoders: DecoderPool
     urls: UrlFetcher
+    jobs: RayJobs
+    progress: ProgressReader
     metrics: Metrics
 
 

@@ -77,7 +77,7 @@ def running_server(
         UnreachableError: no Ray, or a model process that does not start.
     """
     prepare_environment()
-    with ray_session(config.address):
+    with ray_session(config.address, with_dashboard=config.jobs.enabled):
         # imported here: Serve reads its environment at import
         from ray import serve
 

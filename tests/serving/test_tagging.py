@@ -13,9 +13,11 @@ from ram_ray.serving.backend import ImageSizeError, ModelCard, Prediction, Selec
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.context import ServingContext
 from ram_ray.serving.decoding import DecoderPool
+from ram_ray.serving.job_progress import ProgressReader
 from ram_ray.serving.local_backend import LocalBackend
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.problems import Problem
+from ram_ray.serving.ray_jobs import RayJobs
 from ram_ray.serving.tagging import SentImage, TaggedRequest, tag_images
 from ram_ray.serving.url_input import UrlFetcher
 from tests.conftest import photo_bytes
@@ -67,6 +69,8 @@ def ask(backend: ChangingBackend, *seeds: int) -> TaggedRequest:
             admission=admission,
             decoders=DecoderPool(1, CONFIG.decode),
             urls=UrlFetcher(CONFIG.urls, admission, 1),
+            jobs=RayJobs(CONFIG.jobs),
+            progress=ProgressReader(CONFIG.jobs.store),
             metrics=Metrics(),
         )
         images = [SentImage(data=photo_bytes(seed)) for seed in seeds]
