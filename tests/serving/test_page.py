@@ -321,6 +321,20 @@ def test_pictures_come_by_drop_and_by_paste(visit, address, way):
     assert page.locator(".frame .file").text_content() == "cup.webp"
 
 
+def test_files_are_chosen_by_keyboard_alone(visit, address):
+    page = visit(address)
+    button = page.get_by_role("button", name="Choose pictures")
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        if button.evaluate("(element) => element === document.activeElement"):
+            break
+    with page.expect_file_chooser() as chosen:
+        page.keyboard.press("Enter")
+    chosen.value.set_files(PHOTOS["camera"])
+    page.locator(".side h2").wait_for()
+    assert page.locator(".frame .file").text_content() == "camera.webp"
+
+
 def test_examples_are_one_click_away(visit, address):
     page = visit(address)
     page.get_by_role("button", name="Chelsea the cat").click()
@@ -457,10 +471,10 @@ CONTRAST = """(theme) => {
     });
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const pairs = [["text", "page"], ["text", "surface"], ["text", "tint"], ["soft", "page"],
-    ["soft", "surface"], ["soft", "tint"], ["soft", "mat"], ["accent", "page"],
-    ["accent", "surface"], ["accent", "tint"], ["on-accent", "accent"], ["warn", "surface"],
-    ["warn", "warn-tint"]];
+  const pairs = [["text", "page"], ["text", "surface"], ["text", "tint"], ["text", "fill"],
+    ["soft", "page"], ["soft", "surface"], ["soft", "tint"], ["soft", "fill"], ["soft", "mat"],
+    ["accent", "page"], ["accent", "surface"], ["accent", "tint"], ["accent", "fill"],
+    ["on-accent", "accent"], ["warn", "surface"], ["warn", "warn-tint"]];
   return pairs.map(([front, back]) => {
     const [a, b] = [luminance(front), luminance(back)];
     return [`${front} on ${back}`, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
