@@ -1,5 +1,6 @@
 """Admission: how much accepted work one ingress process holds, bounded in images and bytes."""
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -8,8 +9,9 @@ from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import LimitConfig
 from ram_ray.serving.problems import Problem
 
-_SMOOTHING = 0.1  # of the measured time per image: the last ten or so decide
 _RETRY_AFTER_S = 1.0
+_NUM_RECENT = 8
+"""Answers of which even the quickest must have been slow, so that no single hiccup refuses work."""
 
 
 class Admission:
@@ -19,7 +21,8 @@ class Admission:
         self._limits = limits
         self.pending_images = 0
         self.pending_bytes = 0
-        self._time_per_image_s = 0.0  # of the whole server, as seen from this ingress
+        self._recent_s: deque[float] = deque(maxlen=_NUM_RECENT)
+        """How long the last answers took, since there was last nothing to do."""
 
     def check(self) -> None:
         """Refuse before the body is read where not even one image would be accepted.
@@ -38,12 +41,14 @@ class Admission:
         """
         self._check_images(count)
         self.pending_images += count
-        ahead, accepted = self.pending_images, monotonic()
+        accepted = monotonic()
         try:
             yield
-            self._learn((monotonic() - accepted) / ahead)
+            self._recent_s.append(monotonic() - accepted)
         finally:
             self.pending_images -= count
+            if self.pending_images == 0:
+                self._recent_s.clear()
 
     def take_bytes(self, count: int) -> None:
         """Hold room for body bytes until `give_bytes`.
@@ -60,19 +65,13 @@ class Admission:
         self.pending_bytes -= count
 
     def _check_images(self, count: int) -> None:
-        after = self.pending_images + count
-        if after > self._limits.max_pending_images:
-            wait = self._time_per_image_s * count
-            raise _overloaded(f"{self.pending_images} images are waiting", wait)
+        if self.pending_images + count > self._limits.max_pending_images:
+            raise _overloaded(f"{self.pending_images} images are waiting", _RETRY_AFTER_S)
         # Work that would miss its deadline only takes time from work that would not.
-        wait = after * self._time_per_image_s
         allowed = self._limits.request_timeout_s / 2
-        if self.pending_images and wait > allowed:
-            raise _overloaded(f"an answer would take about {wait:.0f} s", wait - allowed)
-
-    def _learn(self, time_per_image_s: float) -> None:
-        known = self._time_per_image_s or time_per_image_s
-        self._time_per_image_s = known + _SMOOTHING * (time_per_image_s - known)
+        quickest = min(self._recent_s) if len(self._recent_s) == _NUM_RECENT else 0.0
+        if quickest > allowed:
+            raise _overloaded(f"an answer takes {quickest:.0f} s", quickest - allowed)
 
 
 def _overloaded(reason: str, wait_s: float) -> Problem:

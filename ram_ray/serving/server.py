@@ -7,12 +7,16 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ram_model.pretrained import BUNDLED, find_model_folder
 from ram_ray.cluster import ray_session
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.serving.access import load_keys
 from ram_ray.serving.config import ServeConfig, check_access
+
+if TYPE_CHECKING:
+    from ram_ray.serving.model_deployment import ModelServer
 
 APP_NAME = "ram-ray"
 
@@ -53,20 +57,32 @@ def check_server(config: ServeConfig) -> None:
         check_port(config)
 
 
+def prepare_environment() -> None:
+    """Set what Ray's processes inherit; before Ray starts."""
+    for name, value in _SERVE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
-def running_server(config: ServeConfig) -> Iterator[None]:
+def running_server(
+    config: ServeConfig, model_class: "type[ModelServer] | None" = None
+) -> Iterator[None]:
     """Serve for the length of the block.
+
+    Args:
+        config: what to serve.
+        model_class: another model deployment, for measurements; None: the real one.
 
     Raises:
         UnreachableError: no Ray, or a model process that does not start.
     """
-    for name, value in _SERVE_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    prepare_environment()
     with ray_session(config.address, with_dashboard=config.jobs.enabled):
         # imported here: Serve reads its environment at import
         from ray import serve
 
         from ram_ray.serving.deployment import application
+        from ram_ray.serving.model_deployment import ModelServer
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         limits = config.limits
@@ -79,7 +95,9 @@ def running_server(config: ServeConfig) -> Iterator[None]:
             }
         )
         try:
-            serve.run(application(config), name=APP_NAME, route_prefix="/")
+            serve.run(
+                application(config, model_class or ModelServer), name=APP_NAME, route_prefix="/"
+            )
         except RuntimeError as error:
             serve.shutdown()
             raise UnreachableError(f"The server did not start: {_last_line(error)}") from error

@@ -38,24 +38,25 @@ def test_work_that_would_come_too_late_is_refused(monkeypatch: pytest.MonkeyPatc
     now = 0.0
     monkeypatch.setattr("ram_ray.serving.admission.monotonic", lambda: now)
     admission = Admission(LimitConfig(request_timeout_s=20, max_pending_images=100))
-    with admission.images(1):
-        now += 3.0  # one image alone took 3 s
-    with admission.images(3):  # about 9 s of work
-        with pytest.raises(Problem) as refused, admission.images(1):
-            pass
-        code, retry_after_s = code_of(refused)
-        assert code == "overloaded"
-        assert 1 <= retry_after_s <= 3
 
+    def answer(seconds: float) -> None:
+        nonlocal now
+        with admission.images(1):
+            now += seconds
 
-def test_slow_models_still_take_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr("ram_ray.serving.admission.monotonic", lambda: now)
-    admission = Admission(LimitConfig(request_timeout_s=20))
-    with admission.images(1):
-        now += 19.0
-    with admission.images(1):
-        assert admission.pending_images == 1
+    with admission.images(1):  # something is always waiting
+        for _ in range(7):
+            answer(12.0)
+        answer(0.1)  # one quick answer shows that the server is not that slow
+        admission.check()
+        for _ in range(7):
+            answer(12.0)
+            admission.check()
+        answer(12.0)
+        with pytest.raises(Problem) as refused:
+            admission.check()
+        assert code_of(refused) == ("overloaded", 2)
+    admission.check()  # nothing waits any more
 
 
 def test_failed_requests_give_their_room_back() -> None:
