@@ -13,6 +13,7 @@ the process (Linux only, else null), where what the allocator reuses does not sh
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -44,7 +45,9 @@ def main(argv: list[str] | None = None) -> None:
         "loop": lambda images_BE: loop_over_images(model, images_BE),
     }
     with torch.inference_mode():
-        results = [measure(forms, model, size, options) for size in options.batch_sizes]
+        results = [time_forms(forms, model, size, options) for size in options.batch_sizes]
+        for figures in results:
+            figures |= peak_memory(forms, model, figures["batch_size"], options)
     table = model.label_embeddings
     facts = {
         "num_tags": model.config.num_tags,
@@ -73,36 +76,45 @@ def loop_over_images(model: RamPlus, images_BE: Tensor) -> Tensor:
     return torch.stack(queries)
 
 
-def measure(
+def time_forms(
     forms: dict[str, Queries], model: RamPlus, batch_size: int, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Return time and memory per image of each form at one batch size, and their ratios."""
-    table = model.label_embeddings
-    images_BE = torch.randn(batch_size, table.shape[1]).to(table)
+    """Return the time per image of each form at one batch size, and their ratio."""
+    images_BE = _make_images(model, batch_size)
     outputs = {name: queries(images_BE) for name, queries in forms.items()}  # and warms up
     difference = (outputs["batched"] - outputs["loop"]).abs().max().item()
-    del outputs
-    memory = {name: _peak_bytes(queries, images_BE, options) for name, queries in forms.items()}
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(options.repeats):
         for name, queries in forms.items():
             seconds[name].append(_seconds(queries, images_BE, options))
     figures: dict[str, Any] = {"batch_size": batch_size, "max_difference": difference}
-    for name in forms:
-        figures[name] = {
-            "ms_per_image": round(statistics.median(seconds[name]) * 1e3 / batch_size, 2),
-            "ms_per_image_min_max": [
-                round(value * 1e3 / batch_size, 2)
-                for value in (min(seconds[name]), max(seconds[name]))
-            ],
-            "peak_mb_per_call": _in_mb(memory[name], 1),
-            "peak_mb_per_image": _in_mb(memory[name], batch_size),
-        }
+    for name, taken in seconds.items():
+        ms = sorted(value * 1e3 / batch_size for value in taken)
+        figures[f"{name}_ms_per_image"] = round(statistics.median(ms), 2)
+        figures[f"{name}_ms_per_image_min_max"] = [round(ms[0], 2), round(ms[-1], 2)]
     ratios = [loop / ours for ours, loop in zip(*seconds.values(), strict=True)]
     figures["time_ratio_loop_to_batched"] = round(statistics.median(ratios), 2)
-    if memory["batched"] and memory["loop"]:
-        figures["memory_ratio_loop_to_batched"] = round(memory["loop"] / memory["batched"], 2)
     return figures
+
+
+def peak_memory(
+    forms: dict[str, Queries], model: RamPlus, batch_size: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the memory of one call of each form at one batch size, and their ratio."""
+    images_BE = _make_images(model, batch_size)
+    peaks = {name: _peak_bytes(queries, images_BE, options) for name, queries in forms.items()}
+    figures: dict[str, Any] = {
+        f"{name}_peak_mb_per_call": None if peak is None else round(peak / 1e6, 1)
+        for name, peak in peaks.items()
+    }
+    if peaks["batched"] and peaks["loop"]:
+        figures["memory_ratio_loop_to_batched"] = round(peaks["loop"] / peaks["batched"], 2)
+    return figures
+
+
+def _make_images(model: RamPlus, batch_size: int) -> Tensor:
+    table = model.label_embeddings
+    return torch.randn(batch_size, table.shape[1]).to(table)
 
 
 def _seconds(queries: Queries, images_BE: Tensor, options: argparse.Namespace) -> float:
@@ -125,7 +137,7 @@ def _peak_bytes(queries: Queries, images_BE: Tensor, options: argparse.Namespace
         before = torch.cuda.memory_allocated(options.device)
         queries(images_BE)
         return torch.cuda.max_memory_allocated(options.device) - before
-    if not Path("/proc/self/clear_refs").exists():
+    if not Path("/proc/self/clear_refs").exists() or not _return_freed_memory():
         return None
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now the present
     before = _status_bytes("VmRSS")
@@ -141,8 +153,13 @@ def _status_bytes(field: str) -> int:
     raise LookupError(f"/proc/self/status has no {field}")
 
 
-def _in_mb(size: int | None, images: int) -> float | None:
-    return None if size is None else round(size / images / 1e6, 1)
+def _return_freed_memory() -> bool:
+    """Make malloc give back what is freed, so that a process's size is what it uses."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return False
+    map_from_bytes, keep_nothing = -3, 0  # M_MMAP_THRESHOLD of glibc
+    return bool(libc.mallopt(map_from_bytes, 65536) and libc.malloc_trim(keep_nothing) >= 0)
 
 
 def _make_model(options: argparse.Namespace) -> RamPlus:

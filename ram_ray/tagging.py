@@ -210,10 +210,9 @@ def _run_wave(
     committers: list[Any] = [make.remote(config.output, config.store) for _ in range(count)]
     seen: list[CommitterProgress] = []
     try:
-        # The rows stay in the object store: what is read from there stays mapped in this process.
-        for _ in build_pipeline(
-            config, record, placement, shards, committers
-        ).iter_internal_ref_bundles():
+        # The rows are never read: their pages of the object store would stay mapped in here.
+        pipeline = build_pipeline(config, record, placement, shards, committers)
+        for _ in pipeline.iter_internal_ref_bundles():
             _keep_lease(lease, config)
             if report.wants_counts():
                 report.wave(_ask_progress(committers))

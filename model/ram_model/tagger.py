@@ -53,7 +53,8 @@ class Tagger:
         tokenizer: WordPieceTokenizer | None = None,
         compile: bool = False,
     ) -> None:
-        """Take over the model: it is moved to the device and cast, in place.
+        """Take over the model: it is moved to the device and cast, in place, and then folded
+        (`ram_model.folding`); its weights must not change afterwards.
 
         Args:
             model: with as many tags as the vocabulary.
