@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ram_model.checkpoint import build_on_meta
+from ram_model.checkpoint import build_model, build_on_meta
 from ram_model.config import VARIANTS, Kind, RamConfig, variant
 from ram_model.folding import FoldedRam
 from ram_model.ram import Ram
@@ -156,7 +156,7 @@ def count_flops(config: RamConfig, batch_size: int) -> float:
 
 def _make_model(config: RamConfig) -> Ram:
     torch.manual_seed(0)
-    return type(build_on_meta(config))(config)
+    return build_model(config)
 
 
 def _make_tagger(

@@ -7,6 +7,7 @@ whole shard would hold the very slot its other chunks need.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -109,7 +110,7 @@ class ShardAssembly:
 
 @dataclass(frozen=True, slots=True)
 class CommitterProgress:
-    """How far a committer is: committed shards and, until it is drained, the chunks of open ones.
+    """How far a committer is: its committed shards and, while it works, the chunks of open ones.
 
     The driver asks for this instead of reading what the pipeline puts out: rows that it reads stay
     mapped in its memory, page by page of the object store.
@@ -179,23 +180,26 @@ class Committer:
         self._taggers.add((device, gpu_ids))
 
     async def progress(self) -> CommitterProgress:
-        """Return how far this committer is."""
-        tagged = sum(shard.num_tagged for shard in self._open.values())
-        quarantined = sum(shard.num_quarantined for shard in self._open.values())
+        """Return how far this committer is, the chunks of open shards included."""
+        return self._count(self._open.values())
+
+    async def drain(self) -> DrainReport:
+        """Wait for the commits under way and report; shards that are not whole do not count."""
+        while self._commits:
+            await asyncio.gather(*self._commits)
+        committed = tuple(sorted(self._committed))
+        return DrainReport(committed, tuple(self._failures), self._count(()))
+
+    def _count(self, open_shards: Iterable[ShardAssembly]) -> CommitterProgress:
+        open_shards = tuple(open_shards)
+        tagged = sum(shard.num_tagged for shard in open_shards)
+        quarantined = sum(shard.num_quarantined for shard in open_shards)
         return CommitterProgress(
             num_images=self._num_images + tagged + quarantined,
             num_quarantined=self._num_quarantined + quarantined,
             num_committed=len(self._committed),
             taggers=frozenset(self._taggers),
         )
-
-    async def drain(self) -> DrainReport:
-        """Wait for the commits under way, drop the shards that are not whole, and report."""
-        while self._commits:
-            await asyncio.gather(*self._commits)
-        self._open.clear()
-        committed = tuple(sorted(self._committed))
-        return DrainReport(committed, tuple(self._failures), await self.progress())
 
     def _assembly(self, shard: int, num_chunks: int) -> ShardAssembly:
         return self._open.setdefault(shard, ShardAssembly(num_chunks))

@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 WAVE_SHARDS = 2_000
 """Most shards per Ray Data execution (mechanisms A.2)."""
 WAVE_CHUNKS = 1_536
-"""Most chunks per tagger and execution: Ray Data's driver keeps some 20 kB of each until the end
+"""Most chunks per tagger and execution: Ray Data's driver keeps some 15 kB of each until the end
 (benchmarks/driver_memory.py), so this bounds its memory whatever the number of images. Between
-two waves the models load again, which costs seconds after the minutes that a wave takes."""
+two waves the models load again, which costs seconds: after a minute on the fastest GPUs, after
+many on a CPU."""
 MAX_STRETCH = 16
 """Most chunks per fetch task: what a lost decoder does again."""
 MAX_COMMITTERS = 8
@@ -209,10 +210,9 @@ def _run_wave(
     committers: list[Any] = [make.remote(config.output, config.store) for _ in range(count)]
     seen: list[CommitterProgress] = []
     try:
-        # The rows stay in the object store: what is read from there stays mapped in this process.
-        for _ in build_pipeline(
-            config, record, placement, shards, committers
-        ).iter_internal_ref_bundles():
+        # The rows are never read: their pages of the object store would stay mapped in here.
+        pipeline = build_pipeline(config, record, placement, shards, committers)
+        for _ in pipeline.iter_internal_ref_bundles():
             _keep_lease(lease, config)
             if report.wants_counts():
                 report.wave(_ask_progress(committers))

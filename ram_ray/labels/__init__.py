@@ -1,0 +1,1 @@
+"""Label system and caption parsing: captions in, tags of a vocabulary out."""

@@ -1,0 +1,38 @@
+"""Words that nobody knows, one slip away from a word that everybody does: "tabel", "beautifull"."""
+
+from collections.abc import Callable, Iterator
+
+from ram_ray.labels.lexicon import COMMON, Lexicon
+
+MIN_LETTERS = 5
+"""Shorter words have too many neighbours."""
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def correct(word: str, lexicon: Lexicon, known: Callable[[str], bool]) -> str | None:
+    """Return the likeliest word one slip away from an unknown word; None where there is none.
+
+    Corrections are names of the vocabulary and common words.
+    """
+    if len(word) < MIN_LETTERS or not word.isalpha():
+        return None
+    common = lexicon.common
+    found = {
+        candidate: common.get(candidate, COMMON)
+        for candidate in _one_slip_away(word)
+        if candidate in common or known(candidate)
+    }
+    # The first letter is seldom wrong.
+    return max(found, key=lambda other: (other[0] == word[0], found[other], other), default=None)
+
+
+def _one_slip_away(word: str) -> Iterator[str]:
+    for at in range(len(word)):
+        yield word[:at] + word[at + 1 :]
+        if at + 1 < len(word):
+            yield word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+        for letter in _LETTERS:
+            yield word[:at] + letter + word[at + 1 :]
+            yield word[:at] + letter + word[at:]
+    for letter in _LETTERS:
+        yield word + letter
