@@ -20,6 +20,11 @@ Captions = Annotated[
 ]
 Lists = Annotated[list[str] | None, typer.Option("--list", metavar="FILE", help=_LIST_HELP)]
 
+Spacy = Annotated[
+    str | None,
+    typer.Option(metavar="PIPELINE", help="Installed spaCy pipeline instead of the rules."),
+]
+
 
 @app.command()
 def build(
@@ -119,3 +124,97 @@ def convert(
         vocabulary = read_vocabulary(source, thresholds=thresholds, names_zh=chinese)
         for path in write_vocabulary(vocabulary, output):
             typer.echo(f"{path}: {len(vocabulary):,} tags")
+
+
+@app.command()
+def parse(
+    source: Annotated[
+        str, typer.Argument(help="Captions: a file, a folder or an s3://bucket/prefix.")
+    ],
+    output: Annotated[
+        str, typer.Argument(help="Folder or s3:// prefix; resumed when it is there.")
+    ],
+    vocabulary: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="Tags to look for: .parquet, .json, .csv or .txt."),
+    ],
+    widen: Annotated[
+        bool, typer.Option("--widen", help="Also give wider tags (puppy: dog) and implied tools.")
+    ] = False,
+    spacy: Spacy = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Also write why: rule, place and words of each tag.")
+    ] = False,
+    shard_bytes: Annotated[
+        int | None, typer.Option(help="Source bytes per shard (default: 16777216).")
+    ] = None,
+    num_parsers: Annotated[int | None, typer.Option(help="Parser processes.")] = None,
+    max_error_rate: flags.MaxErrorRate = None,
+    endpoint_url: flags.EndpointUrl = None,
+    region: flags.Region = None,
+    anonymous: flags.Anonymous = None,
+    address: flags.Address = None,
+    as_json: flags.Json = False,
+    debug: flags.Debug = False,
+) -> None:
+    """Parse captions into tags with a vocabulary; frequencies and co-occurrences beside."""
+    with exit_codes.exit_on_error(debug=debug):
+        import dataclasses
+        import json
+
+        from ram_ray.labels.parse_terminal import print_parse, shard_progress
+        from ram_ray.labels.parsing import ParseConfig, parse_captions
+
+        given = {
+            "shard_bytes": shard_bytes,
+            "num_parsers": num_parsers,
+            "max_error_rate": max_error_rate,
+            "address": address,
+        }
+        config = ParseConfig(
+            source=source,
+            output=output,
+            vocabulary=vocabulary,
+            widen=widen,
+            spacy=spacy,
+            evidence=evidence,
+            store=flags.store_config(endpoint_url, region, anonymous),
+            **{name: value for name, value in given.items() if value is not None},  # pyright: ignore[reportArgumentType]
+        )
+        summary = parse_captions(config, on_shards=shard_progress())
+        if as_json:
+            print(json.dumps(dataclasses.asdict(summary)))
+        else:
+            print_parse(summary, config.store)
+        code = exit_codes.of_run(summary.error_rate, config.max_error_rate)
+    raise typer.Exit(code)
+
+
+@app.command()
+def show(
+    target: Annotated[str, typer.Argument(help="A vocabulary file, or the OUTPUT of a parse.")],
+    caption: Annotated[
+        list[str] | None,
+        typer.Option("--caption", help="Show how this is parsed and why; repeatable."),
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option(help="Show this tag: what it is, how often, beside what.")
+    ] = None,
+    widen: Annotated[bool, typer.Option("--widen", help="As for `labels parse`.")] = False,
+    spacy: Spacy = None,
+    endpoint_url: flags.EndpointUrl = None,
+    region: flags.Region = None,
+    anonymous: flags.Anonymous = None,
+    debug: flags.Debug = False,
+) -> None:
+    """Show a vocabulary, what a parse found, or why a caption gets its tags."""
+    with exit_codes.exit_on_error(debug=debug):
+        from ram_ray.labels import parse_terminal
+
+        store = flags.store_config(endpoint_url, region, anonymous)
+        if caption:
+            parse_terminal.print_captions(target, caption, widen=widen, spacy=spacy, store=store)
+        elif tag:
+            parse_terminal.print_tag(target, tag, store)
+        else:
+            parse_terminal.print_target(target, store)

@@ -95,6 +95,9 @@ class ReplicaConfig:
     cpus_per_ingress: float = 0.25
     num_decoders: int = 2
     """Decoder processes of one ingress."""
+    surge_percent: int = 25
+    """Processes started beyond their number during an update, rounded up, so that the old ones
+    serve until the new ones do; 0 where there is no room for one more."""
     upscale_delay_s: float = 5.0
     downscale_delay_s: float = 120.0
 
@@ -108,7 +111,7 @@ class ReplicaConfig:
         share = self.gpus_per_replica
         ok = 0 <= share < 1 or share == int(share)
         require(ok, "gpus_per_replica", share, "0, a fraction below 1, or a whole number")
-        for name in ("cpus_per_replica", "cpus_per_ingress", "upscale_delay_s",
+        for name in ("cpus_per_replica", "cpus_per_ingress", "surge_percent", "upscale_delay_s",
                      "downscale_delay_s"):  # fmt: skip
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
 

@@ -1,14 +1,15 @@
 """What every route works with, made once per ingress process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from ram_ray.config import StoreConfig
 from ram_ray.serving.access import Access
 from ram_ray.serving.admission import Admission
 from ram_ray.serving.backend import Backend
-from ram_ray.serving.config import ServeConfig
+from ram_ray.serving.config import JobsConfig, ServeConfig
 from ram_ray.serving.decoding import DecoderPool
 from ram_ray.serving.job_progress import ProgressReader
 from ram_ray.serving.metrics import Metrics
@@ -26,9 +27,9 @@ class ServingContext:
     admission: Admission
     decoders: DecoderPool
     urls: UrlFetcher
-    jobs: RayJobs
-    progress: ProgressReader
     metrics: Metrics
+    jobs: RayJobs = field(default_factory=lambda: RayJobs(JobsConfig()))
+    progress: ProgressReader = field(default_factory=lambda: ProgressReader(StoreConfig()))
 
 
 def _context_of(request: Request) -> ServingContext:

@@ -59,7 +59,8 @@ def build_app(args: Mapping[str, Any]) -> Application:
 def application(config: ServeConfig, model_class: type[ModelServer] = ModelServer) -> Application:
     """Return the application, to be given to `serve.run`."""
     quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
-    # Thresholds travel as user_config: they change in running processes.
+    # Thresholds travel as user_config: changed in a cluster's file, they reach running processes.
+    # (`serve.run` from Python always starts new ones.)
     fixed = dataclasses.replace(config, thresholds=())
     model = serve.deployment(
         name=MODEL_DEPLOYMENT,
@@ -86,6 +87,7 @@ def application(config: ServeConfig, model_class: type[ModelServer] = ModelServe
         max_ongoing_requests=2 * limits.max_pending_images,
         max_queued_requests=limits.max_pending_images,
         backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
+        max_surge_percent=replicas.surge_percent,
         graceful_shutdown_timeout_s=limits.request_timeout_s + limits.body_timeout_s,
         graceful_shutdown_wait_loop_s=_DRAIN_PERIOD_S,
         health_check_period_s=_HEALTH_PERIOD_S,
@@ -114,6 +116,7 @@ def _model_options(config: ServeConfig) -> dict[str, Any]:
         "max_ongoing_requests": 3 * config.batch_size,
         # Admission is the ingress's: refusing here would fail an accepted request's retry.
         "max_queued_requests": -1,
+        "max_surge_percent": replicas.surge_percent,
         # no call outlives its request
         "graceful_shutdown_timeout_s": config.limits.request_timeout_s,
         "graceful_shutdown_wait_loop_s": _DRAIN_PERIOD_S,

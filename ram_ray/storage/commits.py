@@ -12,7 +12,7 @@ import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -81,18 +81,38 @@ def commit_shard(
         ConservationError: a planned image is missing, doubled or foreign; nothing is written.
     """
     check_conservation(shard, plan, tags, quarantine)
-    attempt = uuid.uuid4().hex
-    files = (
-        _stage(store, shard, attempt, "tags", tags),
-        _stage(store, shard, attempt, "quarantine", quarantine),
+    codes = Counter(quarantine["error_code"].to_pylist())
+    return commit_tables(
+        store,
+        shard,
+        {"tags": tags, "quarantine": quarantine},
+        tagged=plan.num_rows - quarantine.num_rows,
+        quarantined_by_code=codes,
     )
+
+
+def commit_tables(
+    store: Store,
+    shard: int,
+    tables: Mapping[str, pa.Table],
+    *,
+    tagged: int,
+    quarantined_by_code: Mapping[str, int],
+) -> Commit:
+    """Stage a shard's files, one per folder, commit, publish; return the commit that counts.
+
+    That commit is another attempt's when one was there first: this attempt's files are dropped.
+    """
+    attempt = uuid.uuid4().hex
+    files = tuple(_stage(store, shard, attempt, folder, table) for folder, table in tables.items())
+    quarantined = sum(quarantined_by_code.values())
     commit = Commit(
         shard=shard,
         attempt=attempt,
-        rows=plan.num_rows,
-        tagged=tags.num_rows,
-        quarantined=quarantine.num_rows,
-        quarantined_by_code=dict(Counter(quarantine["error_code"].to_pylist())),
+        rows=tagged + quarantined,
+        tagged=tagged,
+        quarantined=quarantined,
+        quarantined_by_code=dict(quarantined_by_code),
         committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
     )

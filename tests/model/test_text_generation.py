@@ -171,6 +171,7 @@ def test_only_the_best_ended_texts_are_kept_and_of_equals_the_newest_wins() -> N
         ({"min_length": -1}, "min_length is -1, but must be at least 0"),
         ({"max_length": 10}, r"max_length is 10, but must be above min_length \(10\)"),
         ({"min_length": 0, "max_length": 4}, "max_length is 4"),
+        ({"tags": "dog"}, "tags is 'dog', but must be a list of words"),
         ({"repetition_penalty": 0.9}, "repetition_penalty is 0.9, but must be at least 1"),
         ({"repetition_penalty": float("nan")}, "repetition_penalty is nan"),
     ],

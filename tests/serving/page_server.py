@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import uvicorn
@@ -20,6 +20,7 @@ class WithPlaces(LocalBackend):
     """The real models, said to give captions and boxes, which no model of this size does."""
 
     caption = "a cup of coffee"
+    captions_asked: ClassVar[list[bool]] = []
     box = (0.25, 0.1, 0.5, 0.8)
     """Left, top, width, height of the best tag's box."""
 
@@ -33,6 +34,7 @@ class WithPlaces(LocalBackend):
         self, model: str, pixels: np.ndarray, selection: Selection, deadline: float
     ) -> Prediction:
         """Return the real tags, a caption, and a box of the best one."""
+        self.captions_asked.append(selection.caption)
         plain = dataclasses.replace(selection, caption=False, boxes=False)
         prediction = await super().tag(model, pixels, plain, deadline)
         left, top, width, height = self.box
@@ -40,7 +42,8 @@ class WithPlaces(LocalBackend):
             "tag_id": int(prediction.tag_ids[0]), "left": left, "top": top,
             "width": width, "height": height, "score": 0.9,
         }  # fmt: skip
-        return dataclasses.replace(prediction, caption=self.caption, boxes=[box])
+        caption = self.caption if selection.caption else None
+        return dataclasses.replace(prediction, caption=caption, boxes=[box])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from fastapi.testclient import TestClient
 
@@ -26,8 +27,6 @@ from tests.conftest import photo_bytes
 
 SEEDS = range(24)
 REPLICAS = ReplicaConfig(
-    min_replicas=2,
-    max_replicas=2,
     cpus_per_replica=0.2,
     cpus_per_ingress=0.2,
     num_decoders=1,
@@ -138,21 +137,33 @@ class Traffic:
         return load
 
 
+def model_pids() -> set[int]:
+    """Return the processes of the model deployment, all of them this test run's children."""
+    return {
+        process.pid
+        for process in psutil.Process().children(recursive=True)
+        if f"ServeReplica:{APP_NAME}:model" in " ".join(process.cmdline())
+    }
+
+
 @pytest.mark.slow
-def test_updates_of_thresholds_and_model_fail_no_request(
+def test_an_update_of_the_model_fails_no_request(
     url: str, config: ServeConfig, second_model: str
 ) -> None:
     from ray import serve
 
-    traffic = Traffic(url, rate=4)
-    time.sleep(1)
-    for change in ({"thresholds": ("dog=0.1",)}, {"models": (second_model,), "batch_size": 4}):
-        serve.run(application(dataclasses.replace(config, **change)), name=APP_NAME)
+    traffic, old = Traffic(url, rate=4), model_pids()
+    try:
         time.sleep(1)
-    load = traffic.stop()
+        changed = dataclasses.replace(config, models=(second_model,), thresholds=("dog=0.1",))
+        serve.run(application(changed), name=APP_NAME)
+        time.sleep(1)
+    finally:
+        load = traffic.stop()
     assert load.failed() == 0, load.statuses
     assert load.statuses["200"] >= 10
-    assert len(traffic.versions) == 3
+    assert len(traffic.versions) == 2
+    assert not old & model_pids()
 
 
 def test_build_app_reads_a_cluster_files_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -321,6 +321,28 @@ def test_pictures_come_by_drop_and_by_paste(visit, address, way):
     assert page.locator(".frame .file").text_content() == "cup.webp"
 
 
+def test_files_are_chosen_by_keyboard_alone(visit, address):
+    page = visit(address)
+    chosen = []
+    page.on(
+        "filechooser", lambda chooser: chosen.append(chooser)
+    )  # long before: the browser is told in the background
+    focused = "() => document.activeElement.textContent"
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        if page.evaluate(focused) == "Choose pictures":
+            break
+    assert page.evaluate(focused) == "Choose pictures"
+    page.keyboard.press("Enter")
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        if chosen:
+            break
+    chosen[0].set_files(PHOTOS["camera"])
+    page.locator(".side h2").wait_for()
+    assert page.locator(".frame .file").text_content() == "camera.webp"
+
+
 def test_examples_are_one_click_away(visit, address):
     page = visit(address)
     page.get_by_role("button", name="Chelsea the cat").click()
@@ -380,11 +402,24 @@ def test_caption_and_boxes_are_shown_where_a_model_has_them(visit, address):
         assert page.locator("svg.boxes rect").count() == 0
         page.locator(".tags li.placed").first.hover()  # pointing shows it all the same
         assert page.locator("svg.boxes rect").count() == 1
+        captions = page.get_by_role("button", name="Captions")
+        captions.click()
+        settle(page)
+        assert page.locator("blockquote").count() == 0
+        choose(page, "rocket")
+        page.locator(".card").nth(1).wait_for()
+        settle(page)
+        assert WithPlaces.captions_asked == [True, False]
+        captions.click()  # the one without has to be asked for
+        settle(page)
+        page.locator(".card a").nth(1).click()
+        assert page.locator("blockquote").text_content() == WithPlaces.caption
     page = visit(address)
     choose(page, "coffee")
     settle(page)
     assert page.locator("blockquote, svg.boxes rect").count() == 0
     assert page.get_by_role("button", name="Boxes").count() == 0
+    assert not page.get_by_role("button", name="Captions").is_visible()
 
 
 @pytest.fixture(scope="module")
@@ -457,10 +492,10 @@ CONTRAST = """(theme) => {
     });
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const pairs = [["text", "page"], ["text", "surface"], ["text", "tint"], ["soft", "page"],
-    ["soft", "surface"], ["soft", "tint"], ["soft", "mat"], ["accent", "page"],
-    ["accent", "surface"], ["accent", "tint"], ["on-accent", "accent"], ["warn", "surface"],
-    ["warn", "warn-tint"]];
+  const pairs = [["text", "page"], ["text", "surface"], ["text", "tint"], ["text", "fill"],
+    ["soft", "page"], ["soft", "surface"], ["soft", "tint"], ["soft", "fill"], ["soft", "mat"],
+    ["accent", "page"], ["accent", "surface"], ["accent", "tint"], ["accent", "fill"],
+    ["on-accent", "accent"], ["warn", "surface"], ["warn", "warn-tint"]];
   return pairs.map(([front, back]) => {
     const [a, b] = [luminance(front), luminance(back)];
     return [`${front} on ${back}`, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];

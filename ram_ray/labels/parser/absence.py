@@ -17,7 +17,13 @@ NEGATIONS = frozenset(
     "wouldn't hasn't haven't n't".split()
 )
 NOBODY = frozenset("nobody none no-one".split())
-TRIGGERS = BEFORE_NOUNS | NEGATIONS | NOBODY | {"free", "missing", "instead", "rather"}
+BEFORE_OF = frozenset("free devoid empty bare clear instead".split())
+"""The noun phrase after these and "of" is absent: "free of cars"."""
+SIGNS = frozenset("sign signs trace traces hint shortage lack".split())
+"""After these and "of", too: "no sign of people"."""
+TRIGGERS = BEFORE_NOUNS | NEGATIONS | NOBODY | BEFORE_OF | {
+    "missing", "lacks", "lack", "rather",
+}  # fmt: skip
 BELIEVED = frozenset("only just yet your quite".split())
 """After "not", these deny nothing: "not only a dog", "not your average cupcake"."""
 
@@ -54,12 +60,10 @@ class _Reader:
     def scope(self, at: int) -> list[int]:
         """Return the tokens that the word at `at` says are absent."""
         form = self._form(at)
-        if form == "free":
-            return self._nouns(at + 2) if self._form(at + 1) == "of" else []
-        if form == "missing":
-            return self._nouns(at + 1)
-        if form in ("instead", "rather"):
+        if form in BEFORE_OF or form == "rather":
             return self._nouns(at + 2) if self._form(at + 1) in ("of", "than") else []
+        if form in ("missing", "lacks", "lack"):
+            return self._nouns(at + 1 + (self._form(at + 1) == "of")) or self._before(at)
         if form in NOBODY:
             of_them = 2 if self._form(at + 1) == "of" else 0
             return self._verbs(at + 1 + of_them)
@@ -79,6 +83,8 @@ class _Reader:
         if self._is(at - 1, speech.DET):  # "a no entry sign"
             return []
         nouns = self._nouns(at + 1)
+        if nouns and self._form(nouns[-1]) in SIGNS and self._form(nouns[-1] + 1) == "of":
+            return self._nouns(nouns[-1] + 2)
         return nouns + (self._verbs(nouns[-1] + 1) if nouns else [])
 
     def _after_not(self, at: int) -> list[int]:
@@ -87,7 +93,14 @@ class _Reader:
         verbs = self._verbs(at + 1)
         if verbs:
             return [*verbs, *self._nouns(verbs[-1] + 1)]
+        while self._is(at + 1, _BEFORE_VERB):  # "does not have a hat"
+            at += 1
         return self._nouns(at + 1 + self._is(at + 1, speech.PREP))
+
+    def _before(self, at: int) -> list[int]:
+        """Return the noun that "missing" follows: "a shoe with its lace missing"."""
+        ends = self._is(at + 1, speech.BREAK | speech.COMMA) or at + 1 == len(self._row)
+        return [at - 1] if ends and self._is(at - 1, speech.NOUN) else []
 
     def _nouns(self, at: int) -> list[int]:
         """Return the nouns of the noun phrase at `at` and of those joined to it."""
@@ -99,8 +112,9 @@ class _Reader:
                     found.append(at)
                 at += 1
             joined = self._is(at, speech.CONJ | speech.COMMA)
-            # "no cars or people", but "no hat, a dog"
-            goes_on = self._is(at + 1, speech.NOUN | speech.CONJ)
+            # "no cars or people", "no hat or a scarf", but "no hat, a dog"
+            either = self._form(at) in ("or", "nor")
+            goes_on = self._is(at + 1, _IN_NOUN_PHRASE if either else speech.NOUN | speech.CONJ)
             if len(found) == before or not (joined and goes_on):
                 return found
             at += 1 + self._is(at + 1, speech.CONJ)

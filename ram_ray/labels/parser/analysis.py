@@ -8,11 +8,12 @@ SceneGraphParser; unlike there, verbs without an object count: "a dog runs").
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ram_ray.labels.lexicon import Lexicon, load_lexicon
-from ram_ray.labels.parser import speech
+from ram_ray.labels.parser import spacy_tier, speech
 from ram_ray.labels.parser.absence import TRIGGERS, absent_tokens
 from ram_ray.labels.parser.compounds import Compound, compounds, read_compound
 from ram_ray.labels.parser.function_words import (
@@ -80,9 +81,16 @@ class Analyzer:
 
     Args:
         names: of the vocabulary, folded, aliases included: they are matched as they are.
+        spacy_pipeline: reads parts of speech instead of the rules (`spacy_tier`); None: the rules.
     """
 
-    def __init__(self, names: Iterable[str] = (), lexicon: Lexicon | None = None) -> None:
+    def __init__(
+        self,
+        names: Iterable[str] = (),
+        lexicon: Lexicon | None = None,
+        spacy_pipeline: Any = None,
+    ) -> None:
+        self._spacy = spacy_pipeline
         self.lexicon = lexicon or load_lexicon()
         names = list(names)
         known = set(names)
@@ -121,6 +129,13 @@ class Analyzer:
             columns.features[row],
             lambda window: self._homographs.settle(window, row),
         )
+        if self._spacy is not None:
+            caption = tokens.caption_of(start)
+            places = start - tokens.caption_start[caption]
+            # A caption's own closing token stands at its end: no token of spaCy's is there.
+            several = np.array([word.num_words > 1 for word in self.words], np.bool_)[row]
+            read = spacy_tier.retag(self._spacy, captions, caption, places, tags)
+            tags = np.where(several, tags, read)
         stream = _Stream(row, start, end, tags)
         mentions = self._mentions(stream, columns.features[row])
         if len(beside.row):

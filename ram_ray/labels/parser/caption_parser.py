@@ -33,6 +33,7 @@ from ram_ray.labels.parser.resolution import (
     Resolved,
     TagResolver,
 )
+from ram_ray.labels.parser.spacy_tier import load_pipeline
 from ram_ray.labels.parser.tokens import fold
 from ram_ray.labels.parser.words import Word
 
@@ -82,16 +83,23 @@ class CaptionParser:
     Args:
         vocabulary: names, aliases, kinds and parents. Where it states a kind, a word used as
             another kind gives no tag; "other" takes the kind from the caption.
+        spacy: name of an installed spaCy pipeline that reads parts of speech; None: the rules.
         widen: also give the nearest wider tag for a word that has none ("puppy": "dog").
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, *, widen: bool = False, lexicon: Lexicon | None = None
+        self,
+        vocabulary: Vocabulary,
+        *,
+        widen: bool = False,
+        spacy: str | None = None,
+        lexicon: Lexicon | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         lexicon = lexicon or load_lexicon()
         self._resolver = TagResolver(vocabulary, lexicon, widen=widen)
-        self._analyzer = Analyzer(self._resolver.names(), lexicon)
+        pipeline = None if spacy is None else load_pipeline(spacy)
+        self._analyzer = Analyzer(self._resolver.names(), lexicon, pipeline)
         self._names = pa.array(vocabulary.names, pa.string())
         self._tag_id = np.zeros((0, _ROLES), np.int32)
         self._kind = np.zeros((0, _ROLES), np.int8)

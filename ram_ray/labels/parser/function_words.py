@@ -12,7 +12,7 @@ _CLASSES = {
     "amidst amongst out like as than next while if because until since unlike per versus "
     "alongside whilst aboard beyond throughout despite except besides w",
     speech.CONJ: "and or but nor & plus yet so",
-    speech.PRON: "he she it they him them himself herself itself themselves i you we us me one "
+    speech.PRON: "he she it they him them himself herself itself themselves i you we us me "
     "there something someone somebody anything anyone everyone everything others nothing "
     "nobody none who's it's he's she's they're each-other",
     speech.BE: "is are was were be been being am isn't aren't wasn't weren't",
@@ -26,8 +26,8 @@ _CLASSES = {
     "ahead apart even ever perhaps maybe rather once twice downhill uphill upwards downwards "
     "forward forwards backward backwards sideways upstairs downstairs outdoors indoors nearby "
     "halfway else how why",
-    speech.NUM: "two three four five six seven eight nine ten eleven twelve dozen hundred hundreds "
-    "dozens thousand thousands",
+    speech.NUM: "one two three four five six seven eight nine ten eleven twelve dozen hundred "
+    "hundreds dozens thousand thousands",
 }
 FUNCTION_WORDS = {word: tag for tag, words in _CLASSES.items() for word in words.split()}
 

@@ -26,6 +26,12 @@ export function setUpChoices() {
       useThreshold(radio.value === "own" ? "own" : Number(byId("threshold").value));
     });
   }
+  byId("captions").addEventListener("click", () => {
+    state.captions = !state.captions;
+    const missing = state.pictures.some((picture) => picture.result && picture.result.caption === null);
+    if (state.captions && missing) runAgain();
+    else changed();
+  });
   onChange(draw);
 }
 
@@ -51,6 +57,8 @@ function draw() {
   byId("threshold-value").textContent = own ? t("threshold_own_hint") : value;
   byId("threshold").setAttribute("aria-valuetext", own ? t("threshold_own") : value);
   drawKinds();
+  byId("extras").hidden = !currentModel()?.caption;
+  byId("captions").setAttribute("aria-pressed", String(state.captions));
   const model = currentModel();
   const hint = model?.openSet ? "words_hint_open" : "words_hint_closed";
   byId("words-hint").textContent = state.wordsError ?? (state.words.length > 0

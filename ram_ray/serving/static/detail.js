@@ -73,7 +73,7 @@ function side(picture) {
     placesOf: (tag) => places.get(tag.id) ?? 0,
     onPoint: (tag) => drawBoxes(document.querySelector("svg.boxes"), picture, tag),
   };
-  if (picture.result.caption) parts.push(h("blockquote", {}, picture.result.caption));
+  if (state.captions && picture.result.caption) parts.push(h("blockquote", {}, picture.result.caption));
   parts.push(heading(given, weaker));
   if (given.length > 0) parts.push(tagList(given, options));
   if (weaker.length > 0) parts.push(weakerTags(given, weaker, options));

@@ -51,7 +51,7 @@ function asRecord(picture) {
   const { width, height, caption } = picture.result;
   const tags = shown(picture).map(({ id, name, nameZh, kind, score }) => (
     { id, name, ...(nameZh ? { name_zh: nameZh } : {}), kind, score }));
-  return { picture: picture.name, width, height, ...(caption ? { caption } : {}), tags };
+  return { picture: picture.name, width, height, ...(state.captions && caption ? { caption } : {}), tags };
 }
 
 function cell(value) {

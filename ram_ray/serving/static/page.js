@@ -83,6 +83,9 @@ function accept(files) {
 }
 
 function setUpIntake() {
+  for (const button of document.querySelectorAll(".choose")) {
+    button.addEventListener("click", () => byId("files").click());
+  }
   byId("files").addEventListener("change", (event) => {
     accept(filesOf(event.target.files));
     event.target.value = "";
@@ -176,8 +179,8 @@ function route() {
   if (state.openId === null && state.pictures.length === 1) state.openId = state.pictures[0].id;
   const jobs = location.hash === "#jobs";
   byId("pictures").hidden = jobs;
-  byId("nav-pictures").toggleAttribute("aria-current", !jobs);
-  byId("nav-jobs").toggleAttribute("aria-current", jobs);
+  byId("nav-pictures").setAttribute("aria-current", jobs ? "false" : "page");
+  byId("nav-jobs").setAttribute("aria-current", jobs ? "page" : "false");
   showJobs(jobs);
   changed();
   if (before !== null && state.openId === null) {

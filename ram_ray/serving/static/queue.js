@@ -59,7 +59,7 @@ async function tagOne(picture, signal) {
   const model = currentModel();
   const options = {
     model: state.model, words: state.words,
-    caption: model?.caption ?? false, boxes: model?.boxes ?? false,
+    caption: state.captions && (model?.caption ?? false), boxes: model?.boxes ?? false,
   };
   const drawn = picture.thumbnailUrl ? null : makeThumbnail(picture);
   try {

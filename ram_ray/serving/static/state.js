@@ -26,6 +26,8 @@ export const state = {
   model: null,
   maxImageBytes: Infinity,
   showBoxes: true,
+  /** Whether captions are asked for and shown; writing one takes a model longer than tagging. */
+  captions: true,
 };
 
 /** A picture waits, is running, is done, or has failed. */
