@@ -20,7 +20,8 @@ _PLACES = (
 _TOO_WIDE = frozenset(
     "entity|physical entity|abstraction|abstract entity|object|physical object|thing|matter|whole|"
     "unit|artifact|artefact|living thing|organism|being|group|grouping|substance|part|piece|"
-    "causal agent|cause|attribute|event|act|instrumentality|structure|construction".split("|")
+    "causal agent|cause|attribute|event|act|action|activity|instrumentality|structure|"
+    "construction".split("|")
 )
 
 
