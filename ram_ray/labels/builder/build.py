@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ram_ray.errors import ConfigError
 from ram_ray.labels.builder.candidates import Key, gather
 from ram_ray.labels.builder.config import BuildConfig
 from ram_ray.labels.builder.coverage import Coverage, NameIndex, coverage_of
@@ -89,6 +90,10 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
         min_frequency=config.min_frequency,
         max_tags=config.max_tags,
     )
+    if not kept:
+        raise ConfigError(
+            f"The rules keep none of {len(tags)} candidates: give lists, or lower min_frequency."
+        )
     _tell_apart(kept, lexicon)
     if config.text_encoder is not None:
         _propose_neighbours(kept, config.text_encoder, clusters)

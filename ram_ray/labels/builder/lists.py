@@ -87,21 +87,25 @@ def read_list(
         raise ConfigError(f"list is {str(path)!r}, which cannot be read: {error}.") from error
     reader = _reader_of(path, data)
     entries: list[Entry] = []
+    problems: list[Problem] = []
     first_line: dict[tuple[str, str], int] = {}
-    for raw in reader(path, data, lexicon, report):
-        entry = _cleaned(raw, kind, path, report)
+    for raw in reader(path, data, lexicon, problems.append):
+        entry = _cleaned(raw, kind, path, problems.append)
         if entry is None:
             continue
         key = (entry.names[0].full.casefold(), entry.kind)
         if key in first_line:
             message = f"{entry.names[0].full!r} repeats line {first_line[key]}"
             if raw.report_repeats:
-                report(Problem(str(path), entry.line, message))
+                problems.append(Problem(str(path), entry.line, message))
             continue
         first_line[key] = entry.line
         entries.append(entry)
     if not entries:
-        raise ConfigError(f"list is {str(path)!r}, which holds no tag that can be used.")
+        first = f": {problems[0]}" if problems else ""
+        raise ConfigError(f"list is {str(path)!r}, which holds no tag that can be used{first}.")
+    for problem in sorted(problems, key=lambda problem: problem.line):
+        report(problem)
     return SourceList(name=name or path.stem, entries=tuple(entries), cover=cover)
 
 
@@ -168,8 +172,6 @@ def _read_csv(path: Path, data: bytes, lexicon: Lexicon, report: Report) -> Iter
     rows = csv.DictReader(io.StringIO(text), delimiter="\t" if "\t" in header else ",")
     rows.fieldnames = [name.strip().casefold() for name in rows.fieldnames or ()]
     for row in rows:
-        if not any((value or "").strip() for key, value in row.items() if key):
-            continue  # an empty or broken line, which is reported already
         names = [row.get("name") or "", *_split(row.get("aliases"))]
         kind, parents = (row.get("kind") or "").strip(), tuple(_split(row.get("parents")))
         yield _Raw(rows.line_num, list(names), kind, parents)

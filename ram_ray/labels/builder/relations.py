@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from ram_ray.labels.lexicon import Lexicon
+from ram_ray.labels.parser.inflection import noun_lemmas
 
 # Senses below which a thing is a place: a noun and the category of the sense meant.
 _PLACES = (
@@ -19,7 +20,8 @@ _PLACES = (
 _TOO_WIDE = frozenset(
     "entity|physical entity|abstraction|abstract entity|object|physical object|thing|matter|whole|"
     "unit|artifact|artefact|living thing|organism|being|group|grouping|substance|part|piece|"
-    "causal agent|cause|attribute|event|act|instrumentality|structure|construction".split("|")
+    "causal agent|cause|attribute|event|act|action|activity|instrumentality|structure|"
+    "construction".split("|")
 )
 
 
@@ -77,6 +79,9 @@ def parents_of(
         above = {row_of_name[parent] for parent in stated[row] if parent in row_of_name}
         if sense is not None:
             above |= _nearest(sense, row, row_of_sense, lexicon)
+            if lexicon.category(sense) == "group":  # "people" are a group, and each a person
+                members = noun_lemmas(name, lexicon)[1:]
+                above |= {row_of_name[member] for member in members if member in row_of_name}
         elif " " in name and name not in lexicon:
             above |= {
                 row_of_name[head] for head in [name.rpartition(" ")[2]] if head in row_of_name

@@ -111,13 +111,20 @@ def _tag_of(head: Key, members: list[Candidate], lexicon: Lexicon) -> Tag:
     return Tag(
         key=head,
         name=best_surface(members[0]),
-        kind=given or kind_of(head.part, votes, sense, lexicon),
+        kind=given or kind_of(head.part, votes, _sense_for_kind(head, sense, lexicon), lexicon),
         accepted=any(one.accepted for one in members),
         lists=lists,
         frequency=sum(candidate.frequency for candidate in members),
         sense=sense,
         stated_parents=set().union(*(candidate.parents for candidate in members)),
     )
+
+
+def _sense_for_kind(head: Key, sense: int | None, lexicon: Lexicon) -> int | None:
+    """Return the sense, or that of the last word: a "mountain landscape" is a landscape."""
+    if sense is not None or head.part != "noun" or " " not in head.text:
+        return sense
+    return sense_of(Candidate(Key(head.text.rpartition(" ")[2], "noun")), lexicon)
 
 
 def _add_list_aliases(

@@ -32,7 +32,7 @@ def print_build(build: "Build", output: str) -> None:
     retired = len(build.rows) - len(build.tags)
     console.print(
         f"[bold]{len(build.tags):,} tags[/bold] from {build.num_captions:,} captions and "
-        f"{len(build.coverage)} lists"
+        f"{len(build.coverage)} list{'s' if len(build.coverage) != 1 else ''}"
         + (f"; {retired:,} retired, their ids kept" if retired else "")
     )
     console.print(table)

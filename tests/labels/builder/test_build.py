@@ -183,3 +183,9 @@ def test_a_slur_is_no_tag_unless_it_is_accepted(tmp_path: Path) -> None:
     ]
     write_decisions(config, "accept redskin")
     assert len(build_vocabulary(config).tags) == 2
+
+
+def test_rules_that_keep_nothing_are_an_error(config: BuildConfig) -> None:
+    with pytest.raises(ConfigError, match=r"keep none of \d+ candidates"):
+        build_vocabulary(replace(config, lists=(), min_frequency=1_000))
+    assert not Path(config.output).exists()

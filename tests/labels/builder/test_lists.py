@@ -62,12 +62,14 @@ def test_hico_gives_actions_and_objects_once(tmp_path: Path) -> None:
 
 
 def test_csv_with_kinds_aliases_and_parents(tmp_path: Path) -> None:
-    content = "name,aliases,kind,parents\nsofa,couch|settee,object,furniture\nred,,colour,\n"
+    content = "name,aliases,kind,parents\nsofa,couch|settee,object,furniture\nred,,colour,\n,,,\n\n"
     source, problems = read(tmp_path / "api.csv", content)
     assert names(source) == [["sofa", "couch", "settee"], ["red"]]
     assert source.entries[0].parents == ("furniture",)
     assert [(problem.line, problem.message[:23]) for problem in problems] == [
-        (3, "has the kind 'colour', ")
+        (3, "has the kind 'colour', "),
+        (4, "is empty"),
+        (5, "is empty"),
     ]
 
 
@@ -92,7 +94,7 @@ def test_a_line_that_names_no_tag_is_reported(tmp_path: Path, line: str, message
 
 
 def test_a_file_without_any_tag_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"voc\.txt.*no tag that can be used"):
+    with pytest.raises(ConfigError, match=r"voc\.txt.*no tag .*voc\.txt:1: holds '000012 6'"):
         read(tmp_path / "voc.txt", "000012 6\n000017 14 12\n")
 
 
