@@ -51,7 +51,6 @@ class NoModel(workers.TagImages):
         import ray
 
         self._ray, self._committers = ray, committers
-        self._device, self._gpu_ids = "cpu", ""
         self._tags = SimpleNamespace(
             names=["a", "b", "c", "d", "e"],
             tag_ids=np.arange(5, dtype=np.int32),

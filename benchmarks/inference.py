@@ -4,6 +4,7 @@
     python benchmarks/inference.py --variant swin_l_384 --kind ram_plus --device cuda \
         --batch-sizes 64,128 --precisions fp32,bf16 --peak-tflops 989
     python benchmarks/inference.py --baseline my_module:make
+    python benchmarks/inference.py --folding             # what folding gains, as ratios
 
 Prints JSON. Random weights (speed does not depend on them), random pixels, no ray. Timed is what a
 `Tagger` call does: uint8 in, normalise, network, threshold, sparse tags out. A FLOP count is of the
@@ -12,6 +13,9 @@ network alone (matrix products and convolutions; two per multiply-add).
 A baseline is `callable(config: RamConfig, device: str) -> callable(images)`, where `images` is the
 uint8 [n, S, S, 3] array the Tagger gets; both are timed in turns, so that noise hits both. On a
 busy machine read the CPU seconds (of all threads of the process) rather than the images/s.
+
+`--folding` times the network as it is trained against the folded one (`ram_model.folding`), whole
+and by part, in turns; its ratios are of CPU seconds on a CPU, and of wall seconds on a GPU.
 """
 
 import argparse
@@ -30,10 +34,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ram_model.checkpoint import build_on_meta
+from ram_model.checkpoint import build_model, build_on_meta
 from ram_model.config import VARIANTS, Kind, RamConfig, variant
+from ram_model.folding import FoldedRam
 from ram_model.ram import Ram
-from ram_model.ram_plus import RamPlus
 from ram_model.tagger import Precision, Tagger
 from ram_model.vocabulary import Vocabulary
 
@@ -54,7 +58,9 @@ def main(argv: list[str] | None = None) -> None:
     config = variant(options.variant, kind=options.kind, num_tags=options.num_tags)
     baseline = _load_baseline(options.baseline, config, options.device)
     results = [
-        measure(config, precision, batch_size, options, baseline)
+        measure_folding(config, precision, batch_size, options)
+        if options.folding
+        else measure(config, precision, batch_size, options, baseline)
         for precision in options.precisions
         for batch_size in options.batch_sizes
     ]
@@ -98,6 +104,45 @@ def measure(
     return figures
 
 
+def measure_folding(
+    config: RamConfig, precision: Precision, batch_size: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return times per image of the plain and the folded network, and their ratios."""
+    dtype = DTYPES[precision]
+    plain = _make_model(config).eval().to(options.device)
+    folded = FoldedRam(plain)
+    plain.to(dtype)
+    folded.to(dtype)
+    side = config.image_size_px
+    images = torch.randn(batch_size, 3, side, side).to(options.device, dtype)
+    with torch.inference_mode():
+        tokens = plain.encode_images(images)
+    parts: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+        "network": (lambda _: plain(images), lambda _: folded(images)),
+        "image_encoder": (
+            lambda _: plain.encode_images(images),
+            lambda _: folded.encode_images(images),
+        ),
+        "tag_decoder": (
+            lambda _: plain.decode_tags(tokens, plain.label_queries(tokens)),
+            lambda _: folded.decode_tags(tokens),
+        ),
+    }
+    figures: dict[str, Any] = {"precision": precision, "batch_size": batch_size}
+    for name, (before, after) in parts.items():
+        contenders = {"plain": before, "folded": after}
+        with torch.inference_mode():
+            turns = _time_in_turns(contenders, np.zeros(0), options)
+        cuda = options.device.startswith("cuda")
+        ms = {
+            form: statistics.median(t.wall_s if cuda else t.cpu_s for t in taken) * 1e3 / batch_size
+            for form, taken in turns.items()
+        }
+        figures[name] = {f"{form}_ms_per_image": round(value, 3) for form, value in ms.items()}
+        figures[name]["gain"] = round(ms["plain"] / ms["folded"], 3)
+    return figures
+
+
 def count_flops(config: RamConfig, batch_size: int) -> float:
     """Return FLOPs per image at this batch size, counted on the meta device."""
     model = build_on_meta(config).eval()
@@ -109,11 +154,15 @@ def count_flops(config: RamConfig, batch_size: int) -> float:
     return counter.get_total_flops() / batch_size
 
 
+def _make_model(config: RamConfig) -> Ram:
+    torch.manual_seed(0)
+    return build_model(config)
+
+
 def _make_tagger(
     config: RamConfig, precision: Precision, batch_size: int, options: argparse.Namespace
 ) -> Tagger:
-    torch.manual_seed(0)
-    model = RamPlus(config) if config.kind == "ram_plus" else Ram(config)
+    model = _make_model(config)
     names = tuple(f"tag {tag_id}" for tag_id in range(config.num_tags))
     thresholds = np.full(config.num_tags, 0.65, dtype=np.float32)
     return Tagger(
@@ -186,14 +235,13 @@ def _load_baseline(
 
 
 def _facts(options: argparse.Namespace, config: RamConfig) -> dict[str, Any]:
-    cuda = options.device.startswith("cuda")
     return {
         "variant": options.variant,
         "kind": config.kind,
         "num_tags": config.num_tags,
         "image_size_px": config.image_size_px,
         "num_parameters": sum(p.numel() for p in build_on_meta(config).parameters()),
-        "device": torch.cuda.get_device_name(options.device) if cuda else _cpu_name(),
+        "device": device_name(options.device),
         "compile": options.compile,
         "peak": "given" if options.peak_tflops else "measured matrix product",
         "threads": torch.get_num_threads(),
@@ -202,7 +250,10 @@ def _facts(options: argparse.Namespace, config: RamConfig) -> dict[str, Any]:
     }
 
 
-def _cpu_name() -> str:
+def device_name(device: str) -> str:
+    """Return what a reader knows the device by."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux systems
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
@@ -220,6 +271,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--peak-tflops", type=float, help="of the device; default: measured")
     parser.add_argument("--baseline", metavar="MODULE:CALLABLE")
+    parser.add_argument("--folding", action="store_true", help="plain against folded, by part")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--turn-s", type=float, default=1.0, help="seconds per turn")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")

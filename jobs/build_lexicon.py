@@ -6,6 +6,7 @@ Writes ram_ray/labels/lexicon/{words,synsets,irregular}.parquet; the same input 
 files. Left out: proper names (instances and capitalised lemmas), lemmas of more than four words.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ NOUN_FILES = (
     "time",
 )  # fmt: skip
 """WordNet's lexicographer files 03 to 28: the category of a noun synset."""
+OFFENSIVE = re.compile(
+    r"ethnic slur|(offensive|disparaging|derogatory|obscene|vulgar|insulting) (term|name|word)"
+    r"|\((offensive|disparaging|derogatory|obscene|vulgar)"
+)
+"""What WordNet's glosses say of slurs, disparagements and obscenities."""
 MAX_WORDS = 4
 MAX_SENSES = 4
 """Senses kept of a noun: beyond the fourth, none is what a caption means."""
@@ -36,6 +42,8 @@ class Synset:
 
     category: str
     lemmas: list[str]
+    offensive: list[str]
+    """Lemmas, lower case, that are a slur, a disparagement or an obscenity in this sense."""
     hypernyms: list[int]
     is_instance: bool
 
@@ -48,7 +56,7 @@ def main(folder: Path) -> None:
     words: dict[str, dict[str, object]] = {}
     for part, letter in PARTS.items():
         for lemma, offsets in read_index(folder / f"index.{part}"):
-            row = words.setdefault(lemma, {"lemma": lemma, "senses": []})
+            row = words.setdefault(lemma, {"lemma": lemma, "senses": [], "offensive": False})
             row[part] = counts.get((lemma, letter), 0)
             if part == "noun":
                 numbered = [
@@ -58,14 +66,21 @@ def main(folder: Path) -> None:
                 ]
                 kept = numbered[:MAX_SENSES]
                 row["senses"] = [offset for _, offset in kept]
+                num_offensive = sum(lemma in synsets[offset].offensive for offset in offsets)
+                row["offensive"] = 2 * num_offensive > len(offsets)
                 row["sense_counts"] = [sense_counts.get((lemma, number), 0) for number, _ in kept]
                 if not kept:
                     del row[part]
     write(
-        sorted((row for row in words.values() if len(row) > 2), key=lambda row: str(row["lemma"])),
+        sorted(filter(is_kept, words.values()), key=lambda row: str(row["lemma"])),
         synsets,
         sorted(set(read_irregular(folder))),
     )
+
+
+def is_kept(word: dict[str, object]) -> bool:
+    """Tell whether a word has a part of speech left; slurs stay, to be known as such."""
+    return bool(word["offensive"]) or any(part in word for part in PARTS)
 
 
 def write(
@@ -81,6 +96,7 @@ def write(
         [("lemma", pa.string())]
         + [(part, pa.int16()) for part in PARTS]
         + [("senses", pa.list_(pa.int32())), ("sense_counts", pa.list_(pa.int16()))]
+        + [("offensive", pa.bool_())]
     )
     pq.write_table(
         pa.Table.from_pylist(words, word_schema), OUTPUT / "words.parquet", compression="zstd"
@@ -145,7 +161,8 @@ def read_noun_synsets(path: Path) -> dict[int, Synset]:
     for line in path.read_text(encoding="ascii").splitlines():
         if line.startswith(" "):
             continue
-        fields = line.split("|", 1)[0].split()
+        data, _, gloss = line.partition("|")
+        fields = data.split()
         num_lemmas = int(fields[3], 16)
         lemmas = [fields[4 + 2 * n].replace("_", " ") for n in range(num_lemmas)]
         at = 4 + 2 * num_lemmas
@@ -155,6 +172,7 @@ def read_noun_synsets(path: Path) -> dict[int, Synset]:
         synsets[int(fields[0])] = Synset(
             category=NOUN_FILES[int(fields[1]) - 3],
             lemmas=lower,
+            offensive=[lemma.lower() for lemma in lemmas] if OFFENSIVE.search(gloss) else [],
             hypernyms=hypernyms,
             is_instance="@i" in pointers[::4] or not lower,
         )

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from ram_ray import __version__, exit_codes, flags
-from ram_ray.commands import labels, model
+from ram_ray.commands import evaluation, labels, model
+from ram_ray.commands.serve import serve
 from ram_ray.config import TagConfig
 from ram_ray.options import merge_settings, tag_config
 
@@ -24,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(model.app, name="model")
+app.command()(evaluation.evaluate)
+app.command()(evaluation.calibrate)
 app.add_typer(labels.app, name="labels")
 
 
@@ -82,10 +85,19 @@ def demo(
     output: Annotated[
         str, typer.Argument(help="Folder of the demo; a second demo starts it afresh.")
     ] = "demo-out",
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page with the photos instead.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8000,
     debug: flags.Debug = False,
 ) -> None:
     """Tag a small bucket of real photos on this machine, offline, and write a report."""
     with exit_codes.exit_on_error(debug=debug):
+        if serve:
+            from ram_ray.demo.page import serve_demo
+
+            serve_demo(Path(output), port)
+            raise typer.Exit(exit_codes.DONE)
         from ram_ray.demo import run_demo
 
         code = run_demo(Path(output))
@@ -153,6 +165,9 @@ def doctor(
             terminal.print_check(check)
             all_work = all_work and check.status != "fail"
     raise typer.Exit(exit_codes.DONE if all_work else exit_codes.FAILED_CHECK)
+
+
+app.command()(serve)
 
 
 def _show_version(show: bool) -> None:

@@ -43,8 +43,12 @@ class Placement:
 
 
 @contextmanager
-def ray_session(address: str | None) -> Iterator[None]:
+def ray_session(address: str | None, *, with_dashboard: bool = False) -> Iterator[None]:
     """Use the Ray this process has, or join `address`, or start one that ends with the block.
+
+    Args:
+        address: as of `ray.init`; None: a local Ray.
+        with_dashboard: start the local Ray's dashboard too, which holds its job server.
 
     Raises:
         UnreachableError: there is no cluster at `address`.
@@ -70,7 +74,7 @@ def ray_session(address: str | None) -> Iterator[None]:
                 # A bare init would join whatever cluster this machine happens to run.
                 ray.init(
                     address="local",
-                    include_dashboard=False,
+                    include_dashboard=with_dashboard,
                     object_store_memory=LOCAL_OBJECT_STORE_BYTES,
                     **quiet,  # pyright: ignore[reportArgumentType]
                 )

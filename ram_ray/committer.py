@@ -7,6 +7,7 @@ whole shard would hold the very slot its other chunks need.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -62,6 +63,8 @@ class ShardAssembly:
 
     num_chunks: int
     chunks: dict[int, _ChunkState] = field(default_factory=dict)
+    num_tagged: int = 0
+    num_quarantined: int = 0
 
     def begin(self, chunk: int) -> Begin:
         """Count a start of a chunk and say how to run it (design: mechanisms A.5).
@@ -90,6 +93,8 @@ class ShardAssembly:
         if state.result is not None:
             return False
         state.result = (tags, quarantine)
+        self.num_tagged += tags.num_rows
+        self.num_quarantined += quarantine.num_rows
         finished = sum(other.result is not None for other in self.chunks.values())
         return finished == self.num_chunks
 
@@ -104,12 +109,29 @@ class ShardAssembly:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitterProgress:
+    """How far a committer is: its committed shards and, while it works, the chunks of open ones.
+
+    The driver asks for this instead of reading what the pipeline puts out: rows that it reads stay
+    mapped in its memory, page by page of the object store.
+    """
+
+    num_images: int = 0
+    num_quarantined: int = 0
+    num_committed: int = 0
+    """Shards."""
+    taggers: frozenset[tuple[str, str]] = frozenset()
+    """Device and GPU ids of each tagger that has reported to this committer."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrainReport:
     """What a committer did since it started."""
 
     committed: tuple[int, ...]
     failures: tuple[str, ...]
     """One sentence for each shard that could not be committed; the next round redoes it."""
+    progress: CommitterProgress
 
 
 class Committer:
@@ -119,6 +141,8 @@ class Committer:
         self._store: Store = open_store(output, store)
         self._open: dict[int, ShardAssembly] = {}
         self._committed: set[int] = set()
+        self._num_images = self._num_quarantined = 0  # of committed shards
+        self._taggers: set[tuple[str, str]] = set()
         self._failures: list[str] = []
         self._slots = asyncio.Semaphore(MAX_OPEN_COMMITS)
         self._commits: set[asyncio.Task[None]] = set()
@@ -151,15 +175,31 @@ class Committer:
             self._commits.add(task)
             task.add_done_callback(self._commits.discard)
 
-    async def num_committed(self) -> int:
-        """Return how many shards are committed so far."""
-        return len(self._committed)
+    async def note_tagger(self, device: str, gpu_ids: str) -> None:
+        """Note where a tagger runs, for the driver to know."""
+        self._taggers.add((device, gpu_ids))
+
+    async def progress(self) -> CommitterProgress:
+        """Return how far this committer is, the chunks of open shards included."""
+        return self._count(self._open.values())
 
     async def drain(self) -> DrainReport:
-        """Wait for the commits under way and report."""
+        """Wait for the commits under way and report; shards that are not whole do not count."""
         while self._commits:
             await asyncio.gather(*self._commits)
-        return DrainReport(tuple(sorted(self._committed)), tuple(self._failures))
+        committed = tuple(sorted(self._committed))
+        return DrainReport(committed, tuple(self._failures), self._count(()))
+
+    def _count(self, open_shards: Iterable[ShardAssembly]) -> CommitterProgress:
+        open_shards = tuple(open_shards)
+        tagged = sum(shard.num_tagged for shard in open_shards)
+        quarantined = sum(shard.num_quarantined for shard in open_shards)
+        return CommitterProgress(
+            num_images=self._num_images + tagged + quarantined,
+            num_quarantined=self._num_quarantined + quarantined,
+            num_committed=len(self._committed),
+            taggers=frozenset(self._taggers),
+        )
 
     def _assembly(self, shard: int, num_chunks: int) -> ShardAssembly:
         return self._open.setdefault(shard, ShardAssembly(num_chunks))
@@ -169,6 +209,8 @@ class Committer:
         try:
             await asyncio.to_thread(self._write, shard, tags, quarantine)
             self._committed.add(shard)
+            self._num_images += tags.num_rows + quarantine.num_rows
+            self._num_quarantined += quarantine.num_rows
         except (ConservationError, UnreachableError, FileNotFoundError) as error:
             _log.error("Shard %d is not committed: %s", shard, error)
             self._failures.append(str(error))

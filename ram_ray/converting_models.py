@@ -1,14 +1,14 @@
 """Checkpoint files on this machine to model folders."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ram_model.checkpoint import file_sha256
-from ram_model.config import RamConfig, variant
+from ram_model.config import Kind, RamConfig, variant
 from ram_model.conversion import (
     DTYPES,
     FolderParts,
@@ -21,7 +21,7 @@ from ram_model.vocabulary import Vocabulary
 from ram_ray.config import require
 from ram_ray.errors import ConfigError, IncompleteRunError
 from ram_ray.published_files import PublishedFiles
-from ram_ray.published_models import MODELS
+from ram_ray.published_models import BERT_VOCABULARY, MODELS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,7 @@ class ConvertConfig:
     """`ram-ray model convert`: which checkpoint, into which folder, with which parts."""
 
     checkpoint: Path
-    """Official `.pth` file of RAM or RAM++."""
+    """Official `.pth` file of RAM, RAM++ or Tag2Text."""
     folder: Path
     """Becomes the model folder."""
     vocabulary: Path | None = None
@@ -42,6 +42,10 @@ class ConvertConfig:
     """JSON file in the published format, for RAM++."""
     text_encoder: Path | None = None
     """Folder or weight file of a CLIP, for new words."""
+    captions: bool | None = None
+    """Keep the caption side; None: Tag2Text's, not RAM's."""
+    word_pieces: Path | None = None
+    """BERT's vocab.txt, for captions; None: the published one."""
     license: Path | None = None
     """Licence text of the weights."""
     dtype: str = "float32"
@@ -51,7 +55,8 @@ class ConvertConfig:
 
     def __post_init__(self) -> None:
         require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
-        for name in ("checkpoint", "vocabulary", "templates", "descriptions", "license"):
+        for name in ("checkpoint", "vocabulary", "templates", "descriptions", "word_pieces",
+                     "license"):  # fmt: skip
             path = getattr(self, name)
             require(path is None or path.is_file(), name, str(path), "a file that exists")
 
@@ -65,18 +70,23 @@ def convert_model(config: ConvertConfig) -> ModelFacts:
         IncompleteRunError: the disk is too full.
     """
     with user_errors(config.folder):
-        checkpoint = open_checkpoint(config.checkpoint, tensors_only=config.tensors_only)
-        if checkpoint.config.kind == "tag2text":
-            raise ConfigError("This is a Tag2Text checkpoint, which this version cannot convert.")
+        checkpoint = open_checkpoint(
+            config.checkpoint, captions=config.captions, tensors_only=config.tensors_only
+        )
         check_space(config.folder, converted_bytes(checkpoint.config, config.dtype))
-        vocabulary, tags_from = _vocabulary(config, checkpoint.config)
+        files = PublishedFiles(config.folder, mirror=config.mirror)
+        vocabulary = _vocabulary(config, checkpoint.config, files)
+        word_pieces = config.word_pieces
+        if word_pieces is None and checkpoint.config.captions is not None:
+            word_pieces = files.obtain(BERT_VOCABULARY)
         source = {"from": config.checkpoint.name, "sha256": file_sha256(config.checkpoint)}
         parts = FolderParts(
             templates=config.templates,
             descriptions=config.descriptions,
             text_encoder=config.text_encoder,
+            word_pieces=word_pieces,
             license=config.license,
-            sources={"checkpoint": source, **tags_from},
+            sources={"checkpoint": source, **files.sources, **_own_sources(config)},
         )
         facts = convert_checkpoint(checkpoint, config.folder, vocabulary, parts, dtype=config.dtype)
     shutil.rmtree(PublishedFiles.place(config.folder), ignore_errors=True)
@@ -114,22 +124,27 @@ def user_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def published_num_tags() -> int:
-    """Return how many tags the published lists of RAM and RAM++ have."""
-    return variant("swin_l_384").num_tags
+def published_num_tags(kind: Kind) -> int:
+    """Return how many tags the published lists of a kind of model have."""
+    return variant("swin_l_384", kind=kind).num_tags
 
 
-def _vocabulary(config: ConvertConfig, model: RamConfig) -> tuple[Vocabulary, Mapping[str, Any]]:
-    """Return the tags, and where they came from."""
+def _vocabulary(config: ConvertConfig, model: RamConfig, files: PublishedFiles) -> Vocabulary:
     if config.vocabulary is not None:
-        sha256 = file_sha256(config.vocabulary)
-        source = {"from": config.vocabulary.name, "sha256": sha256}
-        return Vocabulary.from_parquet(config.vocabulary), {"vocabulary": source}
-    published = next(m for m in MODELS.values() if m.kind == model.kind)
-    if model.num_tags != published_num_tags():
+        return Vocabulary.from_parquet(config.vocabulary)
+    if model.num_tags != published_num_tags(model.kind):
         raise ConfigError(
             f"vocabulary is missing: the checkpoint has {model.num_tags} tags, the published "
-            f"lists have {published_num_tags()}."
+            f"lists have {published_num_tags(model.kind)}."
         )
-    files = PublishedFiles(config.folder, mirror=config.mirror)
-    return files.vocabulary(published), files.sources
+    return files.vocabulary(next(m for m in MODELS.values() if m.kind == model.kind))
+
+
+def _own_sources(config: ConvertConfig) -> dict[str, Any]:
+    """Return where the parts that were given came from."""
+    given = {"vocabulary": config.vocabulary, "word_pieces": config.word_pieces}
+    return {
+        name: {"from": path.name, "sha256": file_sha256(path)}
+        for name, path in given.items()
+        if path is not None
+    }

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ram_model.checkpoint import CHECKSUMS
 from ram_model.config import RamConfig, variant
 from ram_model.conversion import (
     DTYPES,
+    RELEASED_CAPTIONS,
     FolderParts,
     add_parts,
     convert_checkpoint,
@@ -49,10 +50,6 @@ class FetchConfig:
     """Leave what was downloaded in the folder."""
 
     def __post_init__(self) -> None:
-        if self.name == "tag2text":
-            raise ConfigError(
-                "tag2text is published, but this version cannot run it; ram and ram-plus work."
-            )
         require(self.name in MODELS, "name", self.name, f"one of {', '.join(MODELS)}")
         require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
         ok = self.sha256 is None or _is_sha256(self.sha256)
@@ -88,10 +85,11 @@ def _make(config: FetchConfig, files: PublishedFiles, say: Say) -> ModelFacts:
     model = MODELS[config.name]
     vocabulary = files.vocabulary(model)
     templates = files.templates(model)
-    described = None if model.descriptions is None else files.obtain(model.descriptions)
+    described = files.obtain_if(model.descriptions)
+    word_pieces = files.obtain_if(model.word_pieces)
     license = files.obtain(model.license)
     needed = converted_bytes(_config_of(model), config.dtype)
-    needed += (CLIP_BYTES + TEXT_TOWER_BYTES) * config.text_encoder
+    needed += (CLIP_BYTES + TEXT_TOWER_BYTES) * _wants_text_encoder(config)
     weights = files.obtain(model.checkpoint, spare_bytes=needed, sha256=config.sha256)
     encoder = _text_encoder(config, files)
     say(f"Converting {weights.name}.")
@@ -102,6 +100,7 @@ def _make(config: FetchConfig, files: PublishedFiles, say: Say) -> ModelFacts:
         templates=templates,
         descriptions=described,
         text_encoder=encoder,
+        word_pieces=word_pieces,
         license=license,
         sources=_sources(config, files),
     )
@@ -118,7 +117,7 @@ def _complete(config: FetchConfig, files: PublishedFiles, say: Say) -> ModelFact
         raise ConfigError(
             f"{config.folder} is damaged ({', '.join(facts.damaged)}): delete it and fetch again."
         )
-    if facts.has_text_encoder or not config.text_encoder:
+    if facts.has_text_encoder or not _wants_text_encoder(config):
         say(f"{config.folder} is complete.")
         return facts
     encoder = _text_encoder(config, files)
@@ -128,9 +127,14 @@ def _complete(config: FetchConfig, files: PublishedFiles, say: Say) -> ModelFact
 
 
 def _text_encoder(config: FetchConfig, files: PublishedFiles) -> Path | None:
-    if not config.text_encoder:
+    clip = MODELS[config.name].text_encoder
+    if clip is None or not config.text_encoder:
         return None
-    return files.obtain(MODELS[config.name].text_encoder, spare_bytes=TEXT_TOWER_BYTES)
+    return files.obtain(clip, spare_bytes=TEXT_TOWER_BYTES)
+
+
+def _wants_text_encoder(config: FetchConfig) -> bool:
+    return config.text_encoder and MODELS[config.name].text_encoder is not None
 
 
 def _sources(config: FetchConfig, files: PublishedFiles) -> dict[str, Any]:
@@ -141,7 +145,8 @@ def _sources(config: FetchConfig, files: PublishedFiles) -> dict[str, Any]:
 
 
 def _config_of(model: PublishedModel) -> RamConfig:
-    return variant("swin_l_384", kind=model.kind)
+    captions = None if model.word_pieces is None else RELEASED_CAPTIONS
+    return replace(variant(model.size, kind=model.kind), captions=captions)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ _ABOUT = {
     "ram-mini": "228 everyday words, small, for trying things out",
     "ram": "RAM, Swin-L: 4,585 tags, any words on top",
     "ram-plus": "RAM++, Swin-L: 4,585 tags, best with new words",
-    "tag2text": "Tag2Text, Swin-B: 3,429 tags and captions; not ready in this version",
+    "tag2text": "Tag2Text, Swin-B: 3,429 tags, and captions",
 }
 
 
@@ -105,6 +105,7 @@ def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
         ("Tags", f"{len(vocabulary):,}" + (", also in Chinese" * any(vocabulary.names_zh))),
         ("Thresholds", f"{spread}; {off} switched off"),
         ("New words", facts.new_words),
+        ("Captions", "yes" if facts.has_captions else "no"),
         ("Weights", f"{facts.weights_bytes / 1e6:,.1f} MB, {', '.join(facts.weights_dtypes)}"),
         ("Licence", facts.license if facts.license is not None else "no WEIGHTS_LICENSE"),
     ]  # fmt: skip

@@ -131,15 +131,16 @@ def _read_yaml(config_file: str) -> dict[str, object]:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigError(f"The options file {config_file} must hold `option: value` lines.")
-    return _flatten(loaded)
+    return flatten_settings(loaded)
 
 
-def _flatten(section: Mapping[object, object], prefix: str = "") -> dict[str, object]:
+def flatten_settings(section: Mapping[Any, object], prefix: str = "") -> dict[str, object]:
+    """Return nested settings, as YAML has them, by dotted field name."""
     flat: dict[str, object] = {}
     for key, value in section.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            flat |= _flatten(value, f"{name}.")
+            flat |= flatten_settings(value, f"{name}.")
         else:
             flat[name] = value
     return flat

@@ -14,6 +14,7 @@ from typing import Any
 from ram_model.checkpoint import file_sha256
 from ram_model.errors import LabelError
 from ram_model.prompts import extract_templates
+from ram_model.tag2text import tag2text_vocabulary
 from ram_model.vocabulary import Vocabulary
 from ram_ray.download import Downloaded, download
 from ram_ray.errors import UnreachableError
@@ -60,11 +61,16 @@ class PublishedFiles:
 
     def vocabulary(self, model: PublishedModel) -> Vocabulary:
         """Return the published tags of a model."""
-        files = [self.obtain(f) for f in (model.tags, model.thresholds, model.tags_zh)]
-        return Vocabulary.from_text(*files)
+        names = self.obtain(model.tags)
+        if model.thresholds is None:
+            return tag2text_vocabulary(names)
+        tags_zh = self.obtain_if(model.tags_zh)
+        return Vocabulary.from_text(names, self.obtain(model.thresholds), tags_zh)
 
-    def templates(self, model: PublishedModel) -> Path:
-        """Return a text file with the reference's prompt templates, one a line."""
+    def templates(self, model: PublishedModel) -> Path | None:
+        """Return a text file with the reference's prompt templates, one a line, if it has any."""
+        if model.templates is None:
+            return None
         code = self.obtain(model.templates)
         try:
             templates = extract_templates(code.read_text(encoding="utf-8"))
@@ -74,6 +80,10 @@ class PublishedFiles:
         path = self._folder / "templates.txt"
         path.write_text("\n".join(templates), encoding="utf-8")
         return path
+
+    def obtain_if(self, file: PublishedFile | None) -> Path | None:
+        """Return the path of a file that only some models have."""
+        return None if file is None else self.obtain(file)
 
     def obtain(
         self, file: PublishedFile, *, spare_bytes: int = 0, sha256: str | None = None

@@ -32,16 +32,21 @@ class PublishedModel:
 
     name: str
     kind: Kind
-    """As `RamConfig.kind`."""
+    size: str
+    """As a name of `ram_model.config.variant`."""
     checkpoint: PublishedFile
     tags: PublishedFile
-    thresholds: PublishedFile
-    tags_zh: PublishedFile
-    templates: PublishedFile
+    thresholds: PublishedFile | None = None
+    """Tag2Text's are few, and stand in its code."""
+    tags_zh: PublishedFile | None = None
+    templates: PublishedFile | None = None
     """The Python file that holds the prompt templates; it is read, never run."""
-    text_encoder: PublishedFile
-    license: PublishedFile
+    text_encoder: PublishedFile | None = None
+    """CLIP, where the model takes new words."""
     descriptions: PublishedFile | None = None
+    word_pieces: PublishedFile | None = None
+    """BERT's, where the model writes captions."""
+    license: PublishedFile
 
 
 def _upstream(path: str, sha256: str | None = None) -> PublishedFile:
@@ -91,6 +96,7 @@ MODELS: dict[str, PublishedModel] = {
     "ram": PublishedModel(
         name="ram",
         kind="ram",
+        size="swin_l_384",
         checkpoint=_weights(
             "ram_swin_large_14m.pth",
             "spaces/xinyu1205/Recognize_Anything-Tag2Text",
@@ -107,6 +113,7 @@ MODELS: dict[str, PublishedModel] = {
     "ram-plus": PublishedModel(
         name="ram-plus",
         kind="ram_plus",
+        size="swin_l_384",
         checkpoint=_weights(
             "ram_plus_swin_large_14m.pth", "xinyu1205/recognize-anything-plus-model"
         ),
@@ -117,5 +124,19 @@ MODELS: dict[str, PublishedModel] = {
         text_encoder=CLIP,
         license=LICENSE,
         descriptions=DESCRIPTIONS,
+    ),
+    "tag2text": PublishedModel(
+        name="tag2text",
+        kind="tag2text",
+        size="swin_b_384",
+        checkpoint=_weights(
+            "tag2text_swin_14m.pth",
+            "spaces/xinyu1205/Recognize_Anything-Tag2Text",
+            "spaces/xinyu1205/recognize-anything",
+            "xinyu1205/recognize_anything_model",
+        ),
+        tags=TAG2TEXT_TAGS,
+        word_pieces=BERT_VOCABULARY,
+        license=LICENSE,
     ),
 }

@@ -1,81 +1,85 @@
-"""From summary rows to `Progress`: counts of one call of `tag_bucket`."""
+"""From the committers' counts to `Progress`: how far one call of `tag_bucket` is."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
+from ram_ray.committer import CommitterProgress
 from ram_ray.progress import Progress
 from ram_ray.storage.plans import PlanSummary
 
-COMMIT_POLL_S = 2.0
+POLL_S = 0.5
 """Between two questions to the committers."""
 
 OnProgress = Callable[[Progress], None]
 
 
 class RunProgress:
-    """Turns summary rows into `Progress`; counts every chunk once, however often it is reported."""
+    """Adds up what was committed before, the waves that are over, and the wave under way."""
 
     def __init__(self, on_progress: OnProgress | None, started: float) -> None:
         self._tell = on_progress or (lambda _: None)
         self._started = started
         self._total: int | None = None
         self._shards_total: int | None = None
-        self._done = self._quarantined = self._committed = self._in_wave = 0
+        self._images = self._quarantined = self._committed = 0
+        self._wave = CommitterProgress()
+        self._shown = 0
         self._ask_again = 0.0
-        self._open: dict[int, set[int]] = {}
-        self._whole: set[int] = set()
 
     def listed(self, rows: int) -> None:
         """Take the number of images planned so far."""
-        self._done = rows
+        self._images = rows
         self._say("listing")
 
-    def start(self, plan: PlanSummary, rows_done: int, shards_done: int) -> None:
-        """Take what there is to do, and what earlier calls have committed of it."""
+    def start(self, plan: PlanSummary) -> None:
+        """Take what there is to do."""
         self._total, self._shards_total = plan.rows, plan.shards
-        self._done, self._committed = rows_done, shards_done
+        self._shown = 0
+
+    def committed(self, images: int, shards: int) -> None:
+        """Take what is committed at the start of a round, by earlier calls and rounds."""
+        self._images, self._committed = images, shards
         self._say("tagging")
 
-    def chunk(self, row: dict[str, Any]) -> None:
-        """Take one summary row of `workers.TagImages`."""
-        shard, chunk = row["shard"], row["chunk"]
-        seen = self._open.setdefault(shard, set())
-        if shard in self._whole or chunk in seen:
-            return
-        seen.add(chunk)
-        self._done += row["images"]
-        self._quarantined += row["quarantined"]
-        if len(seen) == row["num_chunks"]:
-            self._whole.add(shard)
-            del self._open[shard]
-        self._say("tagging")
-
-    def wants_commits(self) -> bool:
+    def wants_counts(self) -> bool:
         """Tell whether it is time to ask the committers again."""
         return time.monotonic() >= self._ask_again
 
-    def commits(self, per_committer: list[int]) -> None:
+    def wave(self, counts: Iterable[CommitterProgress]) -> None:
         """Take the counts of the wave under way."""
-        self._in_wave = sum(per_committer)
-        self._ask_again = time.monotonic() + COMMIT_POLL_S
+        self._wave = _add_up(counts)
+        self._ask_again = time.monotonic() + POLL_S
         self._say("tagging")
 
-    def wave_committed(self, per_committer: list[int]) -> None:
-        """Take the final counts of a wave."""
-        self._committed += sum(per_committer)
-        self._in_wave = 0
+    def wave_over(self, counts: Iterable[CommitterProgress]) -> None:
+        """Take the final counts of a wave: of its committed shards only."""
+        final = _add_up(counts)
+        self._images += final.num_images
+        self._quarantined += final.num_quarantined
+        self._committed += final.num_committed
+        self._wave = CommitterProgress()
         self._say("committing")
 
     def _say(self, phase: str) -> None:
+        # Images of a shard that has to be done again are not taken back from what was shown.
+        self._shown = max(self._shown, self._images + self._wave.num_images)
         self._tell(
             Progress(
                 phase=phase,
-                images_done=self._done,
+                images_done=self._shown,
                 images_total=self._total,
-                quarantined=self._quarantined,
-                shards_committed=self._committed + self._in_wave,
+                quarantined=self._quarantined + self._wave.num_quarantined,
+                shards_committed=self._committed + self._wave.num_committed,
                 shards_total=self._shards_total,
                 elapsed_s=time.monotonic() - self._started,
             )
         )
+
+
+def _add_up(counts: Iterable[CommitterProgress]) -> CommitterProgress:
+    counts = tuple(counts)
+    return CommitterProgress(
+        num_images=sum(each.num_images for each in counts),
+        num_quarantined=sum(each.num_quarantined for each in counts),
+        num_committed=sum(each.num_committed for each in counts),
+    )

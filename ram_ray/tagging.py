@@ -11,12 +11,11 @@ import logging
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Any, cast
-
-import pyarrow as pa
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from ram_ray.cluster import Placement, place, ray_session
-from ram_ray.committer import Committer, DrainReport
+from ram_ray.committer import Committer, CommitterProgress, DrainReport
 from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, RamRayError
 from ram_ray.run_progress import OnProgress, RunProgress
@@ -47,9 +46,10 @@ if TYPE_CHECKING:
 WAVE_SHARDS = 2_000
 """Most shards per Ray Data execution (mechanisms A.2)."""
 WAVE_CHUNKS = 1_536
-"""Most chunks per tagger and execution: Ray Data's driver keeps some 20 kB of each until the end
+"""Most chunks per tagger and execution: Ray Data's driver keeps some 15 kB of each until the end
 (benchmarks/driver_memory.py), so this bounds its memory whatever the number of images. Between
-two waves the models load again, which costs seconds after the minutes that a wave takes."""
+two waves the models load again, which costs seconds: after a minute on the fastest GPUs, after
+many on a CPU."""
 MAX_STRETCH = 16
 """Most chunks per fetch task: what a lost decoder does again."""
 MAX_COMMITTERS = 8
@@ -78,7 +78,8 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
         report = RunProgress(on_progress, started)
         plan, resumed = make_plan(store, config, lease, report)
         already = committed_shards(store)
-        report.start(plan, _rows_in(already, plan, config.shard_rows), len(already))
+        report.start(plan)
+        report.committed(_rows_in(already, plan, config.shard_rows), len(already))
         notes = model.notes
         if len(already) < plan.shards:
             with ray_session(config.address):
@@ -162,6 +163,7 @@ def run_rounds(
     for _ in range(config.max_rounds):
         committed = committed_shards(store)
         pending = (shard for shard in range(plan.shards) if shard not in committed)
+        report.committed(_rows_in(committed, plan, config.shard_rows), len(committed))
         if len(committed) == plan.shards:
             break
         for wave in iter_batches(pending, wave_shards(config, record, placement)):
@@ -206,47 +208,43 @@ def _run_wave(
     make = ray.remote(Committer).options(num_cpus=0, max_restarts=0, max_concurrency=1_000)
     count = min(MAX_COMMITTERS, len(shards), placement.num_taggers)
     committers: list[Any] = [make.remote(config.output, config.store) for _ in range(count)]
-    notes: set[str] = set()
+    seen: list[CommitterProgress] = []
     try:
+        # The rows are never read: their pages of the object store would stay mapped in here.
         pipeline = build_pipeline(config, record, placement, shards, committers)
-        for done in pipeline.iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
+        for _ in pipeline.iter_internal_ref_bundles():
             _keep_lease(lease, config)
-            for row in cast(pa.Table, done).to_pylist():
-                report.chunk(row)
-                notes |= _device_note(placement, row["device"])
-            if report.wants_commits():
-                report.commits(_count_commits(committers))
+            if report.wants_counts():
+                report.wave(_ask_progress(committers))
     except RayError as error:
         # Ray has retried what can be retried; the next round starts from the commits.
         reasons.append(_cause(error))
         _log.warning("A pass over %d shards ended early: %s", len(shards), reasons[-1])
     finally:
         # After a lost lease or Ctrl-C, too: commits under way are let through.
-        report.wave_committed(_drain(committers, reasons))
-    return notes
+        seen = _drain(committers, reasons)
+        report.wave_over(seen)
+    return _device_notes(placement, seen)
 
 
-def _count_commits(committers: list[Any]) -> list[int]:
+def _ask_progress(committers: list[Any]) -> list[CommitterProgress]:
     import ray
     from ray.exceptions import RayActorError
 
-    counts: list[int] = []
-    for committer in committers:
-        try:
-            counts.append(ray.get(committer.num_committed.remote()))
-        except RayActorError:  # died; its open shards are redone in the next round
-            counts.append(0)
+    counts: list[CommitterProgress] = []
+    for asked in [committer.progress.remote() for committer in committers]:
+        # One that died counts nothing: its open shards are redone in the next round.
+        with suppress(RayActorError):
+            counts.append(ray.get(asked))
     return counts
 
 
-def _drain(committers: list[Any], reasons: list[str]) -> list[int]:
-    """Wait for the commits under way, end the committers, return how many each has made."""
+def _drain(committers: list[Any], reasons: list[str]) -> list[CommitterProgress]:
+    """Wait for the commits under way, end the committers, return what each has done."""
     import ray
     from ray.exceptions import RayError
 
-    counts: list[int] = []
+    counts: list[CommitterProgress] = []
     for committer in committers:
         try:
             drained: DrainReport = ray.get(committer.drain.remote())
@@ -254,7 +252,7 @@ def _drain(committers: list[Any], reasons: list[str]) -> list[int]:
             reasons.append(f"a committer died ({_cause(error)})")
             continue
         reasons.extend(drained.failures)
-        counts.append(len(drained.committed))
+        counts.append(drained.progress)
         ray.kill(committer)
     return counts
 
@@ -357,8 +355,9 @@ def tagger_options(config: TagConfig, record: RunRecord, placement: Placement) -
     )
 
 
-def _device_note(placement: Placement, device: str) -> set[str]:
-    if placement.gpus_per_tagger and device == "cpu":
+def _device_notes(placement: Placement, counts: list[CommitterProgress]) -> set[str]:
+    devices = {device for each in counts for device, _ in each.taggers}
+    if placement.gpus_per_tagger and "cpu" in devices:
         return {"Ray offers GPUs, but a model process sees none: it tags on the CPU."}
     return set()
 

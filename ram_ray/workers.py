@@ -210,8 +210,10 @@ class TagImages:
 
         self._ray = ray
         self._committers = committers
-        self._tagger, self._device = load_tagger(options)
-        self._gpu_ids = ",".join(str(gpu) for gpu in ray.get_gpu_ids())
+        self._tagger, device = load_tagger(options)
+        gpu_ids = ",".join(str(gpu) for gpu in ray.get_gpu_ids())
+        # Not waited for: a committer that died leaves a note to the user unsaid, no more.
+        committers[0].note_tagger.remote(device, gpu_ids)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
         """Tag the one chunk in `chunk` unless its committer has it already."""
@@ -223,15 +225,15 @@ class TagImages:
         try:
             begin: Begin = self._ray.get(committer.begin.remote(*where, row["num_chunks"]))
             if begin.done:
-                return self._summary(row, begin.num_tagged, begin.num_quarantined)
+                return _summary(row, begin.num_tagged, begin.num_quarantined)
             images = self._pixels(chunk, len(row["uri"]))
             found = self._tag(images, row, begin, committer)
             tags, quarantine = to_rows(row, found, captions=self._tagger.writes_captions)
             self._ray.get(committer.add.remote(*where, row["num_chunks"], tags, quarantine))
         except RayActorError:
             # The committer died: its open shards are redone in the next round.
-            return self._summary(row, 0, 0)
-        return self._summary(row, tags.num_rows, quarantine.num_rows)
+            return _summary(row, 0, 0)
+        return _summary(row, tags.num_rows, quarantine.num_rows)
 
     def _tag(
         self, images: np.ndarray, row: dict[str, Any], begin: Begin, committer: Any
@@ -272,19 +274,11 @@ class TagImages:
                 _fail(row, position, str(error))
         return found
 
-    def _summary(self, row: dict[str, Any], tagged: int, quarantined: int) -> pa.Table:
-        return pa.table(
-            {
-                "shard": [row["shard"]],
-                "chunk": [row["chunk"]],
-                "num_chunks": [row["num_chunks"]],
-                "images": [len(row["uri"])],
-                "tagged": [tagged],
-                "quarantined": [quarantined],
-                "device": [self._device],
-                "gpu_ids": [self._gpu_ids],
-            }
-        )
+
+def _summary(row: dict[str, Any], tagged: int, quarantined: int) -> pa.Table:
+    """Return the row that tells Ray Data that a chunk is done; the driver never reads it."""
+    counts = {"shard": row["shard"], "chunk": row["chunk"]}
+    return pa.Table.from_pylist([counts | {"tagged": tagged, "quarantined": quarantined}])
 
 
 def _fail(row: dict[str, Any], position: int, message: str) -> None:

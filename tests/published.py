@@ -1,22 +1,24 @@
-"""Tiny stand-ins for the published files of RAM and RAM++, served over HTTP."""
+"""Tiny stand-ins for the published files of the RAM family, served over HTTP."""
 
 import hashlib
 import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ram_model import prompts
-from ram_model.config import Kind
+from ram_model import conversion, prompts
+from ram_model.config import Kind, variant
+from ram_model.tag2text import Tag2Text
 from ram_ray import published_models
 from ram_ray.published_models import MODELS, PublishedFile, PublishedModel
 from tests.http_server import FileServer, serve
-from tests.model.official_state import write_checkpoint
+from tests.model.official_state import write_checkpoint, write_checkpoint_of
+from tests.model.tiny_captions import PIECES, captions_config
 from tests.model.tiny_clip import tiny_clip
 
 TEMPLATES = ("a {}.", "my {article} {}")
@@ -27,6 +29,8 @@ FILES = {
     "openset_utils.py": f"import clip\nmultiple_templates = {list(TEMPLATES)!r}\n".encode(),
     "openimages_rare_200_llm_tag_descriptions.json": json.dumps([{"Ale": ["Beer."]}]).encode(),
     "LICENSE": b"Apache License\nVersion 2.0",
+    "tag2text_ori_tag_list.txt": "\n".join(f"tag {i}" for i in range(3429)).encode(),
+    "vocab.txt": "\n".join(PIECES).encode(),
 }
 
 
@@ -38,6 +42,11 @@ def published(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileSer
     for name, kind in kinds:
         path = write_checkpoint(folder / f"{name}_large_14m.pth", kind)
         files[path.name] = path.read_bytes()
+    path = folder / "tag2text_swin_14m.pth"
+    config = variant("tiny", kind="tag2text", num_tags=3429)
+    tag2text = Tag2Text(replace(config, captions=captions_config()))
+    files[path.name] = write_checkpoint_of(tag2text, path).read_bytes()
+    monkeypatch.setattr(conversion, "RELEASED_CAPTIONS", captions_config())
     weights = io.BytesIO()
     torch.save(tiny_clip().state_dict(), weights)
     files["clip.bin"] = weights.getvalue()
@@ -55,14 +64,9 @@ def _moved(model: PublishedModel, server: FileServer, files: dict[str, bytes]) -
         pin = None if file.sha256 is None else hashlib.sha256(files[name]).hexdigest()
         return PublishedFile(name=name, urls=(f"{server.url}/{name}",), sha256=pin)
 
-    return replace(
-        model,
-        checkpoint=moved(model.checkpoint),
-        tags=moved(model.tags),
-        thresholds=moved(model.thresholds),
-        tags_zh=moved(model.tags_zh),
-        templates=moved(model.templates),
-        text_encoder=moved(model.text_encoder, name="clip.bin"),
-        license=moved(model.license),
-        descriptions=None if model.descriptions is None else moved(model.descriptions),
-    )
+    parts = {
+        part: moved(file, name="clip.bin" if part == "text_encoder" else None)
+        for part in (field.name for field in fields(model))
+        if isinstance(file := getattr(model, part), PublishedFile)
+    }
+    return replace(model, **parts)

@@ -111,6 +111,23 @@ def test_a_whole_shard_is_committed_off_the_path_of_add(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "tags")["image_id"].to_pylist() == ["0.jpg", "2.jpg"]
 
 
+def test_progress_counts_each_chunk_once_and_open_shards_until_drained(tmp_path: Path) -> None:
+    async def scene() -> list[tuple[int, int]]:
+        actor = committer(tmp_path)
+        seen = []
+        for chunk, ids in ((0, (0, 1)), (0, (0, 1)), (1, (2, 3))):
+            await actor.add(0, chunk, 2, *rows(*ids))
+            now = await actor.progress()
+            seen.append((now.num_images, now.num_committed))
+        await actor.add(1, 0, 2, *rows(8))
+        now = await actor.progress()
+        seen.append((now.num_images, now.num_committed))
+        final = (await actor.drain()).progress
+        return [*seen, (final.num_images, final.num_committed)]
+
+    assert asyncio.run(scene()) == [(2, 0), (2, 0), (4, 0), (5, 0), (4, 1)]
+
+
 def test_rows_that_break_conservation_are_reported_and_can_be_redone(tmp_path: Path) -> None:
     async def scene() -> tuple[tuple[str, ...], tuple[int, ...]]:
         actor = committer(tmp_path)

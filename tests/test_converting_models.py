@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-import ram_model.checkpoint
+import ram_model.weight_files
 from ram_model.pretrained import open_model
 from ram_model.vocabulary import Vocabulary
 from ram_ray import converting_models
@@ -64,7 +64,7 @@ def test_published_tags_come_along(
     monkeypatch: pytest.MonkeyPatch,
     where: str,
 ) -> None:
-    monkeypatch.setattr(converting_models, "published_num_tags", lambda: 3)
+    monkeypatch.setattr(converting_models, "published_num_tags", lambda _: 3)
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     for path, body in server.files.items():
@@ -84,7 +84,7 @@ def test_published_tags_come_along(
 def test_nobody_has_the_tags(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(converting_models, "published_num_tags", lambda: 3)
+    monkeypatch.setattr(converting_models, "published_num_tags", lambda _: 3)
     config = ConvertConfig(checkpoint=checkpoint, folder=tmp_path / "m", mirror=str(tmp_path))
     with pytest.raises(UnreachableError, match=r"has no file ram_tag_list\.txt"):
         convert_model(config)
@@ -128,7 +128,7 @@ def test_disk_that_fills_up_is_no_traceback(
 
     config = ConvertConfig(checkpoint=checkpoint, folder=tmp_path / "m", vocabulary=vocabulary)
     with monkeypatch.context() as patch:
-        patch.setattr(ram_model.checkpoint, "save_file", full)
+        patch.setattr(ram_model.weight_files, "save_file", full)
         with pytest.raises(IncompleteRunError, match=r"No space left on .*run the same command"):
             convert_model(config)
     assert convert_model(config).config.num_tags == 3

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from ram_ray.config import DecodeConfig, StoreConfig
-from ram_ray.demo import BUCKET, MARKER, _start_afresh, fill_bucket
+from ram_ray.demo import BUCKET, fill_bucket
+from ram_ray.demo.folder import MARKER, start_afresh
 from ram_ray.demo.object_server import local_s3
 from ram_ray.demo.photos import PHOTOS, demo_bucket, read_photo
 from ram_ray.errors import ConfigError, ImageError
@@ -110,16 +111,16 @@ def test_server_ends_with_the_process_that_started_it():
 
 def test_only_a_demos_folder_is_emptied(tmp_path):
     folder = tmp_path / "demo-out"
-    _start_afresh(folder)
+    start_afresh(folder)
     (folder / "tags").mkdir()
     (folder / "tags" / "old.parquet").write_bytes(b"")
-    _start_afresh(folder)
+    start_afresh(folder)
     assert [path.name for path in folder.iterdir()] == [MARKER]
     other = tmp_path / "holiday"
     other.mkdir()
     (other / "photo.jpg").write_bytes(b"precious")
     with pytest.raises(ConfigError, match="is there already and is not a demo's"):
-        _start_afresh(other)
+        start_afresh(other)
     assert (other / "photo.jpg").read_bytes() == b"precious"
 
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ram_model.checkpoint import load_official
 from ram_model.pretrained import open_model
 from ram_model.tagger import Tagger
+from ram_model.text_generation import CaptionOptions
 from ram_ray import download as download_module
 from ram_ray import published_files
 from ram_ray.errors import ConfigError, IncompleteRunError, UnreachableError
@@ -61,6 +63,27 @@ def test_fetched_folder_is_ready(server: FileServer, tmp_path: Path, name: str) 
     # any words: the folder has all they need
     tagger = Tagger.load(tmp_path / name, tags=["red fox", "Ale", "dog"])
     assert "red fox, Ale" in tagger.notes[0]
+
+
+def test_fetched_tag2text_tags_and_writes_captions(server: FileServer, tmp_path: Path) -> None:
+    facts = fetch_model(_config(tmp_path, "tag2text"))
+
+    folder = tmp_path / "tag2text"
+    assert facts.has_captions
+    assert facts.new_words == "none: its tags are learnt, not text"
+    assert {"captions.safetensors", "word_pieces.txt"} <= facts.checksums.keys()
+    assert "/clip.bin" not in {path for path, _ in server.requests}
+    thresholds = open_model(folder).vocabulary.thresholds
+    assert [thresholds[i] for i in (0, 2701, 127)] == pytest.approx([0.68, 0.7, 1.0])
+    official, _ = load_official(tmp_path / "published" / "tag2text_swin_14m.pth")
+    tagger = Tagger.load(folder, captions=CaptionOptions(max_length=12))
+    with torch.inference_mode():
+        images = torch.randn(1, 3, 128, 128)
+        assert torch.equal(open_model(folder).model(images), official(images))
+        assert isinstance(tagger(np.zeros((1, 128, 128, 3), np.uint8))[0].caption, str)
+    server.requests.clear()
+    fetch_model(_config(tmp_path, "tag2text"))
+    assert server.requests == []
 
 
 def test_interrupted_fetch_goes_on(server: FileServer, tmp_path: Path) -> None:
@@ -230,14 +253,15 @@ def test_two_fetches_into_one_folder(server: FileServer, tmp_path: Path) -> None
     assert fetch_model(_config(tmp_path, keep_download=True)).config.num_tags == 3
     kept = {path.name for path in (tmp_path / "ram" / "download").iterdir()}
     assert {"clip.bin", "LICENSE", "ram_swin_large_14m.pth"} <= kept
-    assert FILES.keys() - kept == {"openimages_rare_200_llm_tag_descriptions.json"}
+    assert FILES.keys() - kept == {
+        "openimages_rare_200_llm_tag_descriptions.json", "tag2text_ori_tag_list.txt", "vocab.txt",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "ram-maxi"}, "name is 'ram-maxi', but must be one of ram, ram-plus"),
-        ({"name": "tag2text"}, "this version cannot run it"),
+        ({"name": "ram-maxi"}, "name is 'ram-maxi', but must be one of ram, ram-plus, tag2text"),
         ({"dtype": "int8"}, "dtype is 'int8'"),
         ({"sha256": "xyz"}, "sha256 is 'xyz', but must be 64 hexadecimal digits"),
     ],

@@ -1,27 +1,29 @@
 """The pinned files are those that the acceptance data holds under the same names."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from ram_model.checkpoint import file_sha256
+from ram_model.wordpiece import WORD_PIECES_SHA256
 from ram_ray.published_files import PublishedFiles
-from ram_ray.published_models import MODELS, TAG2TEXT_TAGS, PublishedFile
+from ram_ray.published_models import MODELS, PublishedFile, PublishedModel
 
 
-def _files(name: str) -> list[PublishedFile]:
-    model = MODELS[name]
-    files = [model.tags, model.thresholds, model.tags_zh]
-    return files if model.descriptions is None else [*files, model.descriptions]
+def _files(model: PublishedModel) -> list[PublishedFile]:
+    files = (getattr(model, field.name) for field in fields(model))
+    return [file for file in files if isinstance(file, PublishedFile)]
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["ram", "ram-plus"])
+@pytest.mark.parametrize("name", list(MODELS))
 def test_checksums_are_those_of_the_published_files(name: str, shared: Path) -> None:
     labels = shared / "data" / "labels" / "ram"
-    for file in [*_files(name), TAG2TEXT_TAGS]:
-        (found,) = labels.rglob(file.name)
-        assert file_sha256(found) == file.sha256, file.name
+    pinned = {file.name: file.sha256 for file in _files(MODELS[name]) if file.sha256}
+    found = {n: file_sha256(path) for n in pinned for path in labels.rglob(n)}
+    found |= {"vocab.txt": WORD_PIECES_SHA256} if name == "tag2text" else {}  # not among the data
+    assert found == pinned
 
 
 @pytest.mark.shared
@@ -38,11 +40,24 @@ def test_published_vocabulary_of_ram(shared: Path, tmp_path: Path) -> None:
     assert vocabulary.names[int(vocabulary.thresholds.argmin())] == "nebula"
 
 
+@pytest.mark.shared
+def test_published_vocabulary_of_tag2text(shared: Path, tmp_path: Path) -> None:
+    files = PublishedFiles(tmp_path, mirror=str(shared / "data" / "labels" / "ram"))
+    vocabulary = files.vocabulary(MODELS["tag2text"])
+    assert len(vocabulary) == 3429
+    assert vocabulary.names[2701] == "person"
+    assert vocabulary.thresholds[2701] == pytest.approx(0.7)
+
+
 def test_every_file_has_a_place_and_text_files_a_checksum() -> None:
     for name, model in MODELS.items():
         assert model.name == name
-        for file in [*_files(name), model.templates, model.text_encoder, model.license]:
+        for file in _files(model):
             assert file.urls, file.name
             assert all(url.startswith("https://") for url in file.urls)
             assert all(url.endswith(f"/{file.name}") for url in file.urls)
-        assert all(file.sha256 for file in _files(name))
+        unpinned = {file.name for file in _files(model) if file.sha256 is None}
+        # weights: by the hub's own hash; templates: by the list inside
+        assert unpinned <= {
+            model.checkpoint.name, "openset_utils.py", "open_clip_model.safetensors", "LICENSE",
+        }  # fmt: skip

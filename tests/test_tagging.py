@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_ray import tagging
+from ram_ray.committer import CommitterProgress
 from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, UnreachableError
 from ram_ray.progress import Progress
@@ -135,7 +137,21 @@ def test_a_lost_commit_is_redone_bit_for_bit(photos: Path, finished: Path, tmp_p
     assert summary.resumed
     assert (seen[0].images_done, seen[0].shards_committed) == (17, 2)
     assert (seen[-1].images_done, seen[-1].shards_committed) == (27, 3)
+    done = [progress.images_done for progress in seen]
+    assert done == sorted(done)
+    assert any(17 < images < 27 for images in done), "progress within the shard"
     assert read_rows(output) == read_rows(finished)
+
+
+def test_a_wave_leaves_no_thread_behind(
+    photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would keep its stack and its part of the heap for as long as the driver runs."""
+    monkeypatch.setattr(tagging, "wave_shards", lambda *_: 1)
+    before = set(threading.enumerate())
+    tag_bucket(settings(photos, tmp_path / "out"))
+    assert [thread.name for thread in set(threading.enumerate()) - before] == []
+    assert read_rows(tmp_path / "out") == read_rows(finished)
 
 
 def test_a_finished_run_is_left_alone(photos: Path, finished: Path) -> None:
@@ -189,16 +205,15 @@ def test_a_driver_that_was_overtaken_stops(
 def test_taggers_get_the_gpu_share_they_ask_for(
     photos: Path, tmp_path: Path, gpus: float, gpu_ids: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ram_ray.run_progress
-
     seen: set[str] = set()
-    chunk = ram_ray.run_progress.RunProgress.chunk
+    drain = tagging._drain
 
-    def note(self: ram_ray.run_progress.RunProgress, row: dict[str, Any]) -> None:
-        seen.add(row["gpu_ids"])
-        chunk(self, row)
+    def note(committers: list[Any], reasons: list[str]) -> list[CommitterProgress]:
+        counts = drain(committers, reasons)
+        seen.update(gpu_ids for each in counts for _, gpu_ids in each.taggers)
+        return counts
 
-    monkeypatch.setattr(ram_ray.run_progress.RunProgress, "chunk", note)
+    monkeypatch.setattr(tagging, "_drain", note)
     changes = {"device": "auto", "gpus_per_tagger": gpus, "num_taggers": 1}
     summary = tag_bucket(settings(photos, tmp_path / "out", **changes))
     assert seen

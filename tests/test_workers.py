@@ -149,7 +149,7 @@ class _Model:
 def stage_with(committer: _Committer, model: _Model) -> TagImages:
     stage: Any = TagImages.__new__(TagImages)
     stage._ray, stage._committers = _Ray, [committer]
-    stage._tagger, stage._device, stage._gpu_ids = model, "cpu", ""
+    stage._tagger = model
     return stage
 
 

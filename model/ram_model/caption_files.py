@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ram_model.config import RamConfig
 from ram_model.errors import CaptionError, CheckpointError
+from ram_model.weight_files import write_weights
 from ram_model.wordpiece import WordPieceTokenizer
 
 CAPTION_WEIGHTS, WORD_PIECES = "captions.safetensors", "word_pieces.txt"
@@ -46,24 +46,29 @@ def write_caption_files(
         CaptionError: no such list of word pieces, or one of another model.
         OSError: the folder cannot be written.
     """
-    tokenizer = WordPieceTokenizer.from_file(word_pieces)
     known = len(state[f"{CAPTION_PREFIX}text_decoder.bias"])
-    if tokenizer.vocab_size != known:
-        raise CaptionError(
-            f"{word_pieces} holds {tokenizer.vocab_size - 2} word pieces, but the model was "
-            f"trained with {known - 2}."
-        )
-    part = folder / f"{CAPTION_WEIGHTS}.part"
-    tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in state.items()}
-    try:
-        save_file(tensors, part)
-    except SafetensorError as error:  # a full disk arrives as one
-        part.unlink(missing_ok=True)
-        raise OSError(f"{folder / CAPTION_WEIGHTS} cannot be written: {error}") from error
-    part.replace(folder / CAPTION_WEIGHTS)
+    check_word_pieces(word_pieces, known)
+    write_weights(state, folder / CAPTION_WEIGHTS, dtype=dtype)
     if not (folder / WORD_PIECES).exists() or not (folder / WORD_PIECES).samefile(word_pieces):
         shutil.copyfile(word_pieces, folder / WORD_PIECES)
     return [CAPTION_WEIGHTS, WORD_PIECES]
+
+
+def check_word_pieces(word_pieces: str | Path, vocab_size: int) -> None:
+    """Check that a list of word pieces is that of a model.
+
+    Args:
+        vocab_size: as in `CaptionConfig`: the pieces of the list and two more.
+
+    Raises:
+        CaptionError: no such list, or one of another model.
+    """
+    tokenizer = WordPieceTokenizer.from_file(word_pieces)
+    if tokenizer.vocab_size != vocab_size:
+        raise CaptionError(
+            f"{word_pieces} holds {tokenizer.vocab_size - 2} word pieces, but the model was "
+            f"trained with {vocab_size - 2}."
+        )
 
 
 def read_caption_files(folder: Path, config: RamConfig, sums: Mapping[str, str]) -> CaptionSide:

@@ -96,11 +96,16 @@ def guide_words(
     Args:
         found: tags of each image; the reference reads them in ascending order of id.
         given: per image the words to use in their place, or None; may be shorter than `found`.
+
+    Raises:
+        ValueError: a text where a list of words belongs.
     """
     guides: list[Sequence[str]] = [
         [tags.names[position] for position in tags.tag_ids.argsort()] for tags in found
     ]
     for position, words in enumerate(given or ()):
+        if isinstance(words, str):
+            raise ValueError(f"caption_tags holds {words!r}, but must hold lists of words.")
         if words is not None:
             guides[position] = words
     return guides

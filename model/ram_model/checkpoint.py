@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ram_model.caption_files import CAPTION_PREFIX, read_caption_files, write_caption_files
@@ -39,6 +39,7 @@ from ram_model.ram_plus import RamPlus
 from ram_model.tag2text import Tag2Text
 from ram_model.tensors_only import load_tensors_only
 from ram_model.vocabulary import Vocabulary
+from ram_model.weight_files import write_weights
 from ram_model.wordpiece import WordPieceTokenizer
 
 CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.parquet"
@@ -161,14 +162,7 @@ def write_folder(
     if word_pieces is not None:
         captions = {name: t for name, t in state.items() if name.startswith(CAPTION_PREFIX)}
     tagging = {name: tensor for name, tensor in state.items() if name not in captions}
-    tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in tagging.items()}
-    part = folder / f"{WEIGHTS}.part"
-    try:
-        save_file(tensors, part)
-    except SafetensorError as error:  # a full disk arrives as one
-        part.unlink(missing_ok=True)
-        raise OSError(f"{folder / WEIGHTS} cannot be written: {error}") from error
-    part.replace(folder / WEIGHTS)
+    write_weights(tagging, folder / WEIGHTS, dtype=dtype)
     vocabulary.to_parquet(folder / VOCABULARY)
     names = [CONFIG, WEIGHTS, VOCABULARY, *parts]
     if word_pieces is not None:
@@ -217,13 +211,18 @@ def load_folder(folder: str | Path, *, captions: bool = False) -> ModelFolder:
     return ModelFolder(model, config, vocabulary, sums[WEIGHTS], side.tokenizer, side.sha256)
 
 
-_CLASSES: dict[Kind, type[Ram]] = {"ram": Ram, "ram_plus": RamPlus, "tag2text": Tag2Text}
+_CLASSES: dict[Kind, type[Ram]] = {each.kind: each for each in (Ram, RamPlus, Tag2Text)}
 
 
 def build_on_meta(config: RamConfig) -> Ram:
     """Return the model of `config` without memory for its weights (names and shapes only)."""
     with torch.device("meta"):
-        return _CLASSES[config.kind](config)
+        return build_model(config)
+
+
+def build_model(config: RamConfig) -> Ram:
+    """Return a model of `config` with random weights, in training mode."""
+    return _CLASSES[config.kind](config)
 
 
 def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ram_model.caption_files import check_word_pieces
 from ram_model.checkpoint import (
     CHECKSUMS,
     build_on_meta,
@@ -20,15 +21,17 @@ from ram_model.checkpoint import (
     write_checksums,
     write_folder,
 )
-from ram_model.config import RamConfig
+from ram_model.config import CaptionConfig, RamConfig
 from ram_model.costs import total
-from ram_model.errors import CheckpointError
+from ram_model.errors import CaptionError, CheckpointError
 from ram_model.inspection import CARD, LICENSE, SOURCES, ModelFacts, inspect_folder
 from ram_model.label_embeddings import DESCRIPTIONS, TEMPLATES, TEXT_ENCODER
 from ram_model.prompts import read_descriptions, read_templates
 from ram_model.text_encoder import TextEncoder, load_text_encoder
 from ram_model.vocabulary import OFF, Vocabulary
 
+RELEASED_CAPTIONS = CaptionConfig()
+"""Of the caption side; its numbers of heads leave no trace in the weights."""
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -37,7 +40,7 @@ class Checkpoint(NamedTuple):
 
     config: RamConfig
     state: Mapping[str, Tensor]
-    """What tagging needs, under our names."""
+    """Under our names; without the caption side where `config` has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,24 +53,34 @@ class FolderParts:
     """Sentences about tags, JSON in the published format (RAM++)."""
     text_encoder: Path | None = None
     """Folder or weight file of a CLIP, whose text tower is kept."""
+    word_pieces: Path | None = None
+    """The vocab.txt of bert-base-uncased, which a caption side needs."""
     license: Path | None = None
     """Licence text of the weights."""
     sources: Mapping[str, Any] = field(default_factory=dict)
     """Where things came from, by name; becomes sources.json."""
 
 
-def open_checkpoint(path: str | Path, *, tensors_only: bool = False) -> Checkpoint:
-    """Return the tagging model in an official `.pth` file, without reading its weights.
+def open_checkpoint(
+    path: str | Path, *, captions: bool | None = None, tensors_only: bool = False
+) -> Checkpoint:
+    """Return the model in an official `.pth` file, without reading its weights.
 
-    The file is memory-mapped; the optimizer's state and what only captions need stay on disk.
+    The file is memory-mapped; the optimizer's state and what is not kept stay on disk.
 
     Args:
+        captions: keep the caption side; None: of Tag2Text, but not of RAM, which writes captions
+            in training only.
         tensors_only: also take a file that holds other objects; they are skipped, not run.
 
     Raises:
         CheckpointError: not such a file, or any key too many or missing.
     """
-    return Checkpoint(*from_official(read_official(path, tensors_only=tensors_only)))
+    state = read_official(path, tensors_only=tensors_only)
+    tagging = Checkpoint(*from_official(state))
+    if captions is None:
+        captions = tagging.config.kind == "tag2text"
+    return Checkpoint(*from_official(state, captions=RELEASED_CAPTIONS)) if captions else tagging
 
 
 def convert_checkpoint(
@@ -91,6 +104,7 @@ def convert_checkpoint(
     Raises:
         CheckpointError: another number of tags, or the folder holds a model already.
         LabelError: a part that cannot be used.
+        CaptionError: a caption side without word pieces that fit it.
         OSError: the folder cannot be written.
     """
     folder, parts = Path(folder), parts or FolderParts()
@@ -101,7 +115,15 @@ def convert_checkpoint(
         raise CheckpointError(f"{folder} holds a model already: choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     written = _write_parts(folder, parts, encoder)
-    write_folder(checkpoint.state, config, vocabulary, folder, dtype=DTYPES[dtype], parts=written)
+    write_folder(
+        checkpoint.state,
+        config,
+        vocabulary,
+        folder,
+        dtype=DTYPES[dtype],
+        word_pieces=parts.word_pieces,
+        parts=written,
+    )
     return _write_card(folder)
 
 
@@ -119,7 +141,7 @@ def add_parts(folder: str | Path, parts: FolderParts) -> ModelFacts:
 
 
 def converted_bytes(config: RamConfig, dtype: str = "float32") -> int:
-    """Return the size of the weight file of a converted model, within a few kB."""
+    """Return the size of the weights of a converted model on disk, within a few kB."""
     numbers = sum(tensor.numel() for tensor in build_on_meta(config).state_dict().values())
     return numbers * DTYPES[dtype].itemsize
 
@@ -132,8 +154,16 @@ def _check_parts(config: RamConfig, parts: FolderParts) -> TextEncoder | None:
         if config.kind != "ram_plus":
             raise CheckpointError("descriptions are for RAM++, but this is another checkpoint.")
         read_descriptions(parts.descriptions)
+    if config.captions is not None:
+        if parts.word_pieces is None:
+            raise CaptionError("This checkpoint writes captions: name its word_pieces.")
+        check_word_pieces(parts.word_pieces, config.captions.vocab_size)
+    elif parts.word_pieces is not None:
+        raise CaptionError("word_pieces are for captions, which are not kept here.")
     if parts.text_encoder is None:
         return None
+    if config.train_labels:
+        raise CheckpointError("A text_encoder is for new words, but this model takes none.")
     encoder = load_text_encoder(parts.text_encoder)
     if encoder.config.embed_dim != config.label_dim:
         raise CheckpointError(
@@ -188,6 +218,7 @@ def card_text(facts: ModelFacts) -> str:
         ("size", f"{cost.parameters / 1e6:.1f} M parameters, {', '.join(facts.weights_dtypes)}"),
         ("cost", f"{cost.gflop:.1f} GFLOP per image: {parts}"),
         ("new words", facts.new_words),
+        ("captions", "yes" if facts.has_captions else "no"),
         ("licence of the weights", facts.license or "none came with them: see where they are from"),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)

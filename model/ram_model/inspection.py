@@ -7,8 +7,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from ram_model.caption_files import CAPTION_WEIGHTS
 from ram_model.checkpoint import CHECKSUMS, CONFIG, VOCABULARY, WEIGHTS, file_sha256
-from ram_model.config import RamConfig
+from ram_model.config import Kind, RamConfig
 from ram_model.costs import PartCost, count_costs
 from ram_model.errors import CheckpointError
 from ram_model.label_embeddings import DESCRIPTIONS, TEMPLATES, TEXT_ENCODER
@@ -22,7 +23,7 @@ from ram_model.text_encoder import WEIGHTS as TEXT_ENCODER_WEIGHTS
 from ram_model.vocabulary import OFF, Vocabulary
 
 LICENSE, CARD, SOURCES = "WEIGHTS_LICENSE", "MODEL_CARD.md", "sources.json"
-TITLES = {"ram": "RAM", "ram_plus": "RAM++"}
+TITLES: dict[Kind, str] = {"ram": "RAM", "ram_plus": "RAM++", "tag2text": "Tag2Text"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +35,12 @@ class ModelFacts:
     config: RamConfig
     costs: dict[str, PartCost]
     weights_bytes: int
-    """Size of the weight file."""
+    """Size of the weight files, the caption side's included."""
     weights_dtypes: tuple[str, ...]
     """As safetensors writes them: F32, F16, BF16."""
     vocabulary: Vocabulary
+    has_captions: bool
+    """The folder holds a caption side."""
     has_text_encoder: bool
     templates: str
     """Which prompt templates new words get, in a few words."""
@@ -54,7 +57,7 @@ class ModelFacts:
 
     @property
     def title(self) -> str:
-        """RAM or RAM++."""
+        """RAM, RAM++ or Tag2Text."""
         return TITLES[self.config.kind]
 
     @property
@@ -83,6 +86,7 @@ class ModelFacts:
                 "sha256": self.vocabulary.sha256,
                 "thresholds_sha256": self.vocabulary.thresholds_sha256,
             },
+            "captions": self.has_captions,
             "text_encoder": self.has_text_encoder,
             "templates": self.templates,
             "described_tags": len(self.described_tags),
@@ -108,14 +112,17 @@ def inspect_folder(folder: str | Path, model_id: str | None = None) -> ModelFact
         raise CheckpointError(f"{folder / CONFIG} cannot be read: {error}") from error
     own_templates = (folder / TEMPLATES).is_file()
     described = (folder / DESCRIPTIONS).is_file()
+    has_captions = config.captions is not None and (folder / CAPTION_WEIGHTS).is_file()
     return ModelFacts(
         model_id=str(folder) if model_id is None else model_id,
         folder=folder,
         config=config,
         costs=count_costs(config),
-        weights_bytes=_size(folder / WEIGHTS),
+        weights_bytes=_size(folder / WEIGHTS)
+        + (_size(folder / CAPTION_WEIGHTS) if has_captions else 0),
         weights_dtypes=_dtypes(folder / WEIGHTS),
         vocabulary=Vocabulary.from_parquet(folder / VOCABULARY),
+        has_captions=has_captions,
         has_text_encoder=(folder / TEXT_ENCODER / TEXT_ENCODER_WEIGHTS).is_file(),
         templates=describe_templates(
             read_templates(folder / TEMPLATES) if own_templates else open_clip_templates(),

@@ -9,14 +9,13 @@ import hashlib
 import json
 import logging
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,6 +31,7 @@ from ram_model.prompts import (
     write_prompts,
 )
 from ram_model.text_encoder import WEIGHTS, load_text_encoder
+from ram_model.weight_files import write_weights
 
 # In a model folder; the last one is written by tagging, the others when the folder is made.
 TEXT_ENCODER, TEMPLATES, DESCRIPTIONS = "text_encoder", "templates.txt", "descriptions.json"
@@ -164,26 +164,15 @@ def _write_cache(folders: Sequence[Path], name: str, rows: Sequence[Tensor]) -> 
     problems = []
     for folder in folders:
         try:
-            _write_whole(folder, name, {str(i): row for i, row in enumerate(rows)})
+            folder.mkdir(parents=True, exist_ok=True)
+            write_weights({str(i): row for i, row in enumerate(rows)}, folder / name)
         except OSError as error:
-            problems.append(f"{folder} ({error.strerror})")
+            problems.append(f"{folder} ({error.strerror or error})")
             continue
         if problems:
             _log.warning("Cannot write to %s: label embeddings are in %s.", problems[0], folder)
         return
     _log.warning("Label embeddings are made again next time: no cache at %s.", ", ".join(problems))
-
-
-def _write_whole(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
-    """Write a file that others see whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{uuid.uuid4().hex}.part"
-    try:
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, part)
-        part.replace(folder / name)
-    except (OSError, SafetensorError) as error:  # a full or read-only disk arrives as either
-        part.unlink(missing_ok=True)
-        raise OSError(0, str(error)) from error
 
 
 def _recorded_sums(folder: Path | None) -> dict[str, str]:

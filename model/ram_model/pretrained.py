@@ -61,12 +61,12 @@ def open_model(name_or_folder: str | Path = "ram-mini", *, captions: bool = Fals
         CheckpointError: a model folder that is damaged.
         CaptionError: captions of a model that has no caption side.
     """
-    if str(name_or_folder) == "ram-mini" and captions:
-        raise no_captions("ram-mini")
-    if str(name_or_folder) == "ram-mini" and not (PACKAGED / "ram-mini").is_dir():
+    name = str(name_or_folder)
+    if captions and name in BUNDLED:
+        raise no_captions(name)
+    if name == "ram-mini" and not (PACKAGED / "ram-mini").is_dir():
         return _random_mini()
-    folder = find_model_folder(name_or_folder)
-    return _open_folder(folder, str(name_or_folder), captions=captions)
+    return _open_folder(find_model_folder(name), name, captions=captions)
 
 
 def find_model_folder(name_or_folder: str | Path) -> Path:

@@ -7,14 +7,14 @@ P width of a head.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ram_model.caption_head import CaptionHead
-from ram_model.config import RamConfig
+from ram_model.config import Kind, RamConfig
 from ram_model.errors import CaptionError
 from ram_model.image_encoder import ImageEncoder
 from ram_model.tag_decoder import TagDecoder
@@ -23,11 +23,21 @@ from ram_model.tag_decoder import TagDecoder
 class Ram(nn.Module):
     """Images to one logit per tag; every tag is decided on its own."""
 
+    kind: ClassVar[Kind] = "ram"
+    """Of the configurations that the class takes."""
     queries_are_constant = True
     """Label queries are the same for all images, so that callers may compute them once."""
 
     def __init__(self, config: RamConfig) -> None:
+        """Build the model with random weights.
+
+        Raises:
+            ValueError: the configuration is of another kind.
+        """
         super().__init__()
+        if config.kind != self.kind:
+            name = type(self).__name__
+            raise ValueError(f"kind is {config.kind!r}, but must be {self.kind!r} for {name}.")
         self.config = config
         width = config.tag_decoder.hidden_dim
         self.image_encoder = ImageEncoder(config.image_encoder)

@@ -5,19 +5,20 @@ Shape legend as in `ram_model.ram`, and K descriptions per tag (the most that a 
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ram_model.config import RamConfig
+from ram_model.config import Kind, RamConfig
 from ram_model.ram import Ram, check_labels
 
 
 class RamPlus(Ram):
     """RAM whose label queries depend on the image (RAM++ paper, section 3.3)."""
 
+    kind: ClassVar[Kind] = "ram_plus"
     queries_are_constant = False
 
     absent: Tensor | None

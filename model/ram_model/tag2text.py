@@ -5,13 +5,13 @@ Shape legend as in `ram_model.ram`; here label_dim is the decoder's width D.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ram_model.config import NUM_TAG2TEXT_TAGS, RamConfig
+from ram_model.config import NUM_TAG2TEXT_TAGS, Kind, RamConfig
 from ram_model.ram import Ram
 from ram_model.vocabulary import OFF, Vocabulary, read_lines
 
@@ -28,7 +28,10 @@ class Tag2Text(Ram):
     weight vector and bias per tag instead of one for all.
     """
 
+    kind: ClassVar[Kind] = "tag2text"
+
     def __init__(self, config: RamConfig) -> None:
+        """Build the model with random weights; as `Ram`."""
         super().__init__(config)
         self.image_projection = nn.Identity()
         self.label_projection = nn.Identity()

@@ -53,7 +53,8 @@ class Tagger:
         tokenizer: WordPieceTokenizer | None = None,
         compile: bool = False,
     ) -> None:
-        """Take over the model: it is moved to the device and cast, in place.
+        """Take over the model: it is moved to the device and cast, in place, and then folded
+        (`ram_model.folding`); its weights must not change afterwards.
 
         Args:
             model: with as many tags as the vocabulary.
@@ -86,7 +87,7 @@ class Tagger:
                 f"vocabulary holds {len(vocabulary)} tags, but must hold the "
                 f"{model.config.num_tags} of the model."
             )
-        thresholds = _resolve_thresholds(threshold, vocabulary)
+        thresholds = resolve_thresholds(threshold, vocabulary)
         tag_ids = list(range(len(vocabulary)))
         if tags is not None:
             if not tags:
@@ -266,6 +267,17 @@ class Tagger:
         found = self._select(logits_BC)[:count]
         return [replace(tags, caption=text) for tags, text in zip(found, written, strict=True)]
 
+    @torch.inference_mode()
+    def logits(self, images: np.ndarray) -> Tensor:
+        """Return the logits behind the tags, [n, C] on the device, C the tags decided on.
+
+        For callers whose images each have rules of their own; they pad the batch themselves.
+
+        Args:
+            images: uint8 [n, S, S, 3], n from 1 up.
+        """
+        return self._network(self._normalise(images))
+
     def _normalise(self, images: np.ndarray) -> Tensor:
         pixels_BSSC = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         return self._normalisation(pixels_BSSC).to(self._dtype)
@@ -295,10 +307,14 @@ def _choose_tags(
     return model, vocabulary, [*tag_ids, *range(first, len(vocabulary))]
 
 
-def _resolve_thresholds(
+def resolve_thresholds(
     threshold: float | Sequence[float] | None, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Return float32 [tags of the vocabulary]."""
+    """Return the threshold of every tag of the vocabulary, float32 [tags].
+
+    Raises:
+        ValueError: a number outside 0..1, or not one number per tag.
+    """
     own = vocabulary.thresholds
     if threshold is None:
         return own

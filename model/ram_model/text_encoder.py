@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from ram_model.errors import LabelError
+from ram_model.weight_files import write_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -114,8 +115,7 @@ class TextEncoder:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self.config), indent=2) + "\n"
         (folder / CONFIG).write_text(text, encoding="utf-8")
-        state = {name: t.cpu().contiguous() for name, t in self._tower.state_dict().items()}
-        save_file(state, folder / WEIGHTS)
+        write_weights(self._tower.state_dict(), folder / WEIGHTS)
         return [folder / CONFIG, folder / WEIGHTS]
 
 

@@ -42,6 +42,8 @@ class CaptionOptions:
             value = getattr(self, name)
             if not (value >= least and math.isfinite(value)):
                 raise ValueError(f"{name} is {value!r}, but must be at least {least}.")
+        if isinstance(self.tags, str):
+            raise ValueError(f"tags is {self.tags!r}, but must be a list of words.")
         if self.max_length <= max(self.min_length, 4):
             allowed = f"above min_length ({self.min_length}) and the 4 pieces of the prompt"
             raise ValueError(f"max_length is {self.max_length!r}, but must be {allowed}.")

@@ -92,7 +92,7 @@ def fetch(
 
 @app.command()
 def convert(
-    checkpoint: Annotated[str, typer.Argument(help="Official .pth file of RAM or RAM++.")],
+    checkpoint: Annotated[str, typer.Argument(help="Official .pth file of RAM, RAM++, Tag2Text.")],
     folder: Annotated[str, typer.Argument(help="Becomes the model folder.")],
     vocabulary: Annotated[
         str | None, _file("Parquet file with the tags (default: the published tags).")
@@ -101,6 +101,13 @@ def convert(
     templates: Annotated[str | None, _file("Prompt templates for new words, one a line.")] = None,
     descriptions: Annotated[str | None, _file("Sentences about new words, for RAM++.")] = None,
     text_encoder: Annotated[str | None, _file("CLIP weights that read new words.")] = None,
+    captions: Annotated[
+        bool | None,
+        typer.Option(help="Keep the caption side (default: Tag2Text's, not RAM's)."),
+    ] = None,
+    word_pieces: Annotated[
+        str | None, _file("BERT's vocab.txt, for captions (default: the published one).")
+    ] = None,
     license: Annotated[str | None, _file("Licence text of the weights.")] = None,
     dtype: Dtype = "float32",
     tensors_only: TensorsOnly = False,
@@ -117,12 +124,14 @@ def convert(
             "templates": templates,
             "descriptions": descriptions,
             "text_encoder": text_encoder,
+            "word_pieces": word_pieces,
             "license": license,
         }
         config = ConvertConfig(
             checkpoint=Path(checkpoint),
             folder=Path(folder),
             mirror=mirror,
+            captions=captions,
             dtype=dtype,
             tensors_only=tensors_only,
             **{name: Path(path) for name, path in paths.items() if path is not None},

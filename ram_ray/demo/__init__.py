@@ -1,6 +1,5 @@
 """`ram-ray demo`: a bucket of real photos becomes tags, on this machine and offline."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,14 @@ import pyarrow.parquet as pq
 
 from ram_ray import exit_codes, terminal
 from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.demo.folder import start_afresh
 from ram_ray.demo.object_server import local_s3
 from ram_ray.demo.photos import PHOTOS, demo_bucket
-from ram_ray.errors import ConfigError
 from ram_ray.progress import show_progress
 from ram_ray.storage.sources import boto3_client
 
 BUCKET = "demo-photos"
 SHARD_ROWS = 25  # a few shards, so that the output looks like a large one's
-MARKER = ".ram-ray-demo"  # a folder with this file is ours to empty
 
 
 def run_demo(output: Path) -> int:
@@ -30,7 +28,7 @@ def run_demo(output: Path) -> int:
     from ram_ray.tagging import tag_bucket
     from ram_ray.verification import verify_output
 
-    _start_afresh(output)
+    start_afresh(output)
     with local_s3() as endpoint_url:
         store = StoreConfig(endpoint_url=endpoint_url, region="us-east-1")
         num_objects = fill_bucket(store)
@@ -75,21 +73,6 @@ def fill_bucket(store: StoreConfig) -> int:
         client.put_object(Bucket=BUCKET, Key=key, Body=data)
         num_objects += 1
     return num_objects
-
-
-def _start_afresh(output: Path) -> None:
-    """Make `output` an empty folder of ours; only a former demo's is emptied."""
-    if output.exists():
-        ours = (output / MARKER).is_file()
-        if not ours and (not output.is_dir() or any(output.iterdir())):
-            raise ConfigError(
-                f"{output} is there already and is not a demo's; name another folder, "
-                "`ram-ray demo FOLDER`."
-            )
-        if ours:
-            shutil.rmtree(output)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / MARKER).write_text("Made by `ram-ray demo`, which empties this folder.\n")
 
 
 def _rows(output: Path, folder: str, *, prefix: str = "") -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 BASELINE = """
@@ -37,3 +39,21 @@ def test_prints_json_and_times_a_baseline_without_ray(tmp_path: Path) -> None:
     assert figures["images_per_s"] > 0
     assert 0 < figures["flop_utilisation"] <= 1.5
     assert figures["ratio_to_baseline"] < 1  # the baseline does nothing
+
+
+def test_folding_is_timed_by_part() -> None:
+    script = ROOT / "benchmarks" / "inference.py"
+    options = ["--variant", "tiny", "--batch-sizes", "1", "--repeats", "1", "--turn-s", "0.01"]
+    done = subprocess.run(
+        [sys.executable, str(script), *options, "--folding"],
+        env={"PYTHONPATH": str(ROOT / "model")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (figures,) = json.loads(done.stdout)["results"]
+    for part in ("network", "image_encoder", "tag_decoder"):
+        times = figures[part]
+        ratio = times["plain_ms_per_image"] / times["folded_ms_per_image"]
+        assert 0 < times["gain"] == pytest.approx(ratio, rel=0.05)

@@ -98,7 +98,6 @@ def test_exit_codes(server: FileServer, home: Path) -> None:
     assert _run("info", "ram").exit_code == 2
     assert "`ram-ray model fetch ram`" in _run("info", "ram").stderr
     assert _run("fetch", "ram-maxi").exit_code == 2
-    assert _run("fetch", "tag2text").exit_code == 2
     assert _run("convert", home / "none.pth", home / "m").exit_code == 2
     del server.files["/ram_tag_list.txt"]
     gone = _run("fetch", "ram")

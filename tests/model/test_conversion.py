@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ram_model import conversion
 from ram_model.checkpoint import load_folder, load_official
 from ram_model.config import Kind, variant
 from ram_model.conversion import (
@@ -16,11 +17,13 @@ from ram_model.conversion import (
     converted_bytes,
     open_checkpoint,
 )
-from ram_model.errors import CheckpointError, LabelError
+from ram_model.errors import CaptionError, CheckpointError, LabelError
 from ram_model.inspection import inspect_folder
 from ram_model.ram import Ram
 from ram_model.vocabulary import Vocabulary
-from tests.model.official_state import write_checkpoint
+from tests.model.official_state import write_checkpoint, write_checkpoint_of
+from tests.model.tiny_captions import PIECES, captioning_model, captions_config
+from tests.model.tiny_captions import VOCABULARY as CAPTIONED
 from tests.model.tiny_clip import tiny_clip
 
 VOCABULARY = Vocabulary(names=("cat", "dog", "sea"), thresholds=np.array([0.5, 0.6, 1.0]))
@@ -45,6 +48,43 @@ def test_folder_and_checkpoint_give_identical_logits(kind: Kind, tmp_path: Path)
     # neither the optimizer's state nor the dead text side went along
     size = (tmp_path / "model" / "model.safetensors").stat().st_size
     assert 0 < size - converted_bytes(loaded.config) < 20_000
+
+
+def test_caption_side_is_kept_where_it_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "RELEASED_CAPTIONS", captions_config())
+    pieces = tmp_path / "vocab.txt"
+    pieces.write_text("\n".join(PIECES))
+    parts = FolderParts(word_pieces=pieces)
+    for kind in ("ram", "tag2text"):
+        path = write_checkpoint_of(captioning_model(kind), tmp_path / f"{kind}.pth")
+        plain, both = open_checkpoint(path, captions=False), open_checkpoint(path, captions=True)
+        assert open_checkpoint(path).config == (both if kind == "tag2text" else plain).config
+        without = convert_checkpoint(plain, tmp_path / f"{kind}-tags", CAPTIONED)
+        facts = convert_checkpoint(both, tmp_path / f"{kind}-both", CAPTIONED, parts)
+        assert (without.has_captions, facts.has_captions) == (False, True)
+        assert "text_decoder" in facts.costs.keys() - without.costs.keys()
+        # what a tagging-only load leaves on disk is in a file of its own
+        sizes = [
+            (tmp_path / f"{kind}-{n}" / "model.safetensors").stat().st_size
+            for n in ("tags", "both")
+        ]
+        assert sizes[0] == sizes[1]
+        official, _ = load_official(path, captions=captions_config())
+        loaded = load_folder(tmp_path / f"{kind}-both", captions=True)
+        for name, tensor in official.state_dict().items():
+            assert torch.equal(tensor, loaded.model.state_dict()[name]), name
+        with pytest.raises(CaptionError, match="word_pieces are for captions"):
+            convert_checkpoint(plain, tmp_path / "m", CAPTIONED, parts)
+        with pytest.raises(CaptionError, match="name its word_pieces"):
+            convert_checkpoint(both, tmp_path / "m", CAPTIONED)
+    pieces.write_text("\n".join(PIECES[:-1]))
+    with pytest.raises(
+        CaptionError, match="holds 29 word pieces, but the model was trained with 30"
+    ):
+        convert_checkpoint(both, tmp_path / "m", CAPTIONED, parts)
+    assert not (tmp_path / "m").exists()
 
 
 def test_half_precision_halves_the_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from ram_model.config import variant
 from ram_model.folding import FoldedRam, FoldedWindowAttention
 from ram_model.ram import Ram
 from ram_model.ram_plus import RamPlus
+from ram_model.tag2text import Tag2Text
 
 
 def _ram() -> Ram:
@@ -20,6 +21,11 @@ def _ram_plus() -> RamPlus:
     return RamPlus(variant("tiny", kind="ram_plus")).eval()
 
 
+def _tag2text() -> Tag2Text:
+    torch.manual_seed(0)
+    return Tag2Text(variant("tiny", kind="tag2text")).eval()
+
+
 def _mini() -> Ram:
     torch.manual_seed(0)
     return Ram(variant("mini", num_tags=40)).eval()
@@ -29,7 +35,7 @@ def _images(count: int = 3) -> torch.Tensor:
     return torch.randn(count, 3, 128, 128, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("make", [_ram, _ram_plus, _mini])
+@pytest.mark.parametrize("make", [_ram, _ram_plus, _tag2text, _mini])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 5e-6), (torch.float64, 1e-12)], ids=["fp32", "fp64"]
 )
@@ -38,7 +44,7 @@ def test_scores_are_those_of_the_plain_model(
 ) -> None:
     model = make().to(dtype)
     with torch.no_grad():
-        model.classifier.weight.normal_(std=0.3)
+        model.classifier.get_parameter("weight").normal_(std=0.3)
         for name, table in model.named_parameters():
             if name.endswith("relative_position_bias_table"):
                 table.normal_()  # trained tables are not near zero
@@ -50,10 +56,10 @@ def test_scores_are_those_of_the_plain_model(
     assert plain.std() > 1e-2  # otherwise this test says little
 
 
-@pytest.mark.parametrize("make", [_ram, _ram_plus])
+@pytest.mark.parametrize("make", [_ram, _ram_plus, _tag2text])
 def test_decoder_is_bit_equal(make: Callable[[], Ram]) -> None:
     model = make()
-    tokens = torch.randn(2, 17, 512, generator=torch.Generator().manual_seed(1))
+    tokens = torch.randn(2, 17, model.config.token_dim, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         plain = model.decode_tags(tokens, model.label_queries(tokens))
         assert torch.equal(FoldedRam(model).decode_tags(tokens), plain)

@@ -8,15 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ram_model.config import RamConfig, SwinConfig, TagDecoderConfig
+from ram_model.config import Kind, RamConfig, SwinConfig, TagDecoderConfig
 from ram_model.ram import Ram
 from ram_model.ram_plus import RamPlus
+from ram_model.tag2text import Tag2Text
 from ram_model.tagger import Tagger, Tags
 from ram_model.vocabulary import Vocabulary
 
 NUM_TAGS, NUM_IMAGES, SIDE = 12, 6, 64
 SCORE_TOLERANCE = 1e-5  # in float32, and equal ids but where a score is as near its threshold
-KINDS = st.sampled_from(["ram", "ram_plus"])
+CLASSES: dict[Kind, type[Ram]] = {"ram": Ram, "ram_plus": RamPlus, "tag2text": Tag2Text}
+KINDS = st.sampled_from(list(CLASSES))
 
 VOCABULARY = Vocabulary(
     names=tuple(f"tag {i}" for i in range(NUM_TAGS)),
@@ -25,11 +27,11 @@ VOCABULARY = Vocabulary(
 
 
 @cache
-def _model(kind: str) -> Ram:
+def _model(kind: Kind) -> Ram:
     """A model of 64 px with the topology of the large ones and scores all over 0..1."""
     torch.manual_seed(0)
     config = RamConfig(
-        kind="ram_plus" if kind == "ram_plus" else "ram",
+        kind=kind,
         image_encoder=SwinConfig(
             image_size_px=SIDE,
             window_size=2,
@@ -42,7 +44,7 @@ def _model(kind: str) -> Ram:
         label_dim=16,
         descriptions_per_tag=5 if kind == "ram_plus" else 1,
     )
-    model = RamPlus(config) if kind == "ram_plus" else Ram(config)
+    model = CLASSES[kind](config)
     for name, parameter in model.named_parameters():
         if name.startswith(("image_projection.", "label_projection.", "tag_decoder.", "classif")):
             torch.nn.init.normal_(parameter, std=0.3)
@@ -51,12 +53,12 @@ def _model(kind: str) -> Ram:
 
 
 @cache
-def _tagger(kind: str, batch_size: int) -> Tagger:
+def _tagger(kind: Kind, batch_size: int) -> Tagger:
     return Tagger(_model(kind), VOCABULARY, batch_size=batch_size, score_floor=0.0)
 
 
 @cache
-def _alone(kind: str) -> np.ndarray:
+def _alone(kind: Kind) -> np.ndarray:
     """Scores of each image on its own, [images, tags]."""
     return np.stack([_dense(_tagger(kind, 1)(image[None])[0]) for image in _images()])
 
@@ -73,7 +75,7 @@ def _dense(tags: Tags) -> np.ndarray:
 
 
 def test_scores_spread_enough_to_tell_images_and_tags_apart() -> None:
-    for kind in ("ram", "ram_plus"):
+    for kind in CLASSES:
         scores = _alone(kind)
         assert scores.std(axis=0).min() > 1e-3
         assert scores.std(axis=1).min() > 1e-3
@@ -86,7 +88,7 @@ def test_scores_spread_enough_to_tell_images_and_tags_apart() -> None:
     order=st.lists(st.integers(0, NUM_IMAGES - 1), min_size=1, max_size=6),
 )
 def test_any_batch_gives_each_image_its_own_scores(
-    kind: str, batch_size: int, order: list[int]
+    kind: Kind, batch_size: int, order: list[int]
 ) -> None:
     tagger, images = _tagger(kind, batch_size), _images()
     chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
@@ -103,9 +105,9 @@ def test_any_batch_gives_each_image_its_own_scores(
     kind=KINDS,
     tag_ids=st.lists(st.integers(0, NUM_TAGS - 1), min_size=1, max_size=2 * NUM_TAGS),
 )
-def test_any_tags_in_any_order_score_as_in_the_full_model(kind: str, tag_ids: list[int]) -> None:
+def test_any_tags_in_any_order_score_as_in_the_full_model(kind: Kind, tag_ids: list[int]) -> None:
     model = _model(kind)
-    tokens = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(0))
+    tokens = torch.randn(2, 5, model.config.token_dim, generator=torch.Generator().manual_seed(0))
     few_tags = model.select_tags(tag_ids)
     with torch.inference_mode():
         full = model.decode_tags(tokens, model.label_queries(tokens)).sigmoid()
@@ -113,8 +115,8 @@ def test_any_tags_in_any_order_score_as_in_the_full_model(kind: str, tag_ids: li
     assert (few - full[:, tag_ids]).abs().max() <= 1e-6
 
 
-@pytest.mark.parametrize("kind", ["ram", "ram_plus"])
-def test_a_changed_neighbour_is_noticed_by_these_tests(kind: str) -> None:
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_changed_neighbour_is_noticed_by_these_tests(kind: Kind) -> None:
     """The images differ enough that mixing two of them up would break the tolerance."""
     scores = _alone(kind)
     for one in range(NUM_IMAGES):

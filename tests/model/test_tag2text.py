@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ram_model import Tag2Text, Tagger, tag2text_vocabulary
+from ram_model import Ram, Tag2Text, Tagger, tag2text_vocabulary
 from ram_model.config import variant
 from ram_model.tag2text import DELETED_IDS, THRESHOLDS_BY_ID
 from ram_model.vocabulary import OFF
@@ -16,6 +16,13 @@ def test_label_queries_are_the_embeddings_as_they_are() -> None:
     assert torch.equal(model.label_queries()[0], model.label_embeddings)
     assert (model.label_queries() < 0).any()  # RAM's go through a ReLU
     assert model.label_embeddings.requires_grad
+
+
+def test_configurations_of_another_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="kind is 'tag2text', but must be 'ram' for Ram"):
+        Ram(variant("tiny", kind="tag2text"))
+    with pytest.raises(ValueError, match="kind is 'ram', but must be 'tag2text' for Tag2Text"):
+        Tag2Text(variant("tiny"))
 
 
 def test_every_tag_has_a_classifier_of_its_own() -> None:

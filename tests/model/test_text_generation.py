@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ram_model.caption_head import DecoderState, TextDecoder
 from ram_model.errors import ModelOutputError
-from ram_model.text_generation import CaptionOptions, generate
+from ram_model.text_generation import CaptionOptions, _Beams, generate
 
 END = 3
 PROMPT = [0, 1]
@@ -127,6 +127,43 @@ def test_nan_is_an_error_for_wanted_images_only(num_beams: int) -> None:
         _generate(tables, options)
 
 
+def _beams() -> _Beams:
+    return _Beams(2, texts=[[0, 1, 2, 4], [0, 1, 4, 2]], sums=[-1.0, -2.0])
+
+
+def test_an_end_below_the_first_ranks_is_dropped() -> None:
+    beams = _beams()
+    assert beams.advance([(-2.0, 0, 4), (-3.0, 1, 4), (-3.5, 1, END), (-4.0, 0, 2)], END) == [0, 1]
+    assert beams.ended == []
+    assert beams.texts == [[0, 1, 2, 4, 4], [0, 1, 4, 2, 4]]
+    assert beams.sums == [-2.0, -3.0]
+
+
+def test_an_ended_text_scores_by_its_length_without_the_end() -> None:
+    beams = _beams()
+    beams.advance([(-3.0, 1, END), (-3.5, 0, 4), (-4.0, 0, 2), (-5.0, 1, 1)], END)
+    assert beams.ended == [(-3.0 / 4, [0, 1, 4, 2])]
+    assert not beams.done
+
+
+@pytest.mark.parametrize(("best", "done"), [(-3.9, False), (-4.0, True), (-4.9, True)])
+def test_done_when_no_open_text_can_beat_the_worst_ended(best: float, done: bool) -> None:
+    # the bound is the best candidate over the present length, 4: pieces to come do not count
+    beams = _beams()
+    beams.ended = [(-0.5, [0, 1, 2]), (-1.0, [0, 1, 4])]
+    beams.advance([(best, 0, 4), (best - 1, 0, 2), (best - 2, 1, 4), (best - 3, 1, 1)], END)
+    assert beams.done is done
+
+
+def test_only_the_best_ended_texts_are_kept_and_of_equals_the_newest_wins() -> None:
+    beams = _beams()
+    beams.ended = [(-0.5, [0, 1, 2]), (-9.0, [0, 1, 4])]
+    beams.advance([(-2.0, 0, END), (-3.0, 0, 4), (-4.0, 1, 4), (-5.0, 1, 1)], END)
+    assert beams.ended == [(-0.5, [0, 1, 2]), (-0.5, [0, 1, 2, 4])]
+    assert beams.done
+    assert beams.best() == [0, 1, 2, 4]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -134,6 +171,7 @@ def test_nan_is_an_error_for_wanted_images_only(num_beams: int) -> None:
         ({"min_length": -1}, "min_length is -1, but must be at least 0"),
         ({"max_length": 10}, r"max_length is 10, but must be above min_length \(10\)"),
         ({"min_length": 0, "max_length": 4}, "max_length is 4"),
+        ({"tags": "dog"}, "tags is 'dog', but must be a list of words"),
         ({"repetition_penalty": 0.9}, "repetition_penalty is 0.9, but must be at least 1"),
         ({"repetition_penalty": float("nan")}, "repetition_penalty is nan"),
     ],

@@ -1,8 +1,8 @@
 """One training step against the official code; tolerances are those of the oracle's README.
 
-Losses and gradients are checked in float32 and float64, the step in float64 alone: AdamW makes any
-gradient a step of the learning rate, so one gradient of 3e-9 among rounding errors of 1e-7 (there
-is one in RAM's text decoder) moves a sum of float32 weights by more than the tolerance.
+One allowance more: AdamW makes of any gradient a step of about the learning rate, whose sign is
+chance where the gradient is smaller than its own rounding error (RAM's text decoder has one of
+3e-9 where errors are 1e-7). Such elements are counted, and each may step either way.
 """
 
 from pathlib import Path
@@ -34,17 +34,14 @@ NORM_TOLERANCE = 2e-5  # relative
 KEY_BIAS_NORM_TOLERANCE = 1e-5  # absolute: zero in theory, so what there is, is noise
 SUM_TOLERANCE = 1e-4  # absolute, after the step
 NOISE_STEP = 2e-4  # absolute, per element whose gradient is noise: AdamW makes it +-lr
-
-
-PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+NOISE = 1e-4  # of a tensor's mean absolute gradient: below it, an element's is taken for noise
 
 
 def _load(
-    oracle: Path, name: str, dtype: torch.dtype, captions: CaptionConfig | None = None
+    oracle: Path, name: str, captions: CaptionConfig | None = None
 ) -> tuple[Ram, dict[str, Any]]:
     """Return a model in evaluation mode, as the oracle's training step wants it, and the step."""
     model, _ = load_official(oracle / f"{name}_tiny.pth", captions=captions)
-    model.to(dtype)
     return model, torch.load(oracle / f"{name}_tiny.out.pt", weights_only=True)["train"]
 
 
@@ -52,8 +49,7 @@ def _check(model: Ram, losses: Losses, step: dict[str, Any]) -> None:
     _check_losses(losses, step["losses"], step["total"])
     losses.total.backward()
     _check_gradients(model, step["grad_norm_param"])
-    if losses.total.dtype == torch.float64:
-        _check_step(model, step["after_step_sum"])
+    _check_step(model, step["after_step_sum"])
 
 
 def _check_losses(losses: Losses, theirs: dict[str, float], total: float) -> None:
@@ -91,7 +87,7 @@ def _check_gradients(model: torch.nn.Module, theirs: dict[str, float | None]) ->
 def _check_step(model: torch.nn.Module, theirs: dict[str, float]) -> None:
     trained = [p for p in model.parameters() if p.requires_grad]
     torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05).step()
-    state = model.state_dict()
+    state = model.state_dict(keep_vars=True)
     seen = set()
     for official, expected in theirs.items():
         if official.endswith(DEAD_BUFFERS):
@@ -107,19 +103,23 @@ def _check_step(model: torch.nn.Module, theirs: dict[str, float]) -> None:
 def _sum_tolerance(official: str, tensor: Tensor) -> float:
     if official.endswith(".qkv.bias"):
         return NOISE_STEP * tensor.numel() / 3
-    return NOISE_STEP * tensor.numel() if official.endswith(".key.bias") else SUM_TOLERANCE
+    if official.endswith(".key.bias"):
+        return NOISE_STEP * tensor.numel()
+    if tensor.grad is None:
+        return SUM_TOLERANCE
+    sizes = tensor.grad.abs()
+    # an exact zero (a word that no text holds) is no noise: it does not step
+    num_noise = ((sizes > 0) & (sizes < NOISE * sizes.mean())).sum().item()
+    return SUM_TOLERANCE + NOISE_STEP * num_noise
 
 
-@PRECISIONS
-def test_ram_plus_losses_gradients_and_one_step(
-    oracle: Path, oracle_images: Tensor, dtype: torch.dtype
-) -> None:
-    model, step = _load(oracle, "ram_plus", dtype)
+def test_ram_plus_losses_gradients_and_one_step(oracle: Path, oracle_images: Tensor) -> None:
+    model, step = _load(oracle, "ram_plus")
     assert isinstance(model, RamPlus)
 
     losses = ram_plus_losses(
         model,
-        oracle_images[:2].to(dtype),
+        oracle_images[:2],
         step["image_tag"],
         step["clip_feature"],
         step["batch_text_embed"],
@@ -139,41 +139,35 @@ def captions(
     return CaptionBatch.encode(oracle_tokenizer, step["caption"], names)
 
 
-@PRECISIONS
 def test_ram_losses_gradients_and_one_step(
     oracle: Path,
     oracle_images: Tensor,
     oracle_captions: CaptionConfig,
     captions: CaptionBatch,
-    dtype: torch.dtype,
 ) -> None:
-    model, step = _load(oracle, "ram", dtype, oracle_captions)
+    model, step = _load(oracle, "ram", oracle_captions)
 
-    losses = ram_losses(
-        model, oracle_images[:2].to(dtype), step["image_tag"], step["clip_feature"], captions
-    )
+    losses = ram_losses(model, oracle_images[:2], step["image_tag"], step["clip_feature"], captions)
 
     _check(model, losses, step)
 
 
-@PRECISIONS
 def test_tag2text_losses_gradients_and_one_step(
     oracle: Path,
     oracle_images: Tensor,
     oracle_captions: CaptionConfig,
     captions: CaptionBatch,
-    dtype: torch.dtype,
 ) -> None:
-    model, step = _load(oracle, "tag2text", dtype, oracle_captions)
+    model, step = _load(oracle, "tag2text", oracle_captions)
     assert isinstance(model, Tag2Text)
 
-    losses = tag2text_losses(model, oracle_images[:2].to(dtype), step["parse_tag"], captions)
+    losses = tag2text_losses(model, oracle_images[:2], step["parse_tag"], captions)
 
     _check(model, losses, step)
 
 
 def test_ram_without_captions(oracle: Path, oracle_images: Tensor) -> None:
-    model, step = _load(oracle, "ram", torch.float32)
+    model, step = _load(oracle, "ram")
 
     losses = ram_losses(model, oracle_images[:2], step["image_tag"], step["clip_feature"])
 

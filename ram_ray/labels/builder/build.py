@@ -15,6 +15,7 @@ from ram_ray.labels.builder.coverage import Coverage, NameIndex, coverage_of
 from ram_ray.labels.builder.decisions import Decision, read_decisions
 from ram_ray.labels.builder.merging import Clusters, Proposal, merge_candidates
 from ram_ray.labels.builder.names import fold, gerund
+from ram_ray.labels.builder.neighbours import find_neighbours
 from ram_ray.labels.builder.output import DECISIONS, VOCABULARY, write_build
 from ram_ray.labels.builder.relations import parents_of
 from ram_ray.labels.builder.replay import replay_before_merging, replay_on_tags
@@ -89,6 +90,8 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
         max_tags=config.max_tags,
     )
     _tell_apart(kept, lexicon)
+    if config.text_encoder is not None:
+        _propose_neighbours(kept, config.text_encoder, clusters)
     rows = assign_ids(kept, old)
     index = NameIndex([_names(row) for row in rows], lexicon)
     return Build(
@@ -120,6 +123,13 @@ def _tell_apart(tags: Sequence[Tag], lexicon: Lexicon) -> None:
                 tag.aliases = [alias for alias in tag.aliases if alias.text != form]
                 tag.aliases.insert(0, Alias(tag.name, "renamed", "another tag has this name"))
                 tag.name = form
+
+
+def _propose_neighbours(tags: Sequence[Tag], text_encoder: str, clusters: Clusters) -> None:
+    for pair in find_neighbours([tag.name for tag in tags], text_encoder):
+        name, other = tags[pair.row], tags[pair.other]
+        why = f"their embeddings are close (cosine {pair.similarity:.2f})"
+        clusters.propose(name.key, other.key, why)
 
 
 def _names(row: Row) -> list[str]:

@@ -119,6 +119,8 @@ def _add_list(gathered: Gathered, source: SourceList, lexicon: Lexicon) -> None:
     ambiguous = _ambiguous(source)
     keys: Counter[tuple[str, str]] = Counter()
     own_keys: list[Key] = []
+    upper = sum(entry.names[0].text[:1].isupper() for entry in source.entries)
+    capitalised = upper > 0.8 * len(source.entries)  # as OpenImages: "Aircraft engine"
     # before any entry is added, so that the order within a list does not matter
     parts = {(e.line, e.kind): _part_of(e, gathered, lexicon) for e in source.entries}
     for entry in source.entries:
@@ -132,7 +134,7 @@ def _add_list(gathered: Gathered, source: SourceList, lexicon: Lexicon) -> None:
         own_keys.append(own)
         synset = entry.synset if entry.synset is not None else _common_synset(names, lexicon)
         candidate = gathered.of(own)
-        candidate.surfaces[names[0]] += 1
+        candidate.surfaces[_uncapitalised(names[0]) if capitalised else names[0]] += 1
         if source.name not in candidate.lists:
             candidate.lists[source.name] = entry.line
             candidate.num_covered += source.cover
@@ -151,6 +153,11 @@ def _add_list(gathered: Gathered, source: SourceList, lexicon: Lexicon) -> None:
     # a list that has "giraffe" and "giraffes" is a list of words, not of concepts
     if repeated <= 0.005 * len(source.entries):
         gathered.concept_lists.add(source.name)
+
+
+def _uncapitalised(name: str) -> str:
+    """Return a name without its first capital, if it is the only one: "3D glasses" stays."""
+    return name[:1].lower() + name[1:] if name[1:] == name[1:].lower() else name
 
 
 def _count_in(name: str, synset: int | None, lexicon: Lexicon) -> float:

@@ -8,10 +8,11 @@ fail are proposals for a person to decide.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from ram_ray.labels.builder.candidates import Candidate, Gathered, Key, Pair
-from ram_ray.labels.builder.names import joined
+from ram_ray.labels.builder.names import fold, joined
 from ram_ray.labels.lexicon import Lexicon
 from ram_ray.labels.parser.inflection import spellings, verb_lemmas
 
@@ -19,6 +20,7 @@ LIST_SHARE = 0.4
 """Of a word's use that must be in the sense an image list gives it; see `Lexicon.sense_share`."""
 LEXICON_SHARE = 0.6
 """The same for two words that only the lexicon joins."""
+_EXTRA = 3  # of `Lexicon.sense_share`: two meetings against none are no reason to merge
 # Categories of senses that no picture shows: left out when weighing what a word means in a caption.
 UNSEEN = frozenset(
     "attribute cognition communication feeling motive process quantity relation shape state "
@@ -101,16 +103,22 @@ class Clusters:
 
 
 def sense_of(candidate: Candidate, lexicon: Lexicon) -> int | None:
-    """Return what a noun means in pictures: a list's word for it, else its main visible sense."""
+    """Return what a noun means in pictures: a list's word for it, else its commonest visible sense.
+
+    Good enough to tell a kind and what stands above; merging asks `main_sense`.
+    """
     if candidate.key.part != "noun":
         return None
     noun = lexicon_form(candidate.key.text, lexicon)
-    unknown = not lexicon.senses(noun)
-    fitting = [s for s in candidate.synsets if unknown or means(noun, s, lexicon)]
-    if fitting:
-        # the most lists, then the lowest number, so that builds do not differ
-        return min(fitting, key=lambda synset: (-candidate.synsets[synset], synset))
-    return main_sense(noun, lexicon)
+    senses = lexicon.senses(noun)
+    votes = [synset for synset in candidate.synsets if not senses or synset in senses]
+    visible = [synset for synset in senses if lexicon.category(synset) not in UNSEEN]
+    # the most lists, the largest share, then the lowest number, so that builds do not differ
+    return min(
+        votes or visible,
+        key=lambda s: (-candidate.synsets[s], -lexicon.sense_share(noun, s), s),
+        default=None,
+    )
 
 
 def main_sense(noun: str, lexicon: Lexicon) -> int | None:
@@ -127,9 +135,9 @@ def main_sense(noun: str, lexicon: Lexicon) -> int | None:
 
 def visible_share(noun: str, synset: int, lexicon: Lexicon) -> float:
     """Return how much of a noun's visible use has this sense; 0 where it is seldom seen at all."""
-    share = lexicon.sense_share(noun, synset)
+    share = lexicon.sense_share(noun, synset, extra=_EXTRA)
     visible = sum(
-        lexicon.sense_share(noun, s)
+        lexicon.sense_share(noun, s, extra=_EXTRA)
         for s in lexicon.senses(noun)
         if s == synset or lexicon.category(s) not in UNSEEN
     )
@@ -189,7 +197,9 @@ def _one_word(word: str, other: str, part: str, lexicon: Lexicon) -> bool:
     """Tell whether two spellings are of one word, as "tyre" and "tire", not "mummy" and "mommy"."""
     if part == "noun" and word in lexicon and other in lexicon:
         sense = main_sense(word, lexicon)
-        return sense is not None and sense == main_sense(other, lexicon)
+        if sense is not None and sense == main_sense(other, lexicon):
+            return True
+        return len(set(lexicon.senses(word)) & set(lexicon.senses(other))) > 1  # "colour"
     # adjectives and verbs have no senses in the lexicon: only a small change of a known word
     return word in lexicon and other in lexicon and abs(len(word) - len(other)) <= 1
 
@@ -259,8 +269,18 @@ def means(noun: str, synset: int | None, lexicon: Lexicon, least: float = LIST_S
 
 def lexicon_form(noun: str, lexicon: Lexicon) -> str:
     """Return the spelling under which the lexicon has a folded noun: "go cart" is "go-cart"."""
-    forms = (noun, noun.replace(" ", "-"), noun.replace(" ", ""))
-    return next((form for form in forms if lexicon.senses(form)), noun)
+    if lexicon.senses(noun):
+        return noun
+    joined_noun = noun.replace(" ", "")
+    if lexicon.senses(joined_noun):
+        return joined_noun
+    return _marked_nouns(lexicon).get(noun, noun)
+
+
+@cache
+def _marked_nouns(lexicon: Lexicon) -> dict[str, str]:
+    """Return the nouns with a hyphen or an apostrophe by their folded form."""
+    return {fold(noun): noun for noun in lexicon.nouns() if "-" in noun or "'" in noun}
 
 
 def _is_one(name: Key, other: Key, clusters: Clusters) -> bool:

@@ -71,17 +71,15 @@ def joined(text: str) -> str:
 def singular(folded: str, lexicon: Lexicon) -> str:
     """Return a folded noun with its head in the singular: "glasses of wine", "fire trucks".
 
-    The head is the last word, or the one before "of". A plural that names a thing of its own
-    stays: "shorts", "sunglasses", "christmas lights".
+    The head is the last word, or the one before "of". A plural that is better known than its
+    singular stays: "shorts", "sunglasses".
     """
-    if folded in lexicon and _is_pair(folded, lexicon):
-        return folded
     words = folded.split()
     head = next((at - 1 for at, word in enumerate(words) if word == "of" and at > 0), -1)
-    if not (folded != words[head] and _is_pair(words[head], lexicon)):
-        words[head] = noun_lemmas(words[head], lexicon)[0]
+    words[head] = noun_lemmas(words[head], lexicon)[0]
     other = " ".join(words)
-    return folded if _noun_count(folded, lexicon) > _noun_count(other, lexicon) else other
+    is_known_better = lexicon.counts(folded).noun > lexicon.counts(other).noun
+    return folded if len(words) > 1 and is_known_better else other
 
 
 def infinitive(folded: str, lexicon: Lexicon) -> str:
@@ -89,25 +87,6 @@ def infinitive(folded: str, lexicon: Lexicon) -> str:
     first, *rest = folded.split()
     lemmas = verb_lemmas(first, lexicon)
     return " ".join([lemmas[0] if lemmas else first, *rest])
-
-
-# Senses whose plural is a thing of its own: worn things, and tools of two halves. Others that the
-# lexicon has as nouns ("arms": weapons) are mostly plain plurals in captions and lists.
-_PAIRS = ("clothing", "footwear", "optical instrument", "tool")
-
-
-def _is_pair(word: str, lexicon: Lexicon) -> bool:
-    senses = lexicon.senses(word)
-    if not senses or not word.endswith("s"):
-        return False
-    if 20 * (_noun_count(word, lexicon) + 1) < _noun_count(word[:-1], lexicon):
-        return False  # "tails": evening dress too, but mostly of dogs
-    above = lexicon.above(senses[0])
-    return any(root in lexicon.lemmas(up) for up in above for root in _PAIRS)
-
-
-def _noun_count(word: str, lexicon: Lexicon) -> int:
-    return lexicon.counts(word).noun
 
 
 def gerund(verb: str, lexicon: Lexicon) -> str:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ram_model.vocabulary import OFF, Vocabulary
 from ram_ray.labels.builder.config import BuildConfig
+from ram_ray.labels.builder.review import review_page
 from ram_ray.labels.builder.tag_ids import Row
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ _NO_DECISIONS = """\
 
 def write_build(build: "Build", config: BuildConfig) -> None:
     """Write a build's files; each replaces the one before in one step."""
-    from ram_ray.labels.builder.review import review_page
-
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     vocabulary = vocabulary_of(build, threshold=config.threshold)

@@ -10,7 +10,7 @@ from ram_ray.labels.builder.candidates import Key, gather
 from ram_ray.labels.builder.config import ListConfig
 from ram_ray.labels.builder.lists import Entry, SourceList
 from ram_ray.labels.builder.merging import Clusters, merge_candidates
-from ram_ray.labels.builder.names import Name, fold
+from ram_ray.labels.builder.names import Name
 from ram_ray.labels.builder.relations import parents_of
 from ram_ray.labels.builder.sources import CaptionTexts, frequencies, read_lists
 from ram_ray.labels.builder.tags import Tag, assemble
@@ -82,15 +82,12 @@ def overlay(
 
 def replace_columns(vocabulary: Vocabulary, rows: Sequence[Tag], lexicon: Lexicon) -> Vocabulary:
     """Return the vocabulary with what the tags of its rows say; two rows may share a tag."""
-    taken = {fold(name) for name in vocabulary.names}
     seen: set[Key] = set()
     aliases: list[tuple[str, ...]] = []
     for number, tag in enumerate(rows):
         new = [] if tag.key in seen else [alias.text for alias in tag.aliases]
         seen.add(tag.key)  # of two rows with one key, as "pant" and "pants", the first has aliases
-        unique = dict.fromkeys(
-            [*vocabulary.aliases[number], *(text for text in new if fold(text) not in taken)]
-        )
+        unique = dict.fromkeys([*vocabulary.aliases[number], *new])
         aliases.append(tuple(unique))
     derived = parents_of(
         [tag.sense for tag in rows],

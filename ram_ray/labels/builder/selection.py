@@ -81,9 +81,11 @@ def value(tag: Tag, lexicon: Lexicon, covered: Collection[str]) -> float:
 def _reason_to_drop(
     tag: Tag, lexicon: Lexicon, covered: Collection[str], min_frequency: int
 ) -> str:
+    part, text = tag.key.part, tag.key.text
+    if lexicon.is_offensive(text):
+        return "offensive, WordNet says: accept it to keep it"
     if any(name in covered for name in tag.lists) or len(tag.lists) > 1:
         return ""
-    part, text = tag.key.part, tag.key.text
     if tag.lists:
         met = getattr(lexicon.counts(text), part)
         if tag.frequency >= min_frequency or met >= COMMON:
@@ -101,6 +103,8 @@ def _reason_against_captions(tag: Tag, said: Mapping[Key, int], lexicon: Lexicon
     empty = {"noun": _EMPTY, "adj": _EMPTY_ADJECTIVES, "verb": _EMPTY_VERBS}[part]
     if text in empty or any(len(word) == 1 for word in text.split()):
         return "says nothing about a picture"
+    if part == "noun" and _is_clause(text, lexicon):
+        return "somebody and what they do, rather than one name"
     counts = lexicon.counts(text)
     if " " not in text and getattr(counts, part) < 0:
         return f"unknown as {part}"
@@ -114,3 +118,11 @@ def _reason_against_captions(tag: Tag, said: Mapping[Key, int], lexicon: Lexicon
     if part == "noun" and senses and not any(lexicon.category(s) in _SEEN for s in senses[:2]):
         return f"not to be seen ({lexicon.category(senses[0])})"
     return ""
+
+
+def _is_clause(text: str, lexicon: Lexicon) -> bool:
+    """Tell whether two words may be a subject and a verb ("woman smile"), unknown as one noun."""
+    first, _, second = text.partition(" ")
+    if not second or text in lexicon or lexicon.counts(second).verb < 0:
+        return False
+    return lexicon.noun_category(first) == "person"

@@ -127,7 +127,8 @@ def _add_list_aliases(
     by_head = {tag.key: tag for tag in tags}
     claims: dict[Key, dict[Key, list[tuple[str, str]]]] = {}
     for pair in gathered.pairs:
-        if pair.alias not in gathered.candidates and is_meant(pair, lexicon):
+        is_new = pair.alias not in gathered.candidates and not lexicon.is_offensive(pair.alias.text)
+        if is_new and is_meant(pair, lexicon):
             head = clusters.head(pair.name)
             claim = (pair.alias_surface, f"{pair.source}:{pair.line}")
             claims.setdefault(pair.alias, {}).setdefault(head, []).append(claim)
@@ -153,6 +154,7 @@ def _add_lexicon_aliases(tags: list[Tag], gathered: Gathered, lexicon: Lexicon) 
             mostly = visible_share(word, sense, lexicon) >= LEXICON_SHARE
             forms = (word, fold(word), singular(fold(word), lexicon))
             is_new = not any(form in taken or form in known for form in forms)
+            is_new = is_new and not lexicon.is_offensive(word)
             if mostly and is_new and main_sense(word, lexicon) == sense:
                 tag.aliases.append(Alias(word, "synonym", "WordNet"))
                 taken.add(word)

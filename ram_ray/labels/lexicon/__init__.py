@@ -47,6 +47,8 @@ class Lexicon:
         """Lemmas that WordNet's texts use at least COMMON times, and how often."""
         self._senses = words["senses"].to_pylist()
         self._sense_counts = words["sense_counts"].to_pylist()
+        flags = zip(words["lemma"].to_pylist(), words["offensive"].to_pylist(), strict=True)
+        self._offensive = frozenset(lemma for lemma, flag in flags if flag)
         synsets = pq.read_table(FOLDER / "synsets.parquet")
         self._lemmas = synsets["lemmas"].to_pylist()
         # The top of a category, such as "person", lies in a file of its own: count it in.
@@ -73,6 +75,10 @@ class Lexicon:
         row = self._row_of.get(lemma)
         return UNKNOWN if row is None else self._counts[row]
 
+    def is_offensive(self, lemma: str) -> bool:
+        """Tell whether WordNet marks a noun as slur, disparagement or obscenity in most senses."""
+        return lemma in self._offensive
+
     def irregular(self, form: str, part: str) -> list[str]:
         """Return the lemmas of an irregular form as "noun", "verb", "adj" or "adv"."""
         return self._irregular.get((form, part), [])
@@ -82,6 +88,12 @@ class Lexicon:
         for (form, part), lemmas in self._irregular.items():
             for lemma in lemmas:
                 yield form, lemma, part
+
+    def nouns(self) -> Iterator[str]:
+        """Yield every noun."""
+        for lemma, row in self._row_of.items():
+            if self._counts[row].noun >= 0:
+                yield lemma
 
     def compounds(self) -> Iterator[str]:
         """Yield the nouns of several words."""
@@ -100,17 +112,18 @@ class Lexicon:
         row = self._row_of.get(noun)
         return [] if row is None else self._senses[row]
 
-    def sense_share(self, noun: str, synset: int) -> float:
+    def sense_share(self, noun: str, synset: int, *, extra: int = 1) -> float:
         """Return how much of a noun's use, 0..1, is in this sense; 0 for a sense it has not.
 
-        Each sense counts once more than it was met, so that senses never met share evenly.
+        Each sense counts `extra` times more than it was met, so that senses never met share
+        evenly; the more, the less a few meetings tell.
         """
         row = self._row_of.get(noun)
         if row is None or synset not in self._senses[row]:
             return 0.0
         counts = self._sense_counts[row]
         count = counts[self._senses[row].index(synset)]
-        return (count + 1) / (sum(counts) + len(counts))
+        return (count + extra) / (sum(counts) + extra * len(counts))
 
     def synset_at(self, offset: int) -> int | None:
         """Return the synset of a WordNet 3.0 noun offset: ImageNet's n02084071 is 2084071."""

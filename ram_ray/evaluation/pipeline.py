@@ -1,0 +1,120 @@
+"""`ram-ray evaluate` and `ram-ray calibrate`: from a run and labels to figures, page, thresholds.
+
+Both read what `ram-ray tag --score-floor 0` wrote; no image is opened and no model is run.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from ram_ray.calibration import ABSTAIN, CalibrationConfig, TagThreshold, choose_thresholds
+from ram_ray.config import StoreConfig, require
+from ram_ray.errors import ConfigError
+from ram_ray.evaluation.measures import measure
+from ram_ray.evaluation.page import render
+from ram_ray.evaluation.scored import Match, ScoredImages, read_scored
+from ram_ray.evaluation.truth import Layout, Unlisted, read_truth
+from ram_ray.storage.stores import open_store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelsConfig:
+    """Which run, and what people said about its images."""
+
+    output: str
+    """What `ram-ray tag --score-floor 0` wrote: a folder or an s3:// prefix."""
+    labels: str
+    """File or folder of labels; `ram_ray.evaluation.truth` lists the layouts."""
+    layout: Layout | None = None
+    """None: by the name of the file."""
+    unlisted: Unlisted | None = None
+    """What a tag is that an image's labels do not name; None: as its layout has it."""
+    match: Match = "path"
+    """How ids of images meet: whole paths, file names, or file names without ending."""
+    store: StoreConfig = field(default_factory=StoreConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("output", "labels"):
+            require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
+        for name, kind in (("layout", Layout), ("unlisted", Unlisted)):
+            value, choices = getattr(self, name), get_args(kind)
+            require(value is None or value in choices, name, value, ", ".join(choices))
+        require(self.match in get_args(Match), "match", self.match, ", ".join(get_args(Match)))
+
+    def with_store(self, store: StoreConfig) -> "LabelsConfig":
+        """Return the same with another way to reach the store."""
+        return replace(self, store=store)
+
+
+def evaluate(config: LabelsConfig, *, num_draws: int = 200) -> dict[str, Any]:
+    """Write evaluation.json and evaluation.html into the run's output; return the figures.
+
+    Raises:
+        ConfigError: as `read_truth` and `read_scored`.
+        UnreachableError: the output cannot be read or written.
+    """
+    scored = _read(config)
+    figures = measure(scored, num_draws=num_draws)
+    page = render(scored, figures)
+    store = open_store(config.output, config.store)
+    store.write("evaluation.json", json.dumps(figures, indent=1).encode())
+    store.write("evaluation.html", page.encode())
+    return figures
+
+
+def calibrate(
+    config: LabelsConfig, promise: CalibrationConfig, thresholds_file: str
+) -> dict[str, Any]:
+    """Write one threshold a line, in tag order, for `ram-ray tag --threshold FILE`.
+
+    Beside it, `<file>.json` says for each tag why its threshold is what it is. A tag that abstains
+    gets 1.0 and is never given; so does a tag of the model that the labels do not name.
+
+    Returns:
+        Counts by outcome, and the figures of `<file>.json`.
+
+    Raises:
+        ConfigError: as `read_truth` and `read_scored`, or the file cannot be written.
+    """
+    scored = _read(config)
+    chosen = choose_thresholds(scored.labels, scored.scores, promise)
+    thresholds = np.full(len(scored.vocabulary), ABSTAIN)
+    thresholds[list(scored.tag_ids)] = [tag.threshold for tag in chosen]
+    report = _report(scored, chosen, promise)
+    path = Path(thresholds_file)
+    try:
+        path.write_text("".join(f"{value:.6f}\n" for value in thresholds), encoding="utf-8")
+        path.with_name(f"{path.name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    except OSError as error:
+        raise ConfigError(f"The thresholds {path} cannot be written: {error}.") from error
+    return report
+
+
+def _read(config: LabelsConfig) -> ScoredImages:
+    truth = read_truth(config.labels, config.layout, config.unlisted)
+    return read_scored(open_store(config.output, config.store), truth, config.match)
+
+
+def _report(
+    scored: ScoredImages, chosen: list[TagThreshold], promise: CalibrationConfig
+) -> dict[str, Any]:
+    outcomes = [tag.outcome for tag in chosen]
+    return {
+        "model": scored.model_id,
+        "images": len(scored.image_ids),
+        "target_precision": promise.target_precision,
+        "confidence": promise.confidence,
+        "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
+        "tags_without_labels": len(scored.vocabulary) - len(scored.tag_ids),
+        "tags": [
+            {"tag_id": tag_id, "name": name} | _without_nan(asdict(tag))
+            for tag_id, name, tag in zip(scored.tag_ids, scored.names, chosen, strict=True)
+        ],
+    }
+
+
+def _without_nan(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if value != value else value for name, value in fields.items()}

@@ -1,0 +1,206 @@
+"""A run's scores and people's labels, side by side: one row per image, one column per tag."""
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ram_model.errors import CheckpointError, UnknownModelError
+from ram_model.pretrained import open_model
+from ram_model.vocabulary import OFF, Vocabulary
+from ram_ray.errors import ConfigError
+from ram_ray.evaluation.truth import Truth
+from ram_ray.run_record import RunRecord, read_record
+from ram_ray.storage.commits import committed_shards
+from ram_ray.storage.plans import shard_name
+from ram_ray.storage.stores import Store
+
+Match = Literal["path", "name", "stem"]
+
+_KEYS: dict[str, Callable[[str], str]] = {
+    "path": lambda image_id: image_id,
+    "name": lambda image_id: PurePosixPath(image_id).name,
+    "stem": lambda image_id: PurePosixPath(image_id).stem,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredImages:
+    """Images that a run has tagged and people have labelled; columns are tags in both."""
+
+    image_ids: tuple[str, ...]
+    """As the run calls them."""
+    tag_ids: tuple[int, ...]
+    """Of the model's vocabulary, ascending."""
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    labels: np.ndarray
+    """int8 [N, C]: 1, 0, -1."""
+    scores: np.ndarray
+    """float32 [N, C]; 0 where the run kept no score (it lies below the run's score floor)."""
+    thresholds: np.ndarray
+    """float32 [C], those the run was made with."""
+    score_floor: float
+    model_id: str
+    vocabulary: Vocabulary
+    num_unlabelled: int
+    """Images of the run that the labels do not name."""
+    num_untagged: int
+    """Labelled images that the run has not tagged."""
+    names_without_tag: tuple[str, ...]
+    """Names in the labels that are no tag of the model, nor an alias of one."""
+    names_switched_off: tuple[str, ...]
+    """Tags in the labels that the run never gives (threshold 1.0)."""
+
+
+def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImages:
+    """Return what a finished or unfinished run and the labels have in common.
+
+    Args:
+        match: how ids meet: `path` compares them whole, `name` file names, `stem` file names
+            without ending. Labels named differently but of one tag (aliases) are merged.
+
+    Raises:
+        ConfigError: no run there, one without `--score-floor`, open-set tags, a model that is not
+            here or is another one by now; keys that are not unique; nothing in common.
+    """
+    record = _usable_record(store)
+    vocabulary = _vocabulary_of(record)
+    thresholds = _thresholds(record, vocabulary)
+    columns, unknown = _columns(vocabulary, truth)
+    off = {tag for tag in columns if thresholds[tag] >= OFF}  # such a tag leaves no score
+    columns = {tag: places for tag, places in columns.items() if tag not in off}
+    if not columns:
+        raise ConfigError(f"None of the {len(truth.names)} names in the labels is a tag of it.")
+    if match not in _KEYS:
+        raise ConfigError(f"match is {match!r}, but must be {', '.join(get_args(Match))}.")
+    rows_by_key = _unique_keys(truth.image_ids, _KEYS[match], "the labels")
+    tag_ids = tuple(columns)
+    image_ids: list[str] = []
+    found: list[np.ndarray] = []
+    rows: list[int] = []
+    unlabelled = 0
+    for image_id, scores in _rows(store, tag_ids):
+        row = rows_by_key.get(_KEYS[match](image_id))
+        if row is None:
+            unlabelled += 1
+            continue
+        image_ids.append(image_id)
+        rows.append(row)
+        found.append(scores)
+    if not rows:
+        raise ConfigError(
+            f"No image of {store.url} is named in the labels (match: {match}); "
+            f"the labels begin with {truth.image_ids[0]!r}."
+        )
+    _unique_keys(tuple(image_ids), _KEYS[match], store.url)
+    labels = np.stack([_merged(truth.labels[rows][:, columns[tag]]) for tag in tag_ids], axis=1)
+    assert record.score_floor is not None
+    return ScoredImages(
+        image_ids=tuple(image_ids),
+        tag_ids=tag_ids,
+        names=tuple(vocabulary.names[tag] for tag in tag_ids),
+        kinds=tuple(vocabulary.kinds[tag] for tag in tag_ids),
+        labels=labels,
+        scores=np.stack(found),
+        thresholds=thresholds[list(tag_ids)],
+        score_floor=record.score_floor,
+        model_id=record.model_id,
+        vocabulary=vocabulary,
+        num_unlabelled=unlabelled,
+        num_untagged=len(truth.image_ids) - len(set(rows)),
+        names_without_tag=unknown,
+        names_switched_off=tuple(vocabulary.names[tag] for tag in sorted(off)),
+    )
+
+
+def _usable_record(store: Store) -> RunRecord:
+    record = read_record(store)
+    if record is None:
+        raise ConfigError(f"{store.url} holds no run; `ram-ray tag` writes one.")
+    if record.score_floor is None:
+        raise ConfigError(
+            f"{store.url} holds only scores above the thresholds, which cannot be ranked; "
+            "tag again with --score-floor 0 into another output."
+        )
+    if record.labels_sha256 is not None:
+        raise ConfigError(f"{store.url} was tagged with new words, which have no ids to compare.")
+    if record.top_k is not None:
+        raise ConfigError(f"{store.url} was tagged with --top-k; tag again without it.")
+    return record
+
+
+def _vocabulary_of(record: RunRecord) -> Vocabulary:
+    try:
+        vocabulary = open_model(record.model).vocabulary
+    except (UnknownModelError, CheckpointError) as error:
+        raise ConfigError(f"The run's model is needed for its tags: {error}") from error
+    if vocabulary.sha256 != record.vocabulary_sha256:
+        raise ConfigError(f"The model {record.model} has other tags than it had in this run.")
+    return vocabulary
+
+
+def _thresholds(record: RunRecord, vocabulary: Vocabulary) -> np.ndarray:
+    option = record.threshold_option
+    if option is None:
+        return vocabulary.thresholds
+    if isinstance(option, float | int):
+        return np.where(vocabulary.thresholds < OFF, option, OFF).astype(np.float32)
+    return np.array(option, dtype=np.float32)
+
+
+def _columns(vocabulary: Vocabulary, truth: Truth) -> tuple[dict[int, list[int]], tuple[str, ...]]:
+    """Return the label columns of each tag id, ascending, and the names that are no tag."""
+    columns: dict[int, list[int]] = {}
+    unknown = []
+    for column, name in enumerate(truth.names):
+        tag_ids = vocabulary.find(name)
+        if not tag_ids:
+            unknown.append(name)
+        for tag_id in tag_ids:
+            columns.setdefault(tag_id, []).append(column)
+    return dict(sorted(columns.items())), tuple(unknown)
+
+
+def _merged(labels: np.ndarray) -> np.ndarray:
+    """Return int8 [N] of names that mean one tag: one present decides, then one absent."""
+    present, absent = (labels == 1).any(1), (labels == 0).any(1)
+    return np.where(present, 1, np.where(absent, 0, -1)).astype(np.int8)
+
+
+def _unique_keys(ids: tuple[str, ...], key: Callable[[str], str], where: str) -> dict[str, int]:
+    rows = {key(image_id): row for row, image_id in enumerate(ids)}
+    if len(rows) < len(ids):
+        twice = next(k for k, count in Counter(map(key, ids)).items() if count > 1)
+        raise ConfigError(f"{twice!r} stands for several images in {where}; choose another match.")
+    return rows
+
+
+def _rows(store: Store, tag_ids: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield image id and scores [C] of every tagged image."""
+    place = np.full(max(tag_ids) + 1, -1)
+    place[list(tag_ids)] = np.arange(len(tag_ids))
+    for shard in sorted(committed_shards(store)):
+        data = store.read(f"tags/{shard_name(shard)}.parquet")
+        table = pq.read_table(io.BytesIO(data), columns=["image_id", "tag_ids", "scores"])
+        ids, scores = (_column(table, name) for name in ("tag_ids", "scores"))
+        offsets = ids.offsets.to_numpy()
+        flat_ids, flat_scores = ids.values.to_numpy(), scores.values.to_numpy()
+        for row, image_id in enumerate(table["image_id"].to_pylist()):
+            chosen = slice(offsets[row], offsets[row + 1])
+            known = flat_ids[chosen] < len(place)
+            columns = place[flat_ids[chosen][known]]
+            line = np.zeros(len(tag_ids), dtype=np.float32)
+            line[columns[columns >= 0]] = flat_scores[chosen][known][columns >= 0]
+            yield image_id, line
+
+
+def _column(table: pa.Table, name: str) -> pa.ListArray:
+    combined = table[name].combine_chunks()
+    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

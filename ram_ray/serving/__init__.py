@@ -1,0 +1,1 @@
+"""The HTTP door: an API, and the models behind it on Ray Serve."""

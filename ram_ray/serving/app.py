@@ -1,0 +1,150 @@
+"""The HTTP application over any Backend: routers, the gate before them, errors behind them.
+
+A new area is a router in a file of its own and one line in ROUTERS.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ram_ray import __version__
+from ram_ray.serving import (
+    azure,
+    health_routes,
+    job_routes,
+    model_routes,
+    page_routes,
+    rekognition,
+    tag_routes,
+)
+from ram_ray.serving.access import Access, load_keys
+from ram_ray.serving.admission import Admission
+from ram_ray.serving.api import ErrorDetail, RequestErrorCode
+from ram_ray.serving.backend import Backend
+from ram_ray.serving.config import ServeConfig
+from ram_ray.serving.context import ServingContext
+from ram_ray.serving.decoding import DecoderPool
+from ram_ray.serving.gate import Gate
+from ram_ray.serving.job_progress import ProgressReader
+from ram_ray.serving.metrics import Metrics
+from ram_ray.serving.openapi import describe
+from ram_ray.serving.problems import ErrorShape, Problem, problem_response
+from ram_ray.serving.ray_jobs import RayJobs
+from ram_ray.serving.url_input import UrlFetcher
+
+ROUTERS: tuple[APIRouter, ...] = (
+    tag_routes.router,
+    model_routes.router,
+    health_routes.router,
+    rekognition.router,
+    azure.router,
+    job_routes.router,
+    page_routes.router,
+)
+
+ERROR_SHAPES: dict[tuple[str, str], ErrorShape] = {
+    ("POST", "/"): rekognition.error_response,
+    ("POST", azure.ANALYZE): azure.error_response,
+    ("POST", azure.TAG): azure.error_response,
+}
+"""How errors of these routes look; everywhere else they are an ErrorResponse."""
+
+
+def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = None) -> FastAPI:
+    """Return the application; its lifespan starts and closes the backend.
+
+    Args:
+        config: what to serve, within which limits.
+        backend: where the models are.
+        metrics: counters that the backend shares; None: new ones.
+
+    Raises:
+        ConfigError: the API keys cannot be read.
+    """
+    metrics, admission = metrics or Metrics(), Admission(config.limits)
+    context = ServingContext(
+        config=config,
+        backend=backend,
+        access=Access(config, load_keys(config.access)),
+        admission=admission,
+        decoders=DecoderPool(config.replicas.num_decoders, config.decode),
+        urls=UrlFetcher(config.urls, admission, config.decode.max_image_bytes),
+        jobs=RayJobs(config.jobs),
+        progress=ProgressReader(config.jobs.store),
+        metrics=metrics,
+    )
+    metrics.pending_images.set_function(lambda: admission.pending_images)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        await backend.start()
+        yield
+        await backend.close()
+        context.decoders.close()
+
+    app = FastAPI(
+        title="ram-ray",
+        version=__version__,
+        summary="Tags of images, by the Recognize Anything Model family.",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.context = context
+    app.state.error_shapes = ERROR_SHAPES
+    for router in ROUTERS:
+        app.include_router(router)
+    describe(app)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_middleware(
+        Gate,
+        access=context.access,
+        admission=context.admission,
+        limits=config.limits,
+        metrics=metrics,
+    )
+    return app
+
+
+_CODES = {
+    404: RequestErrorCode.NO_SUCH_RESOURCE,
+    405: RequestErrorCode.METHOD_NOT_ALLOWED,
+    413: RequestErrorCode.BODY_TOO_LARGE,
+    415: RequestErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+"""Codes of what the framework itself refuses; anything else of it is a malformed request."""
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, Problem):
+        return problem_response(error, request)
+    if not isinstance(error, HTTPException):
+        raise AssertionError(f"registered for HTTPException, got {error!r}")
+    code = _CODES.get(error.status_code, RequestErrorCode.INVALID_REQUEST)
+    response = problem_response(Problem(code, str(error.detail)), request)
+    response.headers.update(error.headers or {})  # Allow, of 405
+    return response
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise AssertionError(f"registered for RequestValidationError, got {error!r}")
+    return problem_response(invalid_request(error), request)
+
+
+def invalid_request(error: RequestValidationError) -> Problem:
+    """Return the problem that names each wrong field; never their values, which may be long."""
+    details = [
+        ErrorDetail(field=".".join(str(part) for part in found["loc"]), message=found["msg"])
+        for found in error.errors()
+    ]
+    first = details[0]
+    return Problem(
+        RequestErrorCode.INVALID_REQUEST, f"{first.field}: {first.message}", details=details[:20]
+    )

@@ -1,0 +1,40 @@
+"""What every route works with, made once per ingress process."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from ram_ray.config import StoreConfig
+from ram_ray.serving.access import Access
+from ram_ray.serving.admission import Admission
+from ram_ray.serving.backend import Backend
+from ram_ray.serving.config import JobsConfig, ServeConfig
+from ram_ray.serving.decoding import DecoderPool
+from ram_ray.serving.job_progress import ProgressReader
+from ram_ray.serving.metrics import Metrics
+from ram_ray.serving.ray_jobs import RayJobs
+from ram_ray.serving.url_input import UrlFetcher
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServingContext:
+    """The parts of one ingress process."""
+
+    config: ServeConfig
+    backend: Backend
+    access: Access
+    admission: Admission
+    decoders: DecoderPool
+    urls: UrlFetcher
+    metrics: Metrics
+    jobs: RayJobs = field(default_factory=lambda: RayJobs(JobsConfig()))
+    progress: ProgressReader = field(default_factory=lambda: ProgressReader(StoreConfig()))
+
+
+def _context_of(request: Request) -> ServingContext:
+    return request.app.state.context
+
+
+Context = Annotated[ServingContext, Depends(_context_of)]
+"""Parameter of a route: `async def route(context: Context)`."""

@@ -1,0 +1,155 @@
+"""`ram-ray serve`: the application on this machine's Ray, or on a cluster's, until stopped."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ram_model.pretrained import BUNDLED, find_model_folder
+from ram_ray.cluster import ray_session
+from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.serving.access import load_keys
+from ram_ray.serving.config import ServeConfig, check_access
+
+if TYPE_CHECKING:
+    from ram_ray.serving.model_deployment import ModelServer
+
+APP_NAME = "ram-ray"
+
+# Ours is asynchronous code that never blocks: Serve's extra threads and its log lines per request
+# only cost time (benchmarks/results, serving). They must be set before Ray starts.
+_SERVE_ENVIRONMENT = {
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+}
+
+
+def run_server(config: ServeConfig, *, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then let accepted requests finish.
+
+    Args:
+        config: what to serve; `check_server` has passed it.
+        on_ready: called with the server's address once requests are answered.
+
+    Raises:
+        UnreachableError: no Ray, or a model process that does not start.
+    """
+    with running_server(config):
+        on_ready(address_of(config))
+        _wait_for_signal()
+
+
+def check_server(config: ServeConfig) -> None:
+    """Find out what would keep the server from starting, before anything starts.
+
+    Raises:
+        ConfigError: others can reach the address and there are no keys; the port is taken; no
+            such model.
+    """
+    check_access(config, load_keys(config.access))
+    if config.address is None:  # a cluster has its own files and ports
+        check_models(config)
+        check_port(config)
+
+
+def prepare_environment() -> None:
+    """Set what Ray's processes inherit; before Ray starts."""
+    for name, value in _SERVE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def running_server(
+    config: ServeConfig, model_class: "type[ModelServer] | None" = None
+) -> Iterator[None]:
+    """Serve for the length of the block.
+
+    Args:
+        config: what to serve.
+        model_class: another model deployment, for measurements; None: the real one.
+
+    Raises:
+        UnreachableError: no Ray, or a model process that does not start.
+    """
+    prepare_environment()
+    with ray_session(config.address, with_dashboard=config.jobs.enabled):
+        # imported here: Serve reads its environment at import
+        from ray import serve
+
+        from ram_ray.serving.deployment import application
+        from ram_ray.serving.model_deployment import ModelServer
+
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        limits = config.limits
+        serve.start(
+            http_options={
+                "host": config.host,
+                "port": config.port,
+                # our own limits answer first, in our own words
+                "request_timeout_s": limits.body_timeout_s + limits.request_timeout_s + 5,
+            }
+        )
+        try:
+            serve.run(
+                application(config, model_class or ModelServer), name=APP_NAME, route_prefix="/"
+            )
+        except RuntimeError as error:
+            serve.shutdown()
+            raise UnreachableError(f"The server did not start: {_last_line(error)}") from error
+        try:
+            yield
+        finally:
+            serve.shutdown()
+
+
+def check_models(config: ServeConfig) -> None:
+    """Find out early, without loading weights, whether the models exist.
+
+    Raises:
+        ConfigError: neither a known name nor a model folder, or one not fetched yet.
+    """
+    for name in config.models:
+        try:
+            if name not in BUNDLED:
+                find_model_folder(name)
+        except ValueError as error:  # ram_model's errors are ValueErrors, each one sentence
+            raise ConfigError(str(error)) from error
+
+
+def check_port(config: ServeConfig) -> None:
+    """Raise ConfigError when the address cannot be listened on."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}; "
+            "choose another with --host and --port."
+        ) from error
+
+
+def address_of(config: ServeConfig) -> str:
+    """Return the address to open on this machine."""
+    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+
+
+def _wait_for_signal() -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,76 @@
+"""The shapes of Azure's image tags."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from ram_ray.serving.config import AccessConfig, ServeConfig
+from tests.conftest import photo_bytes
+from tests.serving.conftest import client_of
+
+V4 = "/computervision/imageanalysis:analyze?api-version=2024-02-01"
+V32 = "/vision/v3.2/tag"
+BYTES = {"content-type": "application/octet-stream"}
+
+
+def test_analyze_has_the_shape_of_image_analysis_4(client: TestClient) -> None:
+    answer = client.post(f"{V4}&features=tags", content=photo_bytes(1), headers=BYTES)
+    own = client.post("/v1/tag", content=photo_bytes(1), headers=BYTES).json()
+    assert answer.json() == {
+        "modelVersion": own["model"]["weights_sha256"][:12],
+        "metadata": {"width": 96, "height": 64},
+        "tagsResult": {
+            "values": [
+                {"name": tag["name"], "confidence": pytest.approx(tag["score"], abs=1e-5)}
+                for tag in own["images"][0]["tags"]
+            ]
+        },
+    }
+    assert answer.headers["apim-request-id"] == answer.headers["x-request-id"]
+
+
+def test_tag_has_the_shape_of_computer_vision_3_2(client: TestClient) -> None:
+    data = photo_bytes(1, suffix=".png")
+    answer = client.post(f"{V32}?language=en", content=data, headers=BYTES).json()
+    assert answer.keys() == {"tags", "requestId", "metadata", "modelVersion"}
+    assert answer["metadata"] == {"width": 96, "height": 64, "format": "Png"}
+
+
+@pytest.mark.parametrize(
+    ("address", "data", "status", "inner"),
+    [
+        (f"{V4}&features=tags", b"no image", 415, "InvalidImageFormat"),
+        (f"{V4}&features=tags", photo_bytes(1)[:-300], 400, "InvalidImageFormat"),
+        (f"{V4}&features=tags,read", photo_bytes(1), 400, "NotSupportedFeature"),
+        (f"{V4}&features=caption", photo_bytes(1), 400, "NotSupportedFeature"),
+        (f"{V4}", photo_bytes(1), 400, "invalid_request"),
+        (f"{V32}?language=fr", photo_bytes(1), 400, "invalid_request"),
+        (f"{V32}?model-version=2021-05-01", photo_bytes(1), 400, "invalid_request"),
+        (V32, b"", 400, "InvalidImageFormat"),
+    ],
+)
+def test_errors_have_azures_shape(
+    address: str, data: bytes, status: int, inner: str, client: TestClient
+) -> None:
+    answer = client.post(address, content=data, headers=BYTES)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["innererror"]["code"] == inner
+    assert error["message"]
+    assert error["code"]
+
+
+def test_urls_are_refused_unless_enabled(client: TestClient) -> None:
+    answer = client.post(V32, json={"url": "http://127.0.0.1/a.jpg"})
+    assert (answer.status_code, answer.json()["error"]["innererror"]["code"]) == (
+        403,
+        "InvalidImageUrl",
+    )
+    assert client.post(V32, json={"link": "x"}).status_code == 400
+
+
+def test_the_key_is_azures_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAM_RAY_API_KEYS", "alice:alice-secret")
+    with client_of(ServeConfig(device="cpu", access=AccessConfig())) as client:
+        assert client.post(V32, content=b"", headers=BYTES).json()["error"]["code"] == "401"
+        key = {"ocp-apim-subscription-key": "alice-secret"}
+        assert client.post(V32, content=b"", headers=BYTES | key).status_code == 400
