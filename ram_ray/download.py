@@ -142,8 +142,8 @@ def _fetch_rest(url: str, part: _Part, spare_bytes: int, on_bytes: OnBytes) -> s
     headers = {"Accept-Encoding": "identity"}  # else sizes and ranges mean compressed bytes
     if have:
         headers["Range"] = f"bytes={have}-"
-        if isinstance(etag := note.get("etag"), str) and not etag.startswith("W/"):
-            headers["If-Range"] = etag
+        if isinstance(version := note.get("version"), str) and not version.startswith("W/"):
+            headers["If-Range"] = version
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
         published = _published_sha256(answer)
         total = _total_bytes(answer)
@@ -158,7 +158,7 @@ def _fetch_rest(url: str, part: _Part, spare_bytes: int, on_bytes: OnBytes) -> s
             raise UnreachableError(f"{url} cannot be fetched: HTTP {answer.status_code}.")
         if answer.status_code == 200 or not _continues(answer, have, note, total):
             have = 0
-            part.start({"url": url, "etag": answer.headers.get("ETag"), "size": total})
+            part.start({"url": url, "version": _version(answer), "size": total})
             if answer.status_code == 206:
                 raise _BrokenOffError("the file on the server has changed: starting again")
         _check_space(url, part, (total or 0) - have + spare_bytes)
@@ -181,10 +181,15 @@ def _continues(
     answer: requests.Response, have: int, note: dict[str, object], total: int | None
 ) -> bool:
     """Tell whether a 206 answer goes on where the part ends, in the same file."""
-    same_tag = note.get("etag") in (None, answer.headers.get("ETag"))
+    same_version = note.get("version") in (None, _version(answer))
     same_size = note.get("size") in (None, total)
     starts_at = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    return same_tag and same_size and starts_at is not None and int(starts_at.group(1)) == have
+    return same_version and same_size and starts_at is not None and int(starts_at.group(1)) == have
+
+
+def _version(answer: requests.Response) -> str | None:
+    """Return what tells this file from an earlier one at the same address, if the server says."""
+    return answer.headers.get("ETag") or answer.headers.get("Last-Modified")
 
 
 def _total_bytes(answer: requests.Response) -> int | None:

@@ -17,7 +17,7 @@ from ram_ray.converting_models import user_errors
 from ram_ray.terminal import printable
 
 _ABOUT = {
-    "ram-mini": "228 everyday words, small, for trying things out",
+    "ram-mini": "everyday words, small, for trying things out",
     "ram": "RAM, Swin-L: 4,585 tags, any words on top",
     "ram-plus": "RAM++, Swin-L: 4,585 tags, best with new words",
     "tag2text": "Tag2Text, Swin-B: 3,429 tags, and captions",

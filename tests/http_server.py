@@ -16,6 +16,8 @@ class FileServer:
     url: str = ""
     ranges: bool = True
     etag: str | None = '"v1"'
+    modified: str | None = None
+    """Last-Modified; a server without an ETag may have it."""
     break_after: list[int] = field(default_factory=list)
     """Bytes of the body after which an answer's connection is cut, answer by answer."""
     statuses: list[int] = field(default_factory=list)
@@ -70,7 +72,8 @@ def _answer(handler: BaseHTTPRequestHandler, state: FileServer) -> None:
         return _plain(handler, 404)
     body, start = state.files[path], 0
     total = len(body)
-    changed = state.etag is not None and handler.headers.get("If-Range", state.etag) != state.etag
+    version = state.etag or state.modified
+    changed = version is not None and handler.headers.get("If-Range", version) != version
     if wanted and state.ranges and not changed:
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted).group(1))  # pyright: ignore[reportOptionalMemberAccess]
         if start >= total:
@@ -81,6 +84,8 @@ def _answer(handler: BaseHTTPRequestHandler, state: FileServer) -> None:
         handler.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
     if state.etag:
         handler.send_header("ETag", state.etag)
+    if state.modified:
+        handler.send_header("Last-Modified", state.modified)
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     cut = state.break_after.pop(0) if state.break_after else None

@@ -76,13 +76,15 @@ def test_killed_download_is_resumed_by_the_next_call(server: FileServer, tmp_pat
     assert server.requests[-1][1] == f"bytes={have}-"
 
 
-@pytest.mark.parametrize("change", ["etag", "size", "no ranges", "url"])
+@pytest.mark.parametrize("change", ["etag", "modified", "size", "no ranges", "url"])
 def test_a_file_that_changed_meanwhile_is_fetched_anew(
     server: FileServer, tmp_path: Path, change: str
 ) -> None:
     server.break_after = [3_000_000] + [0] * MAX_FRUITLESS_TRIES
-    if change == "size":
+    if change in ("size", "modified"):
         server.etag = None
+    if change == "modified":
+        server.modified = "Mon, 23 Nov 2026 10:00:00 GMT"
     with pytest.raises(IncompleteRunError, match=r"the connection broke\): 2\.9 MB are kept"):
         _fetch(server, tmp_path)
     new = BODY[::-1] + (b"more" if change == "size" else b"")
@@ -90,6 +92,8 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(
     server.break_after = []
     if change == "etag":
         server.etag = '"v2"'
+    elif change == "modified":
+        server.modified = "Tue, 24 Nov 2026 10:00:00 GMT"
     elif change == "no ranges":
         server.ranges = False
     elif change == "url":

@@ -171,7 +171,7 @@ def test_truncated_checkpoint_of_a_server_that_does_not_know(
     server: FileServer, tmp_path: Path
 ) -> None:
     server.files[CHECKPOINT] = server.files[CHECKPOINT][:-1000]
-    with pytest.raises(ConfigError, match=r"ram_swin_large_14m\.pth cannot be read as a checkpoin"):
+    with pytest.raises(ConfigError, match=r"ram_swin_large_14m\.pth is cut off, or no checkpoint"):
         fetch_model(_config(tmp_path))
     assert not (tmp_path / "ram" / "checksums.json").exists()
 

@@ -11,6 +11,7 @@ import math
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -275,6 +276,10 @@ def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, 
     Raises:
         CheckpointError: the file is damaged, no checkpoint, or holds more than tensors.
     """
+    if Path(path).is_file() and not zipfile.is_zipfile(path):
+        raise CheckpointError(
+            f"{path} is cut off, or no checkpoint at all: PyTorch writes zip files since 1.6."
+        )
     try:
         if tensors_only:
             content = load_tensors_only(path)

@@ -59,7 +59,7 @@ def embed_new_words(
         raise UnknownTagError(
             f"{opened.model_id} has learnt its {len(opened.vocabulary)} tags and takes no others: "
             f"{_names(new, opened)}; any words work with RAM or RAM++ "
-            f"(`ram-ray model fetch ram-plus FOLDER`)."
+            f"(`ram-ray model fetch ram-plus`)."
         )
     source = find_label_source(opened.folder, text_encoder=text_encoder, descriptions=descriptions)
     if source is None:

@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 from ram_ray.serving.config import JobsConfig, ServeConfig
 from tests.serving.page_server import serving
 
-DEADLINE_S = 240
+DEADLINE_S = 400
 
 
 def main(folder: Path) -> None:

@@ -27,6 +27,9 @@ TRIGGERS = BEFORE_NOUNS | NEGATIONS | NOBODY | BEFORE_OF | {
 BELIEVED = frozenset("only just yet your quite".split())
 """After "not", these deny nothing: "not only a dog", "not your average cupcake"."""
 
+MAX_TOKENS = 24
+"""How far a word of absence reaches at most: bounds the work on texts that are no captions."""
+
 _IN_NOUN_PHRASE = speech.DET | speech.POSS | speech.ADJ | speech.NUM | speech.NOUN | speech.VED
 _VERBAL = speech.VERB | speech.VING | speech.VED
 _BEFORE_VERB = speech.BE | speech.HAVE | speech.MODAL | speech.ADV | speech.TO | speech.PRON
@@ -93,7 +96,8 @@ class _Reader:
         verbs = self._verbs(at + 1)
         if verbs:
             return [*verbs, *self._nouns(verbs[-1] + 1)]
-        while self._is(at + 1, _BEFORE_VERB):  # "does not have a hat"
+        end = at + MAX_TOKENS
+        while at < end and self._is(at + 1, _BEFORE_VERB):  # "does not have a hat"
             at += 1
         return self._nouns(at + 1 + self._is(at + 1, speech.PREP))
 
@@ -105,9 +109,10 @@ class _Reader:
     def _nouns(self, at: int) -> list[int]:
         """Return the nouns of the noun phrase at `at` and of those joined to it."""
         found: list[int] = []
+        end = at + MAX_TOKENS
         while True:
             before = len(found)
-            while self._is(at, _IN_NOUN_PHRASE):
+            while at < end and self._is(at, _IN_NOUN_PHRASE):
                 if self._is(at, speech.NOUN):
                     found.append(at)
                 at += 1
@@ -121,7 +126,8 @@ class _Reader:
 
     def _verbs(self, at: int) -> list[int]:
         """Return the verb that comes next, past auxiliaries and adverbs."""
-        while self._is(at, _BEFORE_VERB):
+        end = at + MAX_TOKENS
+        while at < end and self._is(at, _BEFORE_VERB):
             at += 1
         return [at] if self._is(at, _VERBAL) else []
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 from ram_ray.labels.lexicon import COMMON, Lexicon
 
-MIN_LETTERS = 5
-"""Shorter words have too many neighbours."""
+MIN_LETTERS, MAX_LETTERS = 5, 24
+"""Shorter words have too many neighbours; longer ones are no words."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -14,7 +14,7 @@ def correct(word: str, lexicon: Lexicon, known: Callable[[str], bool]) -> str | 
 
     Corrections are names of the vocabulary and common words.
     """
-    if len(word) < MIN_LETTERS or not word.isalpha():
+    if not MIN_LETTERS <= len(word) <= MAX_LETTERS or not word.isalpha():
         return None
     common = lexicon.common
     found = {

@@ -111,6 +111,12 @@ def test_batches_and_single_captions_agree() -> None:
     assert together.start.tolist() == [start for found in alone for start in found.start.tolist()]
 
 
+@pytest.mark.timeout(60)
+def test_long_nonsense_takes_no_longer_than_long_captions() -> None:
+    captions = ["a" * 100_000, "no " * 30_000, "not " * 20_000, "- " * 50_000, "x-" * 50_000]
+    assert ANALYZER.analyze(captions).caption.max(initial=0) < len(captions)
+
+
 def test_odd_captions_are_read_without_complaint() -> None:
     captions = ["", " ", "\x00", "!!!", "dog " * 25_000, "\U0001f436" * 9, "\u72ac", "-", "'s"]
     mentions = ANALYZER.analyze(captions)
