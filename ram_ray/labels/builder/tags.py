@@ -5,17 +5,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ram_ray.labels.builder.candidates import CAPTIONS, Candidate, Gathered, Key
-from ram_ray.labels.builder.merging import (
+from ram_ray.labels.builder.merging import Clusters, is_meant
+from ram_ray.labels.builder.names import fold, singular
+from ram_ray.labels.builder.relations import kind_of, merged_votes
+from ram_ray.labels.builder.senses import (
     LEXICON_SHARE,
-    Clusters,
-    is_meant,
     lexicon_form,
     main_sense,
     sense_of,
     visible_share,
 )
-from ram_ray.labels.builder.names import fold, singular
-from ram_ray.labels.builder.relations import kind_of, merged_votes
 from ram_ray.labels.lexicon import Lexicon
 
 
