@@ -240,13 +240,15 @@ def _skip(word: Word) -> tuple[bool, ...]:
 
 
 def _merge(mentions: Mentions, beside: _Stream) -> Mentions:
-    """Put verb phrases among the mentions, in the order of the text."""
+    """Put verb phrases among the mentions, in the order of the text; absent if a part of one is."""
     count = len(beside.row)
+    gone = mentions.start[mentions.absent]
+    absent = np.searchsorted(gone, beside.end) > np.searchsorted(gone, beside.start)
     merged = Mentions(
         np.concatenate([mentions.caption, np.zeros(count, np.int64)]),
         np.concatenate([mentions.word, beside.row]),
         np.concatenate([mentions.role, np.full(count, VERB_ROLE, np.uint8)]),
-        np.concatenate([mentions.absent, np.zeros(count, np.bool_)]),
+        np.concatenate([mentions.absent, absent]),
         np.concatenate([mentions.start, beside.start]),
         np.concatenate([mentions.end, beside.end]),
     )

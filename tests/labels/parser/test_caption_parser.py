@@ -95,6 +95,12 @@ def test_absence_gives_no_tag_and_says_so(caption: str) -> None:
     assert "dog" in row["absent"]
 
 
+def test_a_verb_phrase_is_absent_with_its_verb() -> None:
+    row = EVERYDAY.parse_with_evidence(["nobody is playing tennis"]).to_pylist()[0]
+    assert "play tennis" not in row["tags"]
+    assert "play tennis" in row["absent"]
+
+
 def test_what_is_there_elsewhere_is_not_absent() -> None:
     row = EVERYDAY.parse_with_evidence(["a dog without a hat and a dog"]).to_pylist()[0]
     assert (row["tags"], row["absent"]) == (["dog"], ["hat"])
