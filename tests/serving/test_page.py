@@ -582,6 +582,7 @@ def test_jobs_are_started_followed_and_cancelled(visit, address):
     page.get_by_role("textbox", name="Results to").fill("05/")
     page.get_by_role("button", name="Start").click()
     page.get_by_text("10,000 of 40,000 images").wait_for()
+    assert page.get_by_role("textbox", name="Results to").input_value().startswith("run-2")
     page.get_by_role("button", name="Cancel").click()
     page.locator(".badge", has_text="Cancelled").wait_for()
     body = {"source": "s3://photos/2026/05", "output": "s3://tags/05/", "model": "ram-mini"}

@@ -103,7 +103,10 @@ async function start(element) {
     const prefix = fields.get(`${name}-prefix`);
     return rest ? `${prefix.replace(/\/$/, "")}/${rest.replace(/^\//, "")}` : prefix;
   };
-  await act(() => startJob(path("source"), path("output"), state.model));
+  await act(async () => {
+    await startJob(path("source"), path("output"), state.model);
+    element.elements["output-rest"].value = `run-${today()}`; // the next job needs another one
+  });
 }
 
 async function act(request) {
