@@ -25,6 +25,8 @@ from ram_ray.serving.deployment import application, build_app
 from ram_ray.serving.server import APP_NAME, running_server
 from tests.conftest import photo_bytes
 
+pytestmark = pytest.mark.timeout(900)  # processes start in seconds, or in minutes where CPUs lack
+
 SEEDS = range(24)
 REPLICAS = ReplicaConfig(
     cpus_per_replica=0.2,

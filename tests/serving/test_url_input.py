@@ -152,6 +152,18 @@ def test_the_connection_goes_to_the_address_that_was_checked(
     assert next(answers) == "10.0.0.1"
 
 
+def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(self: object, host: str, port: int, **_: object) -> list[tuple[Any, ...]]:
+        del self, host
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(*kind, (address, port)) for address in ("93.184.215.14", "10.0.0.1")]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    with pytest.raises(Problem) as refused:
+        fetch("http://pictures.example.org/a.jpg", "*.example.org")
+    assert refused.value.code == "url_not_allowed"
+
+
 @pytest.mark.parametrize(
     ("path", "code"),
     [
