@@ -40,6 +40,7 @@ class Owner:
     boot_id: str
     pid: int
     process_started: float
+    """Seconds after boot: a clock that is set does not change it."""
     taken_at: str
 
 
@@ -140,10 +141,14 @@ def _alive_here(owner: Owner) -> bool | None:
         return None
     try:
         process = psutil.Process(owner.pid)
-        same = abs(process.create_time() - owner.process_started) < 1.0
+        same = abs(_started(process) - owner.process_started) < 1.0
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _started(process: psutil.Process) -> float:
+    return process.create_time() - psutil.boot_time()
 
 
 def _this_process() -> Owner:
@@ -152,7 +157,7 @@ def _this_process() -> Owner:
         host=socket.gethostname(),
         boot_id=_boot_id(),
         pid=os.getpid(),
-        process_started=psutil.Process().create_time(),
+        process_started=_started(psutil.Process()),
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

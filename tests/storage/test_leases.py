@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ram_ray.config import StoreConfig
@@ -58,6 +59,17 @@ def test_a_pid_that_another_process_has_now_does_not_hold_the_lease(store: Store
     held_by(store, replace(_this_process(), process_started=1.0))
     take_lease(store, ttl_s=60).release()
     assert store.exists("leases/run/000002.json")
+
+
+def test_a_clock_that_is_set_does_not_make_a_living_owner_dead(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_by(store, _this_process())
+    created, booted = psutil.Process.create_time, psutil.boot_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: created(self) + 3_600)
+    monkeypatch.setattr(psutil, "boot_time", lambda: booted() + 3_600)
+    with pytest.raises(LeaseHeldError):
+        take_lease(store)
 
 
 def test_a_silent_owner_elsewhere_loses_the_lease_after_the_ttl(store: Store) -> None:
