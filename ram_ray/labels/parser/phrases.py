@@ -111,12 +111,10 @@ class PhraseTrie:
         """Return the tokens that may start a name of two words or more, and their nodes."""
         follows = self._follows[keys[0]] | self._follows[keys[1]]
         starts = np.flatnonzero(follows[1:])
-        keys = keys[:, starts]
-        nodes = self._first[keys[0]]
-        for others in keys[1:]:
-            nodes = np.where(nodes, nodes, self._first[others])
-        known = np.flatnonzero(nodes)
-        return starts[known], nodes[known].astype(np.int64)
+        # By each of its keys: "playing" starts "playing card" and "play tennis".
+        nodes = self._first[keys[:, starts]]
+        key, known = np.nonzero(nodes)
+        return starts[known], nodes[key, known].astype(np.int64)
 
     def _step(self, nodes: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """Return the child of each node by the first of its word's keys that has one; 0: none."""
