@@ -1,6 +1,6 @@
 """Serving under load: throughput, overload, killed replicas, rolling updates, autoscaling.
 
-    python benchmarks/serving.py --scenes load,kill --seconds 10 --out serving.json
+    python -m benchmarks.serving --scenes load,kill --seconds 10 --out serving.json
 
 Prints JSON: per scene rows with requests, failed, p50_ms, p95_ms, p99_ms, status_counts. A request
 has failed when it ended with anything but a result, 429 or 503: another status, a reset connection,

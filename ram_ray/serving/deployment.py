@@ -8,39 +8,22 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
-from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
 from ram_ray.options import build_config, flatten_settings
 from ram_ray.serving.access import load_keys
-from ram_ray.serving.app import create_app
 from ram_ray.serving.config import ServeConfig, check_access
-from ram_ray.serving.metrics import Metrics
+from ram_ray.serving.ingress_deployment import Ingress
 from ram_ray.serving.model_deployment import ModelServer
-from ram_ray.serving.serve_backend import MODEL_DEPLOYMENT, ServeBackend
+from ram_ray.serving.serve_backend import MODEL_DEPLOYMENT
 
 _INGRESS_TARGET = 16  # requests of an ingress that is well used: most of them wait for the model
 _LOOK_BACK_S = 10.5  # of autoscaling; Serve wants more than the 10 s between its reports
 _HEALTH_PERIOD_S, _HEALTH_TIMEOUT_S = 1.0, 10.0
 _DRAIN_PERIOD_S = 0.5
-
-
-@serve.ingress()
-class Ingress:
-    """HTTP, limits and decoding; holds no model."""
-
-    def __init__(self, model: DeploymentHandle, config: ServeConfig) -> None:
-        self._config = config
-        self._metrics = Metrics()
-        self._backend = ServeBackend(model, config, self._metrics)
-
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        """Return the app; Serve calls it in the replica."""
-        return create_app(self._config, self._backend, self._metrics)
 
 
 def build_app(args: Mapping[str, Any]) -> Application:

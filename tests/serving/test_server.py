@@ -5,6 +5,8 @@ import importlib
 import json
 import re
 import socket
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 from ram_ray.cli import app as cli
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.deployment import build_app
+from ram_ray.serving.ingress_deployment import Ingress
 from ram_ray.serving.server import address_of, check_server
 from tests.conftest import photo_bytes
 
@@ -87,3 +90,11 @@ def test_the_readmes_clients_work(port: int, tmp_path: Path) -> None:
     both = asyncio.run(names["tag_all"](paths, url))  # pyright: ignore
     assert len(one) > 3
     assert one == both[0] != both[1]
+
+
+def test_ingress_processes_do_not_load_torch() -> None:
+    """They decode and wait; a gigabyte of torch in each would be idle."""
+    script = "import sys, ram_ray.serving.ingress_deployment; print('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.stdout.strip() == "False", ended.stderr
+    assert Ingress.__module__ == "ram_ray.serving.ingress_deployment"

@@ -1,0 +1,24 @@
+"""The ingress processes of Ray Serve: in a file of their own, so that they never import torch."""
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from ram_ray.serving.app import create_app
+from ram_ray.serving.config import ServeConfig
+from ram_ray.serving.metrics import Metrics
+from ram_ray.serving.serve_backend import ServeBackend
+
+
+@serve.ingress()
+class Ingress:
+    """HTTP, limits and decoding; holds no model."""
+
+    def __init__(self, model: DeploymentHandle, config: ServeConfig) -> None:
+        self._config = config
+        self._metrics = Metrics()
+        self._backend = ServeBackend(model, config, self._metrics)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the app; Serve calls it in the replica."""
+        return create_app(self._config, self._backend, self._metrics)
