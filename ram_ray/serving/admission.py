@@ -67,8 +67,8 @@ class Admission:
     def _check_images(self, count: int) -> None:
         if self.pending_images + count > self._limits.max_pending_images:
             raise _overloaded(f"{self.pending_images} images are waiting", _RETRY_AFTER_S)
-        # Work that would miss its deadline only takes time from work that would not.
-        allowed = self._limits.request_timeout_s / 2
+        # A longer queue answers no more requests, only later, until their clients have left.
+        allowed = self._limits.max_wait_s
         quickest = min(self._recent_s) if len(self._recent_s) == _NUM_RECENT else 0.0
         if quickest > allowed:
             raise _overloaded(f"an answer takes {quickest:.0f} s", quickest - allowed)

@@ -26,6 +26,8 @@ class LimitConfig:
     """For a body to arrive in full."""
     request_timeout_s: float = 60.0
     """From acceptance to the answer, retries included."""
+    max_wait_s: float = 10.0
+    """While the last answers all took longer, new requests get a 503."""
     images_per_s: float | None = None
     """Sustained rate of one key (without keys: of one client address); None: no limit."""
     burst_images: int = 64
@@ -35,7 +37,7 @@ class LimitConfig:
         for name in ("max_body_bytes", "max_images_per_request", "max_pending_images",
                      "max_pending_bytes", "burst_images"):  # fmt: skip
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("body_timeout_s", "request_timeout_s"):
+        for name in ("body_timeout_s", "request_timeout_s", "max_wait_s"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         rate = self.images_per_s
         require(rate is None or rate > 0, "images_per_s", rate, "above 0, or left out")

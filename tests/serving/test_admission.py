@@ -37,7 +37,7 @@ def test_bytes_are_bounded() -> None:
 def test_work_that_would_come_too_late_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("ram_ray.serving.admission.monotonic", lambda: now)
-    admission = Admission(LimitConfig(request_timeout_s=20, max_pending_images=100))
+    admission = Admission(LimitConfig(max_wait_s=10, max_pending_images=100))
 
     def answer(seconds: float) -> None:
         nonlocal now
