@@ -135,9 +135,9 @@ def print_next_steps(report: str) -> None:
     console.print(Text(f"  {report}"))
     print_step("Next:")
     table = _facts_table()
-    table.add_row("  ram-ray tag photo.jpg", "tags of one photo")
     table.add_row("  ram-ray tag FOLDER tags-out", "a folder of yours")
     table.add_row("  ram-ray tag s3://BUCKET/PREFIX tags-out", "a bucket of yours")
+    table.add_row("  ram-ray serve", "an API and a page to try it")
     console.print(table)
 
 

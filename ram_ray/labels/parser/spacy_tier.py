@@ -31,7 +31,7 @@ def load_pipeline(name: str) -> Any:
         ConfigError: spaCy, or the pipeline, is not installed.
     """
     try:
-        import spacy
+        import spacy  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ConfigError(
             f"spacy is {name!r}, but spaCy is not installed: pip install spacy, and a pipeline."
