@@ -1,6 +1,6 @@
 """The caption side of RAM and Tag2Text: tags and image tokens to a memory, memory to text.
 
-Tag2Text (arXiv 2303.05657), section 3.2: the tags are written as text, an encoder lets them read
+Tag2Text (arXiv 2303.05657): the tags are written as text, an encoder lets them read
 the image, and a decoder writes the caption from what they have become. Shape legend: B images,
 N = B * beams texts, L word pieces, R pieces of the tag text, T image tokens, E token width,
 D width, W word pieces known.

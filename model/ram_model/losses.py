@@ -52,7 +52,7 @@ def asymmetric_loss(
 
 
 def distillation_loss(image_BE: Tensor, teacher_BE: Tensor) -> Tensor:
-    """Return the mean absolute difference to CLIP's image features (RAM paper, section 3.3).
+    """Return the mean absolute difference to CLIP's image features (RAM, arXiv 2306.03514).
 
     Args:
         image_BE: the whole-image token of `Ram.encode_images`, index 0.
@@ -65,7 +65,7 @@ def distillation_loss(image_BE: Tensor, teacher_BE: Tensor) -> Tensor:
 
 
 def alignment_loss(logits_BB: Tensor) -> Tensor:
-    """Return RAM++'s image-text alignment loss (arXiv 2310.15200, section 3.2), a sum.
+    """Return RAM++'s image-text alignment loss (arXiv 2310.15200), a sum.
 
     The asymmetric loss with the captions of a batch as its tags: each image's own caption is the
     one positive. As in the reference, equal captions in a batch count as each other's negatives.

@@ -60,7 +60,7 @@ def mean_average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def reference_mean_average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return mAP as the RAM papers compute it (papers.md, section 8; `get_mAP` upstream).
+    """Return mAP as the RAM papers compute it (`get_mAP` of recognize-anything).
 
     Unverified labels count as absent, and a tag without positives counts with 0. Ties are the one
     difference: upstream leaves their order to the sort.

@@ -16,7 +16,7 @@ from ram_model.ram import Ram, check_labels
 
 
 class RamPlus(Ram):
-    """RAM whose label queries depend on the image (RAM++ paper, section 3.3)."""
+    """RAM whose label queries depend on the image (RAM++, arXiv 2310.15200)."""
 
     kind: ClassVar[Kind] = "ram_plus"
     queries_are_constant = False

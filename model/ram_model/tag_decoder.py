@@ -15,7 +15,7 @@ NORM_EPS = 1e-12  # of the BERT blocks the reference builds on; Swin's is 1e-5
 
 
 class TagDecoder(nn.Module):
-    """A stack of post-norm layers of cross-attention and feed-forward (RAM paper, section 3.1)."""
+    """A stack of post-norm layers of cross-attention and feed-forward (RAM, arXiv 2306.03514)."""
 
     def __init__(self, config: TagDecoderConfig, *, token_dim: int) -> None:
         super().__init__()

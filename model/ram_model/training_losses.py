@@ -76,7 +76,7 @@ def ram_losses(
     clip_images_BE: Tensor,
     captions: CaptionBatch | None = None,
 ) -> Losses:
-    """Return RAM's losses (arXiv 2306.03514, section 3.3).
+    """Return RAM's losses (arXiv 2306.03514).
 
     With captions, the reference's total: caption + tag, made as large as caption, + distillation.
     Without, for images that have tags only: tag + distillation.
@@ -106,7 +106,7 @@ def ram_plus_losses(
     clip_images_BE: Tensor,
     clip_captions_BE: Tensor,
 ) -> Losses:
-    """Return RAM++'s losses: tag + distillation + alignment (arXiv 2310.15200, section 3.2).
+    """Return RAM++'s losses: tag + distillation + alignment (arXiv 2310.15200).
 
     Args:
         images_B3SS: float, normalised.

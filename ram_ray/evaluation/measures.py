@@ -19,7 +19,7 @@ from ram_model.metrics import (
 from ram_ray.evaluation.scored import ScoredImages
 
 FREQUENCY_BINS = ((1, 19), (20, 99), (100, None))
-"""Known positives of a tag; below 20, average precision moves by several points (papers.md 8.4)."""
+"""Known positives of a tag; below 20, average precision moves by several points."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
