@@ -118,6 +118,7 @@ class Traffic:
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(1)
         self.versions: list[str] = []
+        self.last_version = ""
         bodies = [photo_bytes(seed) for seed in SEEDS]
         target = Target(f"{url}/v1/tag?score_floor=0.1", bodies, self._note)
         self._load = self._pool.submit(self._run, target, rate)
@@ -125,6 +126,7 @@ class Traffic:
     def _note(self, index: int, body: bytes) -> bool:
         del index
         version = json.loads(body)["model"]["thresholds_sha256"]
+        self.last_version = version
         if version not in self.versions:
             self.versions.append(version)
         return True
@@ -164,7 +166,9 @@ def test_an_update_of_the_model_fails_no_request(
         load = traffic.stop()
     assert load.failed() == 0, load.statuses
     assert load.statuses["200"] >= 10
-    assert len(traffic.versions) == 2
+    # in between an old ingress may ask a new model process: a third version, each answer of one
+    assert len(traffic.versions) in (2, 3)
+    assert traffic.last_version not in traffic.versions[:1]
     assert not old & model_pids()
 
 
