@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ram_ray.serving.model_deployment import ModelServer
 
 APP_NAME = "ram-ray"
+_READY_TIMEOUT_S, _READY_PERIOD_S = 60.0, 0.1
 
 # Ours is asynchronous code that never blocks: Serve's extra threads and its log lines per request
 # only cost time (benchmarks/results, serving). They must be set before Ray starts.
@@ -102,6 +105,8 @@ def running_server(
             serve.shutdown()
             raise UnreachableError(f"The server did not start: {_last_line(error)}") from error
         try:
+            if config.address is None:  # a cluster's proxies may be out of this machine's reach
+                _wait_until_ready(address_of(config))
             yield
         finally:
             serve.shutdown()
@@ -141,6 +146,24 @@ def address_of(config: ServeConfig) -> str:
     """Return the address to open on this machine."""
     host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
     return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+
+
+def _wait_until_ready(address: str) -> None:
+    """Wait for an ingress that sees a model process; Serve's word for it comes a moment earlier.
+
+    Raises:
+        UnreachableError: none within `_READY_TIMEOUT_S`.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by a proxy
+    deadline = time.monotonic() + _READY_TIMEOUT_S
+    while True:
+        try:
+            with opener.open(f"{address}/readyz", timeout=_READY_TIMEOUT_S):
+                return
+        except OSError as error:  # refused, or an HTTP error status
+            if time.monotonic() > deadline:
+                raise UnreachableError(f"The server did not get ready: {error}.") from error
+            time.sleep(_READY_PERIOD_S)
 
 
 def _wait_for_signal() -> None:

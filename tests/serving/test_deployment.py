@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,8 +75,11 @@ def url(config: ServeConfig, ray_session: None) -> Iterator[str]:
 
 def post(url: str, data: bytes, content_type: str = "image/jpeg") -> dict[str, Any]:
     request = urllib.request.Request(url, data, {"Content-Type": content_type})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        pytest.fail(f"{error.code}: {error.read().decode()}")
 
 
 def tags_of(answer: dict[str, Any]) -> list[tuple[int, float]]:
