@@ -113,7 +113,7 @@ def newest_whole(store: Store) -> tuple[int, list[str]]:
     remarks = []
     for step in reversed(steps_saved(store)):
         try:
-            read_checkpoint(store, step)
+            _read_bytes(store, step)
         except CheckpointLostError as error:
             remarks.append(str(error))
             continue
@@ -132,19 +132,28 @@ def read_checkpoint(
     Raises:
         CheckpointLostError: it is gone or damaged.
     """
+    data, position = _read_bytes(store, step)
+    try:
+        tensors = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except (ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointLostError(f"Checkpoint {step} of {store.url} is damaged.") from error
+    return tensors, position
+
+
+def _read_bytes(store: Store, step: int) -> tuple[bytes, Position]:
+    """Return a checkpoint's file, with the right checksum, and its position."""
     key = _key(step)
     try:
         facts = json.loads(store.read(f"{key}.json"))
         position = Position(**facts["position"])
         data = store.read(f"{key}.pt")
-        if hashlib.sha256(data).hexdigest() != facts["sha256"]:
-            raise CheckpointLostError(f"Checkpoint {step} of {store.url} is damaged.")
-        tensors = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointLostError(f"Checkpoint {step} of {store.url} is gone.") from error
-    except (KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointLostError(f"Checkpoint {step} of {store.url} is damaged.") from error
-    return tensors, position
+    if hashlib.sha256(data).hexdigest() != facts["sha256"]:
+        raise CheckpointLostError(f"Checkpoint {step} of {store.url} is damaged.")
+    return data, position
 
 
 def _key(step: int) -> str:

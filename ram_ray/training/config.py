@@ -70,8 +70,9 @@ class TrainConfig:
     learning_rate: float = 1e-4
     min_learning_rate: float = 5e-7
     """Floor of the decay, and start of the warm-up."""
-    warmup_steps: int = 3000
-    """Steps of linear warm-up from `min_learning_rate`; 3,000 in the papers."""
+    warmup_steps: int | None = None
+    """Steps of linear warm-up from `min_learning_rate`; None: 3,000, as in the papers, but at most
+    a tenth of the run."""
     schedule: Schedule = "epoch_decay"
     """`epoch_decay`: times `decay` per epoch (papers' pretraining); `epoch_cosine`: cosine over
     epochs (their fine-tuning); `cosine`: over steps; `constant`."""
@@ -141,7 +142,9 @@ def _check_ranges(config: TrainConfig) -> None:
     for name in ("epochs", "batch_size", "micro_batch_size", "min_workers", "checkpoint_steps",
                  "keep_checkpoints", "log_steps"):  # fmt: skip
         require(getattr(config, name) >= 1, name, getattr(config, name), "at least 1")
-    for name in ("warmup_steps", "num_decoders", "seed", "weight_decay", "min_learning_rate",
+    warmup = config.warmup_steps
+    require(warmup is None or warmup >= 0, "warmup_steps", warmup, "0 or more")
+    for name in ("num_decoders", "seed", "weight_decay", "min_learning_rate",
                  "tag_weight", "caption_weight", "distillation_weight", "alignment_weight",
                  "gamma_neg"):  # fmt: skip
         require(getattr(config, name) >= 0, name, getattr(config, name), "0 or more")

@@ -22,6 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ram_ray.errors import RamRayError
 from ram_ray.training.config import TrainConfig
 
+PAPER_WARMUP_STEPS = 3000
+"""Of RAM's pretraining (recognize-anything, `configs/pretrain.yaml`)."""
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
@@ -221,11 +223,14 @@ class Learner:
 
 def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of a global step (the papers' code: `utils.py`, both schedules)."""
-    warmup = min(config.warmup_steps, steps_per_epoch * config.epochs)
+    total = steps_per_epoch * config.epochs
+    warmup = config.warmup_steps
+    if warmup is None:
+        warmup = min(PAPER_WARMUP_STEPS, math.ceil(total / 10))
     peak, floor = config.learning_rate, min(config.min_learning_rate, config.learning_rate)
     if step < warmup:
         return floor + (peak - floor) * (step + 1) / warmup
-    epoch, total = step // steps_per_epoch, steps_per_epoch * config.epochs
+    epoch = step // steps_per_epoch
     if config.schedule == "epoch_decay":
         return max(floor, peak * config.decay**epoch)
     if config.schedule == "epoch_cosine":

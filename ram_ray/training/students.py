@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ram_model.checkpoint import build_model, fill_model, save_folder
+from ram_model.checkpoint import build_model, write_folder
 from ram_model.config import RamConfig, variant
 from ram_model.errors import CheckpointError, LabelError, UnknownModelError, UnknownTagError
 from ram_model.label_embeddings import embed_words, find_label_source
@@ -78,13 +78,14 @@ def export_student(
     """Write a model folder of a checkpoint's weights: the averaged ones where there are any."""
     state = tensors["model"] | (tensors["average"] or {})
     state = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
-    model = fill_model(RamConfig.from_json(model_config), state)
+    shape = RamConfig.from_json(model_config)
     if config.trains == "decoder" and config.tag_mode == "add":
         opened = open_model(str(config.from_model))
         vocabulary = opened.vocabulary.extended(vocabulary.names, OPEN_SET_THRESHOLD)
-        rows = model.label_embeddings.detach().unflatten(0, (model.config.num_tags, -1))
+        rows = state["label_embeddings"].unflatten(0, (shape.num_tags, -1))
         model = _sized(opened.model, config).append_tags(list(rows))
-    return save_folder(model, model.config, vocabulary, folder)
+        state, shape = model.state_dict(), model.config
+    return write_folder(state, shape, vocabulary, folder)
 
 
 def _new_student(config: TrainConfig) -> Student:

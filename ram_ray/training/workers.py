@@ -86,6 +86,7 @@ def _scaling(config: TrainConfig, use_gpu: bool) -> ScalingConfig:
         num_workers=number,
         use_gpu=use_gpu,
         resources_per_worker=resources,
+        placement_strategy="SPREAD",
         elastic_resize_monitor_interval_s=config.resize_interval_s,
     )
 

@@ -8,9 +8,26 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
+from ram_ray.training.config import TrainConfig
 
 TAGS = ("red", "green", "blue")
+
+
+def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Compare tensor by tensor: 1e-4 of its norm.
+
+    The biases of attention keys have no gradient in theory; Adam makes steps of its noise, so they
+    are compared absolutely.
+    """
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        off = (found[name] - tensor).norm()
+        allowed = 1e-4 * tensor.norm()
+        if name.endswith(("key.bias", "qkv.bias")):
+            allowed += 1e-4
+        assert off <= allowed, f"{name}: {off:.3g} of {tensor.norm():.3g}"
 
 
 def photo(number: int) -> bytes:
@@ -66,3 +83,6 @@ def write_scene(folder: Path, count: int = 22) -> dict[str, Any]:
     }
 
 
+def config_of(settings: dict[str, Any], **changes: Any) -> TrainConfig:
+    """Return the configuration of a scene's settings, some of them changed."""
+    return TrainConfig(**(settings | changes))
