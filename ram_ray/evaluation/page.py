@@ -13,6 +13,7 @@ from ram_ray.evaluation.curves import (
     reliability,
     score_histogram,
 )
+from ram_ray.evaluation.limits_page import limits_section
 from ram_ray.evaluation.scored import ScoredImages
 
 SIDE = 240  # of a plot, in its own units
@@ -37,6 +38,7 @@ def render(scored: ScoredImages, figures: dict[str, Any]) -> str:
         decisions=_decisions(figures),
         groups=_groups(figures),
         notes=_notes(figures),
+        limits=limits_section(figures["limits"]),
         curve=_plot(precision_over_recall(labels, scores), "recall", "precision"),
         reliability=_plot(reliability(labels, scores), "score", "share right", diagonal=True),
         histogram=_histogram(score_histogram(labels, scores)),
