@@ -1,0 +1,150 @@
+"""The tagger of the benchmark: per tag an attention over frozen tokens, trained on a label set.
+
+Shape legend: N images, P places, D token width, T tags.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch import Tensor
+from torch.nn import functional as F
+
+from ram_model.losses import asymmetric_loss
+
+Loss = Literal["bce", "asl", "splc"]
+SPLC_FROM_EPOCH, SPLC_ABOVE = 2, 0.6
+"""Of SPLC (arXiv 2112.07368): from this epoch on, a negative scored above this is a positive."""
+
+
+class Head:
+    """Logits of tags from tokens: sum over places of softmax(token . query) x (token . value)."""
+
+    def __init__(self, width: int, num_tags: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.mean = torch.zeros(width)
+        self.std = torch.ones(width)
+        shape = (width, num_tags)
+        self.query = torch.randn(shape, generator=generator).mul_(0.05).requires_grad_()
+        self.value = torch.randn(shape, generator=generator).mul_(0.02).requires_grad_()
+        self.bias = torch.full((num_tags,), -2.0).requires_grad_()
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What training changes."""
+        return [self.query, self.value, self.bias]
+
+    def places(self, tokens_NPD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return attention logits and values per place, [N, P, T] each."""
+        unit = (tokens_NPD.float() - self.mean) / self.std
+        return unit @ self.query, unit @ self.value
+
+    def logits(self, tokens_NPD: Tensor) -> Tensor:
+        """Return [N, T]."""
+        attention, values = self.places(tokens_NPD)
+        return (attention.softmax(1) * values).sum(1) + self.bias
+
+
+def train_head(
+    tokens: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    loss: Loss = "bce",
+    epochs: int = 12,
+    batch_size: int = 128,
+    learning_rate: float = 0.01,
+) -> Head:
+    """Return a head fitted to labels.
+
+    Args:
+        tokens: float16 [N, P, D].
+        labels: bool [N, T].
+    """
+    head = Head(tokens.shape[2], labels.shape[1], seed)
+    sample = torch.from_numpy(tokens[:: max(1, len(tokens) // 500)]).float().flatten(0, 1)
+    head.mean, head.std = sample.mean(0), sample.std(0) + 1e-3
+    targets = torch.from_numpy(labels.astype(np.float32))
+    inputs = torch.from_numpy(tokens)
+    optimizer = torch.optim.Adam(head.parameters, learning_rate)
+    generator = torch.Generator().manual_seed(seed)
+    steps = epochs * -(-len(tokens) // batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for epoch in range(epochs):
+        for rows in torch.randperm(len(tokens), generator=generator).split(batch_size):
+            logits = head.logits(inputs[rows])
+            value = _loss(logits, targets[rows], loss, epoch) + 2e-4 * (head.value**2).sum()
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            schedule.step()
+    return head
+
+
+def _loss(logits: Tensor, targets: Tensor, kind: Loss, epoch: int) -> Tensor:
+    if kind == "asl":
+        return asymmetric_loss(logits, targets, gamma_neg=4.0) / len(logits)
+    if kind == "splc" and epoch >= SPLC_FROM_EPOCH:
+        targets = torch.maximum(targets, (logits.detach().sigmoid() > SPLC_ABOVE).float())
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(logits)
+
+
+@torch.inference_mode()
+def scores_of(head: Head, tokens: np.ndarray) -> np.ndarray:
+    """Return float32 [N, T], 0..1, on whole images."""
+    parts = [
+        head.logits(torch.from_numpy(tokens[start : start + 512])).sigmoid()
+        for start in range(0, len(tokens), 512)
+    ]
+    return torch.cat(parts).numpy()
+
+
+def window_masks(side: int, sizes: tuple[int, ...]) -> np.ndarray:
+    """Return bool [W, side * side]: every square window of these sizes, in steps of one."""
+    masks = []
+    for size in sizes:
+        for top in range(side - size + 1):
+            for left in range(side - size + 1):
+                mask = np.zeros((side, side), bool)
+                mask[top : top + size, left : left + size] = True
+                masks.append(mask.ravel())
+    return np.stack(masks)
+
+
+@torch.inference_mode()
+def window_logits(head: Head, tokens: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return float32 [N, W, T]: the tagger on each window (its tokens and no others)."""
+    attention, values = head.places(torch.from_numpy(tokens))
+    weight = (attention - attention.amax(1, keepdim=True)).exp()
+    chosen = torch.from_numpy(masks.astype(np.float32))
+    upper = torch.einsum("wp,npt->nwt", chosen, weight * values)
+    lower = torch.einsum("wp,npt->nwt", chosen, weight)
+    return (upper / lower.clamp(min=1e-12) + head.bias).numpy()
+
+
+def out_of_fold(
+    tokens: np.ndarray, labels: np.ndarray, *, folds: int, seed: int
+) -> tuple[list[Head], np.ndarray]:
+    """Return one head per fold, trained on the other folds, and int [N], the fold of each image."""
+    fold = np.random.default_rng([seed, 5]).permutation(len(tokens)) % folds
+    heads = [
+        train_head(tokens[fold != k], labels[fold != k], seed=seed * 100 + k) for k in range(folds)
+    ]
+    return heads, fold
+
+
+def spread(heads: list[Head], fold: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Return float32 [N, T], each image scored by the head that has not seen it."""
+    scores = np.zeros((len(tokens), len(heads[0].bias)), np.float32)
+    for k, head in enumerate(heads):
+        scores[fold == k] = scores_of(head, tokens[fold == k])
+    return scores
+
+
+def mean_scores(heads: list[Head], tokens: np.ndarray) -> np.ndarray:
+    """Return float32 [N, T], the mean logit of all heads, for images that none has seen."""
+    logits = sum(
+        np.log(s / (1 - s)) for s in (scores_of(h, tokens).clip(1e-6, 1 - 1e-6) for h in heads)
+    )
+    return expit(np.asarray(logits) / len(heads)).astype(np.float32)
