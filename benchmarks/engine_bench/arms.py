@@ -12,8 +12,8 @@ import numpy as np
 from benchmarks.engine_bench import steps
 from benchmarks.engine_bench.dataset import Dataset
 from benchmarks.engine_bench.heads import Loss, mean_scores
-from benchmarks.engine_bench.looking import evidence, look, pairs_of
 from benchmarks.engine_bench.looking import cluster as fit_clusters
+from benchmarks.engine_bench.looking import evidence, look, pairs_of
 from benchmarks.engine_bench.steps import Cleaned, Seen, clean, generate, see, see_in_fold
 from ram_ray.data_engine.clustering import ClusterConfig
 from ram_ray.data_engine.filtering import RULES, FilterConfig

@@ -24,7 +24,7 @@ class Captioned:
     """Images with one caption each; the truth is for measuring only."""
 
     tokens: np.ndarray
-    """float16 [N, P, D]."""
+    """float32 [N, P, D], standardised."""
     observed: np.ndarray
     """bool [N, T], the tags of the caption."""
     agreement: np.ndarray
@@ -84,14 +84,24 @@ def scenes(
     split = make_split(captioned, seed, counts[captioned])
     trusted = make_split("trusted", seed, counts["trusted"])
     test = make_split("test", seed, counts["test"])
+    train_tokens, *other_tokens = standardise(
+        *(scene_tokens(encoder, part.images) for part in (split, trusted, test))
+    )
     return Dataset(
         name="scenes",
         vocabulary=vocabulary,
-        train=_captioned(split, parser, scene_tokens(encoder, split.images)),
-        trusted=_known(trusted, parser, scene_tokens(encoder, trusted.images)),
-        test=_known(test, parser, scene_tokens(encoder, test.images)),
+        train=_captioned(split, parser, train_tokens),
+        trusted=_known(trusted, parser, other_tokens[0]),
+        test=_known(test, parser, other_tokens[1]),
         sizes=(3, 2),
     )
+
+
+def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Return all tokens [N, P, D] as float32, centred and scaled by those of the training images."""
+    sample = train[:: max(1, len(train) // 500)].astype(np.float32)
+    mean, std = sample.mean((0, 1)), sample.std((0, 1)) + 1e-3
+    return [(tokens.astype(np.float32) - mean) / std for tokens in (train, *others)]
 
 
 def _captioned(split: Split, parser: CaptionParser, tokens: np.ndarray) -> Captioned:

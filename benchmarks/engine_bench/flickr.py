@@ -24,6 +24,8 @@ LEAST_PHOTOS = 60
 SIZES = {"trusted": 600, "test": 1400}
 """The other 4,000 photos are captioned."""
 TWICE_CAPTIONED = 1000
+WIDTH = 128
+"""Of the 512 features, the main components that are kept."""
 VOCABULARY = Path(__file__).parents[2] / "model/ram_model/weights/ram-mini/vocabulary.parquet"
 
 
@@ -68,6 +70,7 @@ def photos(path: Path, seed: int, *, count: int | None = None) -> Dataset:
     stored = np.load(path)
     said, tokens = stored["said"], stored["tokens"]
     truth = said.any(axis=1)
+    tokens = _main_components(tokens)
     kept = np.flatnonzero(truth.sum(0) >= LEAST_PHOTOS)
     said, truth = said[:, :, kept], truth[:, kept]
     generator = np.random.default_rng([seed, 8])
@@ -93,6 +96,16 @@ def photos(path: Path, seed: int, *, count: int | None = None) -> Dataset:
         test=_known(tokens, truth, first, test, generator),
         sizes=(4, 3),
     )
+
+
+def _main_components(tokens: np.ndarray) -> np.ndarray:
+    """Return float32 [N, 36, WIDTH], standard normal: principal components of the features."""
+    sample = tokens[::20].reshape(-1, tokens.shape[2]).astype(np.float32)
+    mean = sample.mean(0)
+    _, vectors = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
+    basis = vectors[:, ::-1][:, :WIDTH].astype(np.float32)
+    parts = [(part.astype(np.float32) - mean) @ basis for part in np.array_split(tokens, 20)]
+    return np.concatenate(parts) / ((sample - mean) @ basis).std(0)
 
 
 def _known(

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from scipy.special import expit
 from torch import Tensor
-from torch.nn import functional as F
 
 from ram_model.losses import asymmetric_loss
 
 Loss = Literal["bce", "asl", "splc"]
+VALUE_DECAY = 2e-3
 SPLC_FROM_EPOCH, SPLC_ABOVE = 2, 0.6
 """Of SPLC (arXiv 2112.07368): from this epoch on, a negative scored above this is a positive."""
 
@@ -23,8 +23,6 @@ class Head:
 
     def __init__(self, width: int, num_tags: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self.mean = torch.zeros(width)
-        self.std = torch.ones(width)
         shape = (width, num_tags)
         self.query = torch.randn(shape, generator=generator).mul_(0.05).requires_grad_()
         self.value = torch.randn(shape, generator=generator).mul_(0.02).requires_grad_()
@@ -37,13 +35,29 @@ class Head:
 
     def places(self, tokens_NPD: Tensor) -> tuple[Tensor, Tensor]:
         """Return attention logits and values per place, [N, P, T] each."""
-        unit = (tokens_NPD.float() - self.mean) / self.std
-        return unit @ self.query, unit @ self.value
+        return tokens_NPD @ self.query, tokens_NPD @ self.value
 
     def logits(self, tokens_NPD: Tensor) -> Tensor:
         """Return [N, T]."""
         attention, values = self.places(tokens_NPD)
         return (attention.softmax(1) * values).sum(1) + self.bias
+
+    @torch.no_grad()
+    def backward(self, tokens_NPD: Tensor, targets_NT: Tensor, loss: Loss, epoch: int) -> None:
+        """Set the gradients of one batch; by hand, which is three times as fast as autograd."""
+        unit = tokens_NPD.flatten(0, 1)
+        num_tags = len(self.bias)
+        both = unit @ torch.cat([self.query, self.value], 1)
+        attention, values = both.view(*tokens_NPD.shape[:2], -1).split(num_tags, 2)
+        weight = attention.softmax(1)
+        pooled = (weight * values).sum(1)
+        slope = _slope(pooled + self.bias, targets_NT, loss, epoch)[:, None]
+        by_value = weight * slope
+        by_attention = by_value * (values - pooled[:, None])
+        change = unit.T @ torch.cat([by_attention, by_value], 2).flatten(0, 1)
+        self.query.grad = change[:, :num_tags]
+        self.value.grad = change[:, num_tags:] + 2 * VALUE_DECAY * self.value
+        self.bias.grad = slope.sum((0, 1))
 
 
 def train_head(
@@ -52,19 +66,17 @@ def train_head(
     *,
     seed: int,
     loss: Loss = "bce",
-    epochs: int = 12,
+    epochs: int = 8,
     batch_size: int = 128,
-    learning_rate: float = 0.01,
+    learning_rate: float = 0.008,
 ) -> Head:
     """Return a head fitted to labels.
 
     Args:
-        tokens: float16 [N, P, D].
+        tokens: float32 [N, P, D], about standard normal.
         labels: bool [N, T].
     """
     head = Head(tokens.shape[2], labels.shape[1], seed)
-    sample = torch.from_numpy(tokens[:: max(1, len(tokens) // 500)]).float().flatten(0, 1)
-    head.mean, head.std = sample.mean(0), sample.std(0) + 1e-3
     targets = torch.from_numpy(labels.astype(np.float32))
     inputs = torch.from_numpy(tokens)
     optimizer = torch.optim.Adam(head.parameters, learning_rate)
@@ -73,21 +85,23 @@ def train_head(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(epochs):
         for rows in torch.randperm(len(tokens), generator=generator).split(batch_size):
-            logits = head.logits(inputs[rows])
-            value = _loss(logits, targets[rows], loss, epoch) + 2e-4 * (head.value**2).sum()
-            optimizer.zero_grad()
-            value.backward()
+            head.backward(inputs[rows], targets[rows], loss, epoch)
             optimizer.step()
             schedule.step()
     return head
 
 
-def _loss(logits: Tensor, targets: Tensor, kind: Loss, epoch: int) -> Tensor:
+def _slope(logits: Tensor, targets: Tensor, kind: Loss, epoch: int) -> Tensor:
+    """Return the derivative of the loss by the logits, [N, T]."""
     if kind == "asl":
-        return asymmetric_loss(logits, targets, gamma_neg=4.0) / len(logits)
+        with torch.enable_grad():
+            leaf = logits.detach().requires_grad_()
+            value = asymmetric_loss(leaf, targets, gamma_neg=4.0) / len(logits)
+            return torch.autograd.grad(value, leaf)[0]
+    scores = logits.sigmoid()
     if kind == "splc" and epoch >= SPLC_FROM_EPOCH:
-        targets = torch.maximum(targets, (logits.detach().sigmoid() > SPLC_ABOVE).float())
-    return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(logits)
+        targets = torch.maximum(targets, (scores > SPLC_ABOVE).float())
+    return (scores - targets) / len(logits)
 
 
 @torch.inference_mode()

@@ -127,7 +127,7 @@ def embed(images: Captioned, view: View, pairs: Pairs, sizes: tuple[int, ...]) -
     for start in range(0, len(out), 2048):
         part = slice(start, start + 2048)
         rows, tags = pairs.rows[part], pairs.tag_ids[part]
-        tokens = images.tokens[rows].astype(np.float32)
+        tokens = images.tokens[rows]
         out[part] = np.einsum("mp,mpd->md", masks[view.window[rows, tags]], tokens)
     return out
 
@@ -141,7 +141,7 @@ def cluster(
 
 def centre(images: Captioned) -> np.ndarray:
     """Return float32 [D], the mean token of the images."""
-    return images.tokens[::7].astype(np.float32).mean((0, 1))
+    return images.tokens[::7].mean((0, 1))
 
 
 def evidence(

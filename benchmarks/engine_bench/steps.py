@@ -116,8 +116,7 @@ def generated_captions(images: Captioned, scores: np.ndarray) -> np.ndarray:
     Captioning by consensus of nearest neighbours (Devlin et al. 2015, arXiv 1505.04467): of the
     captions of similar images, the one that fits the image best, by its out-of-fold scores.
     """
-    pooled = images.tokens.astype(np.float32)
-    pooled = np.concatenate([pooled.mean(1), pooled.max(1)], axis=1)
+    pooled = np.concatenate([images.tokens.mean(1), images.tokens.max(1)], axis=1)
     pooled = (pooled - pooled.mean(0)) / (pooled.std(0) + 1e-3)
     pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
     usual = logit(images.observed.mean(0).clip(1e-4, 0.999))

@@ -13,8 +13,8 @@ from benchmarks.engine_world.captions import Noise, mention, sentence
 from benchmarks.engine_world.rendering import render
 from benchmarks.engine_world.scenes import SIDE_PX, Scene, Truth, draw_scene, laws
 
-NOISE = Noise(slope=1.5, offset=4.95, wrong=0.14, swapped=0.03)
-SIZES = {"train": 6000, "trusted": 600, "validation": 1000, "test": 2000}
+NOISE = Noise(slope=1.5, offset=4.73, wrong=0.14, swapped=0.03)
+SIZES = {"train": 3000, "trusted": 600, "validation": 2000, "test": 1000}
 """Images. Captions are made for `train` and `validation`; thresholds and settings may look at
 `trusted` (complete labels) and `validation` (for the published sweep); `test` is only measured."""
 TWICE_CAPTIONED = 1000

@@ -23,33 +23,37 @@ def render(scene: Scene, generator: np.random.Generator) -> tuple[np.ndarray, Tr
     full = np.zeros(len(scene.items))
     contrast = np.zeros(len(scene.items))
     for at, item in enumerate(scene.items):
-        cover, pixels = draw_item(item, generator)
-        around = _colour_around(picture, cover)
-        distance = np.linalg.norm(pixels[cover > 0.5].mean(0) - around) if cover.max() > 0.5 else 0
-        contrast[at] = min(1.0, float(distance) / 180.0)
-        full[at] = max(1.0, float((cover > 0.5).sum()))
-        picture = picture * (1 - cover[..., None]) + pixels * cover[..., None]
-        owner[cover > 0.5] = at
+        rows, columns = _around(item, 0.75, margin=5)
+        below = picture[rows, columns]
+        cover, pixels = draw_item(item, rows, columns, generator)
+        inside = cover > 0.5
+        full[at] = max(1.0, float(inside.sum()))
+        if inside.any() and not inside.all():
+            distance = np.linalg.norm(pixels[inside].mean(0) - below[~inside].mean(0))
+            contrast[at] = min(1.0, float(distance) / 180.0)
+        picture[rows, columns] = below * (1 - cover[..., None]) + pixels * cover[..., None]
+        owner[rows, columns][inside] = at
         if item.action is not None:
-            picture = draw_action(picture, _ACTIONS[item.action], item)
-    visible = np.array([(owner == at).sum() for at in range(len(scene.items))], np.float64)
-    noisy = picture + generator.normal(0, NOISE, picture.shape)
+            rows, columns = _around(item, 1.3, margin=3)
+            below = picture[rows, columns]
+            picture[rows, columns] = draw_action(below, _ACTIONS[item.action], item, rows, columns)
+    visible = np.bincount(owner[owner >= 0], minlength=len(scene.items)).astype(np.float64)
+    noisy = picture + generator.standard_normal(picture.shape, np.float32) * NOISE
     return np.clip(noisy, 0, 255).astype(np.uint8), truth_of(scene, visible, full, contrast)
 
 
-def _colour_around(picture: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    rows, columns = np.nonzero(cover > 0.5)
-    if len(rows) == 0:
-        return picture.mean((0, 1))
-    top, bottom = max(rows.min() - 4, 0), rows.max() + 5
-    left, right = max(columns.min() - 4, 0), columns.max() + 5
-    near = picture[top:bottom, left:right][cover[top:bottom, left:right] <= 0.5]
-    return near.mean(0) if len(near) else picture.mean((0, 1))
+def _around(item: Item, reach: float, *, margin: int) -> tuple[slice, slice]:
+    """Return rows and columns of the picture within `reach` sizes of an object's centre."""
+    half = reach * item.size + margin
+    top, left = (max(0, int(v - half)) for v in (item.y, item.x))
+    bottom, right = (min(SIDE_PX, int(v + half) + 1) for v in (item.y, item.x))
+    return slice(top, bottom), slice(left, right)
 
 
 def background(name: str, generator: np.random.Generator) -> np.ndarray:
     """Return float32 [96, 96, 3]: the place, a little different every time."""
-    y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
+    y = np.arange(SIDE_PX, dtype=np.float32)[:, None]
+    x = np.arange(SIDE_PX, dtype=np.float32)[None, :]
     shift = generator.uniform(0, 20, 2)
     horizon = generator.uniform(35, 60)
     below = (y > horizon)[..., None]
@@ -79,33 +83,41 @@ def background(name: str, generator: np.random.Generator) -> np.ndarray:
             far = np.hypot(x - 48 + shift[0] / 2 - 5, y - horizon)[..., None]
             picture = np.where(far < 30, (92, 86, 88), (52, 48, 56))
     light = generator.uniform(0.85, 1.1)
-    return np.asarray(picture, np.float32) * light
+    whole = np.broadcast_to(picture, (SIDE_PX, SIDE_PX, 3))
+    return (whole * light).astype(np.float32)
 
 
-def draw_item(item: Item, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return cover float32 [96, 96], 0..1, and colours float32 [96, 96, 3] of an object."""
+def draw_item(
+    item: Item, rows: slice, columns: slice, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return cover float32 [h, w], 0..1, and colours float32 [h, w, 3] of an object."""
     thing = THINGS[item.thing]
-    side = SIDE_PX * GRID
-    mask = Image.new("L", (side, side), 0)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    mask = Image.new("L", (width * GRID, height * GRID), 0)
     angle = generator.uniform(-0.25, 0.25)
     lying = item.action is not None and _ACTIONS[item.action] == "sleeping"
     if lying:
         angle += np.pi / 2
     draw = ImageDraw.Draw(mask)
     for points, value in outline(thing.shape):
-        draw.polygon([_place(p, item, angle) for p in points], fill=value)
-    cover = np.asarray(mask.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX), np.float32) / 255
-    dark = texture(thing.texture, item, angle)
+        placed = [_place(p, item, angle, rows.start, columns.start) for p in points]
+        draw.polygon(placed, fill=value)
+    cover = np.asarray(mask.resize((width, height), Image.Resampling.BOX), np.float32) / 255
+    dark = texture(thing.texture, item, angle, rows, columns)
     colour = _PALETTE[item.colour] + generator.normal(0, 9, 3).astype(np.float32)
     # black things have light marks, or a texture could not be seen
     mark = colour * SHADE if colour.mean() > 60 else colour + 95
     return cover, np.where(dark[..., None], mark, colour).astype(np.float32)
 
 
-def _place(point: tuple[float, float], item: Item, angle: float) -> tuple[float, float]:
+def _place(
+    point: tuple[float, float], item: Item, angle: float, top: int, left: int
+) -> tuple[float, float]:
     x, y = point
-    half, cos, sin = item.size / 2 * GRID, np.cos(angle), np.sin(angle)
-    return item.x * GRID + half * (x * cos - y * sin), item.y * GRID + half * (x * sin + y * cos)
+    half, cos, sin = item.size / 2, np.cos(angle), np.sin(angle)
+    across = item.x - left + half * (x * cos - y * sin)
+    down = item.y - top + half * (x * sin + y * cos)
+    return float(across * GRID), float(down * GRID)
 
 
 def outline(shape: str) -> list[tuple[list[tuple[float, float]], int]]:
@@ -159,9 +171,10 @@ def outline(shape: str) -> list[tuple[list[tuple[float, float]], int]]:
             return [(ring(32), 255), (ring(32, 0.5), 0)]
 
 
-def texture(name: str, item: Item, angle: float) -> np.ndarray:
-    """Return bool [96, 96]: where the object is dark. Marks scale with the object."""
-    y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
+def texture(name: str, item: Item, angle: float, rows: slice, columns: slice) -> np.ndarray:
+    """Return bool [h, w]: where the object is dark. Marks scale with the object."""
+    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+    x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :]
     half, cos, sin = item.size / 2, np.cos(angle), np.sin(angle)
     u = ((x - item.x) * cos + (y - item.y) * sin) / half
     v = (-(x - item.x) * sin + (y - item.y) * cos) / half
@@ -177,14 +190,16 @@ def texture(name: str, item: Item, angle: float) -> np.ndarray:
         case "rings":
             return (np.hypot(u, v) * 2.2) % 1 < 0.4
         case _:
-            return np.zeros((SIDE_PX, SIDE_PX), bool)
+            return np.zeros((y.shape[0], x.shape[1]), bool)
 
 
-def draw_action(picture: np.ndarray, action: str, item: Item) -> np.ndarray:
-    """Return the picture with the sign of an action around the object."""
+def draw_action(
+    picture: np.ndarray, action: str, item: Item, rows: slice, columns: slice
+) -> np.ndarray:
+    """Return the part of the picture with the sign of an action around the object."""
     image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
-    x, y, half = item.x, item.y, item.size / 2
+    x, y, half = item.x - columns.start, item.y - rows.start, item.size / 2
     width = max(1, round(item.size / 14))
     match action:
         case "running":

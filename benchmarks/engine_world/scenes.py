@@ -19,9 +19,9 @@ from benchmarks.engine_world.tags import (
 SIDE_PX = 96
 LAWS_SEED = 20261126
 """Of what the whole world shares: which objects are frequent, and where they live."""
-NUM_OBJECTS = np.array([0.18, 0.24, 0.20, 0.15, 0.11, 0.07, 0.05])
+NUM_OBJECTS = np.array([0.22, 0.28, 0.22, 0.14, 0.08, 0.04, 0.02])
 """Chance of 1, 2, ... 7 objects."""
-MEDIAN_SIZE_PX, SIZE_SIGMA, LEAST_SIZE_PX, MOST_SIZE_PX = 27.0, 0.42, 11.0, 62.0
+MEDIAN_SIZE_PX, SIZE_SIGMA, LEAST_SIZE_PX, MOST_SIZE_PX = 31.0, 0.3, 16.0, 46.0
 SCENE_ALPHA = 0.5
 """Of the Dirichlet that makes scenes differ in their objects; small: very different."""
 ACTION_SHARE = 0.45
@@ -122,7 +122,7 @@ class Truth(NamedTuple):
     """Of each tag but the scene, its most salient place: left, top, right, bottom, 0..1."""
 
 
-SCENE_SALIENCY = 0.045
+SCENE_SALIENCY = 0.055
 """A scene fills the picture, but people name it about as often as a middle-sized object."""
 LEAST_VISIBLE_PX = 30
 """An object of which fewer pixels are visible is not there."""
