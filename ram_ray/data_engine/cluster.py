@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
@@ -32,6 +31,7 @@ from ram_ray.data_engine.steps import (
     EngineRun,
     Step,
     counts_table,
+    in_workers,
     open_step,
     read_table,
     run_tables,
@@ -49,9 +49,7 @@ GROUP_BYTES = 256 * 2**20
 """Vectors (float32) that one fitting process holds."""
 
 
-def cluster(
-    run: EngineRun, parsed: Step, added: Step | None, located: Step | None
-) -> Step | None:
+def cluster(run: EngineRun, parsed: Step, added: Step | None, located: Step | None) -> Step | None:
     """Fit the looks of every tag and judge all regions; return the step, None where it is off."""
     if not run.uses("cluster") or located is None:
         return None
@@ -174,22 +172,18 @@ class SampleRegions:
 
 def fit_groups(run: EngineRun, sampled: Step, judged: Step) -> None:
     """Fit groups of tags, each in a process of its own, and write CLUSTERS_KEY."""
-    import ray
-
     config = run.config
-    store = sampled.open(config.store)
-    rates = pq.read_table(io.BytesIO(store.read(RATES_KEY)))
+    store = judged.open(config.store)
+    rates = pq.read_table(io.BytesIO(sampled.open(config.store).read(RATES_KEY)))
     groups = group_tags(rates, config.clusters)
-    fit_one = ray.remote(fit_group).options(num_cpus=config.cpus_per_worker)
-    pending = [
-        fit_one.remote(config.store, sampled.url, judged.url, group, tags, run.plan.shards,
-                       config.clusters)  # fmt: skip
+    calls = [
+        (config.store, sampled.url, judged.url, group, tags, run.plan.shards, config.clusters)
         for group, tags in enumerate(groups)
     ]
-    tables = [pq.read_table(io.BytesIO(judged.open(config.store).read(ray.get(one))))
-              for one in pending]  # fmt: skip
+    keys = in_workers(fit_group, calls)
+    tables = [pq.read_table(io.BytesIO(store.read(key))) for key in keys]
     table = pa.concat_tables([CLUSTERS.empty_table(), *tables]).sort_by("tag_id")
-    judged.open(config.store).create(CLUSTERS_KEY, to_parquet(table))
+    store.create(CLUSTERS_KEY, to_parquet(table))
 
 
 def group_tags(rates: pa.Table, config: ClusterConfig, width: int = 512) -> list[list[int]]:
@@ -224,12 +218,12 @@ def fit_group(
 ) -> str:
     """Fit the tags of one group; return the key of its CLUSTERS table."""
     store = open_store(sampled_url, config)
-    wanted = pa.array(tags, pa.int32())
+    wanted = np.array(tags, np.int32)
     tag_ids: list[np.ndarray] = []
     vectors: list[np.ndarray] = []
     for shard in range(num_shards):
         samples = read_table(store, "samples", shard)
-        samples = samples.filter(pc.is_in(samples["tag_id"], wanted))
+        samples = samples.filter(np.isin(samples["tag_id"].to_numpy(), wanted))
         if samples.num_rows:
             tag_ids.append(samples["tag_id"].to_numpy())
             flat = b"".join(samples["vector"].to_pylist())

@@ -123,7 +123,9 @@ class EngineConfig:
         names_ok = names_ok and (self.locator != "onnx" or self.locator_names is not None)
         require(names_ok, "locator_names", self.locator_names, "given for onnx, and only for it")
         require(self.locate or not self.cluster, "cluster", self.cluster, "false without locate")
-        require(self.generate or not self.caption, "caption", self.caption, "false without generate")
+        require(
+            self.generate or not self.caption, "caption", self.caption, "false without generate"
+        )
         unknown = sorted(set(self.keep_unlocated) - set(KINDS))
         require(not unknown, "keep_unlocated", unknown, f"of the kinds {', '.join(KINDS)}")
         trusted_ok = self.generate or self.trusted is None

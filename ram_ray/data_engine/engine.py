@@ -190,9 +190,7 @@ def _agree_on_record(store: Store, config: EngineConfig, vocabulary: Vocabulary)
             store.write(VOCABULARY_KEY, path.read_bytes())
 
 
-def _make_plan(
-    store: Store, config: EngineConfig, lease: Lease, tell: OnProgress
-) -> ImagePlan:
+def _make_plan(store: Store, config: EngineConfig, lease: Lease, tell: OnProgress) -> ImagePlan:
     plan = read_image_plan(store)
     if plan is not None:
         return plan

@@ -52,7 +52,14 @@ from ram_ray.data_engine.shard_evidence import (
     collect,
     read_shard,
 )
-from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, counts_table, run_tables
+from ram_ray.data_engine.steps import (
+    EngineRun,
+    Step,
+    StepsDone,
+    counts_table,
+    in_workers,
+    run_tables,
+)
 from ram_ray.errors import ConfigError
 from ram_ray.storage.commits import Commit, commit_tables
 from ram_ray.storage.stores import open_store
@@ -72,8 +79,6 @@ UNKNOWN_IMAGE, UNKNOWN_TAG = "unknown_image", "unknown_tag"
 
 def filter_labels(run: EngineRun, inputs: StepsDone) -> Step | None:
     """Fit the filter, decide on every label; return the finished step: a revision."""
-    import ray
-
     if not run.uses("filter"):
         return None
     config = run.config
@@ -88,8 +93,8 @@ def filter_labels(run: EngineRun, inputs: StepsDone) -> Step | None:
     folders = StepFolders(**inputs.urls())  # pyright: ignore[reportArgumentType]
     store.create(CORRECTIONS_KEY, json.dumps(corrections).encode())
     if config.filter and "filter" in run.wanted and not store.exists(FILTER_KEY):
-        learn = ray.remote(fit_filter).options(num_cpus=0.5)
-        store.create(FILTER_KEY, ray.get(learn.remote(config, folders, run.plan.shards)))
+        (fitted,) = in_workers(fit_filter, [(config, folders, run.plan.shards)])
+        store.create(FILTER_KEY, fitted)
     run_tables(
         run, step, DecideLabels, config.output, config.store, folders, step.url, run.plan.shards
     )
@@ -296,9 +301,7 @@ def count_label(label: dict[str, Any], counts: Counter[Any]) -> None:
         counts["lost", tag_id] += 1
 
 
-def _image_row(
-    row: dict[str, Any], kept: list[dict[str, Any]], image: SeenImage
-) -> dict[str, Any]:
+def _image_row(row: dict[str, Any], kept: list[dict[str, Any]], image: SeenImage) -> dict[str, Any]:
     return {
         "image_id": row["image_id"],
         "uri": row["uri"],
@@ -362,5 +365,5 @@ def resolve_corrections(
             code = UNKNOWN_IMAGE if image_id is None else UNKNOWN_TAG
             problems.append({"image_id": name, "tag": tag, "code": code})
             continue
-        human[image_id] |= dict.fromkeys(tag_ids, present)
+        human[image_id] |= {tag_id: present for tag_id in tag_ids}
     return dict(human), problems

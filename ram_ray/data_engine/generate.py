@@ -31,6 +31,7 @@ from ram_ray.data_engine.steps import (
     EngineRun,
     Step,
     counts_table,
+    in_workers,
     open_step,
     read_table,
     run_tables,
@@ -59,8 +60,6 @@ THRESHOLDS = pa.schema(
 
 def generate(run: EngineRun, parsed: Step, seen: Step | None) -> Step | None:
     """Choose thresholds and decide which tags are added; return the step, None where it is off."""
-    import ray
-
     if not run.uses("generate") or seen is None:
         return None
     config = run.config
@@ -74,8 +73,8 @@ def generate(run: EngineRun, parsed: Step, seen: Step | None) -> Step | None:
     store = step.open(config.store)
     if "generate" in run.wanted and not store.exists(THRESHOLDS_KEY):
         # In a worker: the sample is dense, the driver stays small.
-        fit = ray.remote(fit_thresholds).options(num_cpus=0.5)
-        table = ray.get(fit.remote(config, parsed.url, seen.url, run.plan.shards))
+        call = (config, parsed.url, seen.url, run.plan.shards)
+        (table,) = in_workers(fit_thresholds, [call])
         store.create(THRESHOLDS_KEY, to_parquet(table))
     arguments = (config.output, config.store, parsed.url, seen.url, step.url, config.widen)
     run_tables(run, step, AddTags, *arguments)
@@ -262,9 +261,7 @@ def read_thresholds(data: bytes, num_tags: int) -> dict[str, Thresholds]:
     return found
 
 
-def _threshold_rows(
-    rule: str, chosen: Thresholds, vocabulary: Vocabulary
-) -> list[dict[str, Any]]:
+def _threshold_rows(rule: str, chosen: Thresholds, vocabulary: Vocabulary) -> list[dict[str, Any]]:
     return [
         {
             "rule": rule,

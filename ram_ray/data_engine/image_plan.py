@@ -122,9 +122,7 @@ def write_image_plan(
             without += sum(not image["captions"] for image in images)
             write_shard(store, shard, images, lost)
             on_planned(num_images + num_captions)
-    store.write(
-        "plan/problems.parquet", to_parquet(pa.Table.from_pylist(problems.kept, PROBLEMS))
-    )
+    store.write("plan/problems.parquet", to_parquet(pa.Table.from_pylist(problems.kept, PROBLEMS)))
     plan = ImagePlan(
         shards, num_images, num_captions, without, orphans, problems.count, problems.skipped
     )
@@ -162,21 +160,23 @@ def read_orphans(store: Store, shard: int) -> pa.Table:
 
 def shard_of(image_id: str, num_shards: int) -> int:
     """Return the shard that holds an image, from its name alone."""
-    return (_hash(join_key(image_id)) * num_shards) >> 64
+    return (name_hash(join_key(image_id)) * num_shards) >> 64
+
+
+def name_hash(text: str) -> int:
+    """Return 64 bits that depend on `text` alone: what folds and samples are drawn by."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
 
 
 def fold_of(image_id: str, folds: int) -> int:
     """Return the fold of an image, 0 to folds - 1, from its name alone."""
-    return (_hash(join_key(image_id)) * folds) >> 64
+    return (name_hash(join_key(image_id)) * folds) >> 64
 
 
 def fold_of_shard(shard: int, num_shards: int, folds: int) -> int:
     """Return the fold that all images of a shard lie in."""
     return shard * folds // num_shards
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _key(shard: int) -> str:
@@ -223,7 +223,7 @@ def _write_runs(
     counts = [0, 0]
     for one in found:
         counts[one.uri is None] += 1
-        rows.append(_Row(_hash(one.key), *one))
+        rows.append(_Row(name_hash(one.key), *one))
         if len(rows) == RUN_ROWS:
             runs.append(_write_run(folder, len(runs), rows))
             rows = []
@@ -295,9 +295,7 @@ def join_captions(
     return [image for group in images.values() for image in group.values()], orphans
 
 
-def _match(
-    candidates: dict[str, dict[str, Any]], name: str
-) -> tuple[dict[str, Any] | None, str]:
+def _match(candidates: dict[str, dict[str, Any]], name: str) -> tuple[dict[str, Any] | None, str]:
     if not candidates:
         return None, "no image of this name is in the source"
     if name in candidates:

@@ -88,7 +88,9 @@ def make_locator(config: EngineConfig, eyes: Eyes, vocabulary: Vocabulary) -> Lo
     if config.locator == "grounding-dino":
         from ram_ray.data_engine.grounding_dino import GroundingConfig, GroundingDino
 
-        return GroundingDino(config.locator_file or "", vocabulary, GroundingConfig(device=eyes.device))
+        return GroundingDino(
+            config.locator_file or "", vocabulary, GroundingConfig(device=eyes.device)
+        )
     from ram_ray.data_engine.windows import WindowLocator
 
     return WindowLocator(eyes, config.windows)

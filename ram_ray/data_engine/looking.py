@@ -21,7 +21,7 @@ import pyarrow as pa
 from ram_model import ModelOutputError
 from ram_model.vocabulary import Vocabulary
 from ram_ray.cluster import Placement, place
-from ram_ray.committer import QUARANTINE_ROWS, Begin, Committer, ShardAssembly
+from ram_ray.committer import QUARANTINE_ROWS, Begin, Committer, DrainReport, ShardAssembly
 from ram_ray.config import StoreConfig, TagConfig
 from ram_ray.data_engine.evidence import kind_codes, strongest_rivals
 from ram_ray.data_engine.image_plan import fold_of_shard, name_hash
@@ -166,7 +166,8 @@ def _run_wave(
     finally:
         for committer in committers:
             try:
-                reasons.extend(ray.get(committer.drain.remote()).failures)
+                drained: DrainReport = ray.get(committer.drain.remote())
+                reasons.extend(drained.failures)
                 ray.kill(committer)
             except RayError as error:
                 reasons.append(f"a committer died ({cause(error)})")
@@ -350,9 +351,7 @@ class Looker:
             empty = {"regions": [], "vectors": b"", "problems": problems}
             return empty | {"passes": eyes.num_passes - before}
         tag_ids = np.array([region.tag_id for region in regions], np.int64)
-        rivals, rival_ids = strongest_rivals(
-            np.nan_to_num(scores, nan=-1.0), tag_ids, self._kinds
-        )
+        rivals, rival_ids = strongest_rivals(np.nan_to_num(scores, nan=-1.0), tag_ids, self._kinds)
         places: dict[tuple[float, ...], int] = {}
         chosen: list[int] = []
         rows: list[dict[str, Any]] = []

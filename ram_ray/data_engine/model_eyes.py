@@ -121,7 +121,7 @@ def shrink(image: np.ndarray, size_px: int) -> np.ndarray:
 def locate(
     eyes: Eyes, locator: Locator, image: np.ndarray, tag_ids: Sequence[int]
 ) -> tuple[list[Any], np.ndarray, np.ndarray, list[str]]:
-    """Return regions, their scores [R, T] and vectors [R, E], and why other regions are unusable."""
+    """Return regions, their scores [R, T] and vectors [R, E], and why others are unusable."""
     from ram_ray.data_engine.locators import check_regions
     from ram_ray.data_engine.windows import WindowLocator, describe_regions
 

@@ -56,6 +56,8 @@ def identify_models(config: EngineConfig) -> tuple[tuple[ModelIdentity, ...], Vo
         )
     sizes = sorted({model.image_size_px for model in found})
     if len(sizes) > 1:
-        raise ConfigError(f"models differ in image size ({sizes} px); folds need one kind of model.")
+        raise ConfigError(
+            f"models differ in image size ({sizes} px); folds need one kind of model."
+        )
     assert vocabulary is not None, "there is at least one model"
     return tuple(found), vocabulary

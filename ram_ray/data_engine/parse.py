@@ -1,7 +1,7 @@
 """Step 1: captions to tags of the vocabulary.
 
-    steps/parse-*/mentions/    tables.MENTIONS
-    steps/parse-*/quarantine/  captions whose image is not in the source
+steps/parse-*/mentions/    tables.MENTIONS
+steps/parse-*/quarantine/  captions whose image is not in the source
 """
 
 import tempfile

@@ -1,6 +1,6 @@
 """Step 6: what every step did, in one page: counts, tags gained and lost, examples with pictures.
 
-    report.html    of the latest revision; revisions/NNNNNN/report.html of each
+report.html    of the latest revision; revisions/NNNNNN/report.html of each
 """
 
 import io
@@ -107,8 +107,10 @@ def read_report(store: Store, revision: Revision, config: StoreConfig) -> Report
     assert plan is not None, "a revision has a plan"
     return ReportData(
         revision=revision,
-        plan={name: getattr(plan, name) for name in ("shards", "images", "captions", "orphans",
-              "problems", "without_captions")},  # fmt: skip
+        plan={
+            name: getattr(plan, name)
+            for name in ("shards", "images", "captions", "orphans", "problems", "without_captions")
+        },
         steps=counts,
         thresholds=_thresholds(store, revision, config),
         filter=_filter(own),
@@ -138,7 +140,7 @@ def _labels(own: Store, shard: int) -> list[dict[str, Any]]:
 
 
 def _is_added(label: dict[str, Any]) -> bool:
-    return label["present"] and label["decided_by"] in ADDING_RULES[1:] + (HUMAN,)
+    return label["present"] and label["decided_by"] in (*ADDING_RULES[1:], HUMAN)
 
 
 def _is_removed(label: dict[str, Any]) -> bool:

@@ -149,9 +149,7 @@ def read_revision(store: Store, number: int | None = None) -> Revision:
 def finished_revisions(store: Store) -> list[int]:
     """Return the numbers of the finished revisions, ascending."""
     ending = f"/{REVISION_KEY}"
-    return sorted(
-        int(key.split("/")[1]) for key in store.list("revisions") if key.endswith(ending)
-    )
+    return sorted(int(key.split("/")[1]) for key in store.list("revisions") if key.endswith(ending))
 
 
 def split_run(target: str) -> tuple[str, int | None]:

@@ -56,9 +56,7 @@ class Rows:
     """Evidence under construction, with the (image, tag) of each row."""
 
     keys: list[Key] = field(default_factory=list)
-    columns: dict[str, list[float]] = field(
-        default_factory=lambda: {name: [] for name in _COLUMNS}
-    )
+    columns: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _COLUMNS})
 
     def add(self, caption: int, image_id: str, tag_id: int, image: SeenImage) -> None:
         """Add one row, unless the model did not score the tag."""
@@ -129,9 +127,7 @@ def read_shard(folders: StepFolders, shard: int, config: StoreConfig) -> dict[st
     return dict(images)
 
 
-def collect(
-    images: dict[str, SeenImage], first_caption: int = 0
-) -> tuple[Rows, Rows, Rows, int]:
+def collect(images: dict[str, SeenImage], first_caption: int = 0) -> tuple[Rows, Rows, Rows, int]:
     """Return rows of the named tags, of the added ones, of the wrong ones, and the next caption id.
 
     Named: one row per (caption, tag). Added: under the image's first caption, whose other tags

@@ -222,34 +222,52 @@ def run_tables(run: EngineRun, step: Step, worker: type, *arguments: object) -> 
         worker: a class whose `commit(shard)` reads, computes and commits one shard.
     """
 
-    def run_wave(
-        shards: tuple[int, ...], reasons: list[str], one_more: Callable[[], None]
-    ) -> None:
-        import ray
-        from ray.data import ActorPoolStrategy
-        from ray.exceptions import RayError
-
-        configure_ray_data()
-        cpus = int(ray.cluster_resources().get("CPU", 1))
-        workers = min(run.config.num_workers or max(1, cpus), len(shards))
-        rows = [{"shard": shard} for shard in shards]
-        pipeline = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            CommitShards,
-            fn_constructor_args=(worker, *arguments),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(min_size=1, max_size=workers),
-            num_cpus=run.config.cpus_per_worker,
-        )
-        try:
-            for _ in pipeline.iter_internal_ref_bundles():
-                one_more()
-        except RayError as error:
-            # Ray has retried what can be retried; the next round starts from the commits.
-            reasons.append(cause(error))
-            _log.warning("A pass over %d shards ended early: %s", len(shards), reasons[-1])
+    def run_wave(shards: tuple[int, ...], reasons: list[str], one_more: Callable[[], None]) -> None:
+        commit_shards(run.config, shards, worker, arguments, reasons, one_more)
 
     run_rounds(run, step, run_wave)
+
+
+def commit_shards(
+    config: EngineConfig,
+    shards: tuple[int, ...],
+    worker: type,
+    arguments: tuple[object, ...],
+    reasons: list[str],
+    one_more: Callable[[], None],
+) -> None:
+    """Run one wave of `run_tables` on Ray Data."""
+    import ray
+    from ray.data import ActorPoolStrategy
+    from ray.exceptions import RayError
+
+    configure_ray_data()
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    workers = min(config.num_workers or max(1, cpus), len(shards))
+    rows = [{"shard": shard} for shard in shards]
+    pipeline = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        CommitShards,
+        fn_constructor_args=(worker, *arguments),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(min_size=1, max_size=workers),
+        num_cpus=config.cpus_per_worker,
+    )
+    try:
+        for _ in pipeline.iter_internal_ref_bundles():
+            one_more()
+    except RayError as error:
+        # Ray has retried what can be retried; the next round starts from the commits.
+        reasons.append(cause(error))
+        _log.warning("A pass over %d shards ended early: %s", len(shards), reasons[-1])
+
+
+def in_workers(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+    """Return the results of calls, each in a process of the cluster: the driver stays small."""
+    import ray
+
+    remote = ray.remote(function).options(num_cpus=0.5)
+    return ray.get([remote.remote(*arguments) for arguments in calls])
 
 
 class CommitShards:

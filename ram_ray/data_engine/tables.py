@@ -60,7 +60,9 @@ REGIONS = pa.schema(
         IMAGE_ID,
         pa.field("regions", pa.list_(REGION), nullable=False),  # best first per tag
         pa.field("vectors", pa.large_binary(), nullable=False),  # float16 [V, E], of the regions
-        pa.field("foreign", pa.list_(pa.int32()), nullable=False),  # tags of another image's caption
+        pa.field(
+            "foreign", pa.list_(pa.int32()), nullable=False
+        ),  # tags of another image's caption
     ]
 )
 """locate: one row per image that could be seen."""

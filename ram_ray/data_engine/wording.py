@@ -51,7 +51,7 @@ def explain_decision(decision: Mapping[str, str], captions: list[str] | None = N
 def _by_caption(facts: dict[str, Any], captions: list[str] | None) -> str:
     numbers = facts["captions"]
     which = "caption" if len(numbers) == 1 else "captions"
-    text = f"{which} {', '.join(str(number + 1) for number in numbers)} say \"{facts['words']}\""
+    text = f'{which} {", ".join(str(number + 1) for number in numbers)} say "{facts["words"]}"'
     if len(numbers) == 1:
         text = text.replace(" say ", " says ")
     if captions and numbers[0] < len(captions):
@@ -80,7 +80,7 @@ def _seen(facts: dict[str, Any]) -> str:
     else:
         parts.append(f"{_number(facts['region'])} on its best region")
         if facts.get("rival_tag"):
-            parts.append(f"\"{facts['rival_tag']}\" there {_number(facts['rival'])}")
+            parts.append(f'"{facts["rival_tag"]}" there {_number(facts["rival"])}')
     if facts.get("cluster_z") is not None:
         parts.append(f"region {facts['cluster_z']:+.1f} deviations from the usual")
     return "scores " + ", ".join(parts)
