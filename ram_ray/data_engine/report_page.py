@@ -66,8 +66,8 @@ def _tiles(data: "ReportData") -> str:
         ("", "Images", f"{data.plan['images']:,}"),
         ("", "Tags per image before", f"{before / images:.1f}"),
         ("", "after", f"{after / images:.1f}"),
-        ("good", "Added", f"+{_total(labels, 'gained'):,}"),
-        ("bad", "Removed", f"-{_total(labels, 'lost'):,}"),
+        ("good", "Added", _signed(_total(labels, "gained"), "+") or "0"),
+        ("bad", "Removed", _signed(_total(labels, "lost"), "&minus;") or "0"),
     ]
     if unseen:
         tiles.append(("bad", "Not seen", f"{unseen:,}"))
@@ -220,17 +220,21 @@ def _tags(data: "ReportData") -> str:
         rows.append(
             f"<tr><td>{escape(data.names.get(tag_id, str(tag_id)))}</td>"
             + "".join(
-                f'<td class="number {kind}">{sign}{labels[name, tag_id]:,}</td>'
+                f'<td class="number {kind}">{_signed(labels[name, tag_id], sign)}</td>'
                 for name, kind, sign in (
                     ("before", "", ""),
                     ("gained", "gain", "+"),
-                    ("lost", "loss", "-"),
+                    ("lost", "loss", "&minus;"),
                     ("after", "", ""),
                 )
             )
             + f'<td class="number">{limit}</td><td class="number">{precision}</td></tr>'
         )
     return "".join(rows)
+
+
+def _signed(count: int, sign: str) -> str:
+    return f"{sign}{count:,}" if count or not sign else ""
 
 
 def _two(value: float) -> str:

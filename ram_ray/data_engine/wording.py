@@ -12,7 +12,7 @@ RULE_NAMES = {
     GENERATED_TAG: "the model is sure of it",
     GENERATED_CAPTION: "the model's own caption names it",
     "improbable": "improbable in the picture",
-    "region_contradiction": "its region shows something else",
+    "region_contradiction": "its region shows something else, or none was found",
     "cluster_outlier": "its region looks unusual for the tag",
     "caption_mismatch": "the caption seems to belong to another picture",
     HUMAN: "a person decided",
@@ -70,6 +70,8 @@ def _judged(rule: str, facts: dict[str, Any]) -> str:
         "cluster_outlier": "its region looks unlike the tag's others",
         "caption_mismatch": "the caption's other tags are improbable too",
     }
+    if rule == "region_contradiction" and facts.get("region") is None:
+        reasons[rule] = "nothing in the picture localises it"
     return f"{reasons.get(rule, rule)}: suspicion {suspicion}, above the cut {cut}; {_seen(facts)}"
 
 

@@ -37,16 +37,18 @@ def run_inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_workers(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
         return [function(*arguments) for arguments in calls]
 
-    @contextmanager
-    def no_ray(address: str | None) -> Iterator[None]:
-        del address
-        yield
-
     monkeypatch.setattr(steps, "commit_shards", commit_shards)
     monkeypatch.setattr(looking, "_run_wave", look_inline)
     monkeypatch.setattr(engine, "ray_session", no_ray)
     for module in (generate, filter, cluster):
         monkeypatch.setattr(module, "in_workers", in_workers)
+
+
+@contextmanager
+def no_ray(address: str | None) -> Iterator[None]:
+    """Stand in for `ray_session`."""
+    del address
+    yield
 
 
 def look_inline(
