@@ -13,6 +13,8 @@ from ram_ray.options import build_config, merge_settings
 
 STEPS = ("parse", "generate", "locate", "cluster", "filter", "report")
 """In their order."""
+TABLE_STEPS = ("parse", "look", "locate", "generate", "cluster")
+"""Steps whose tables may come from elsewhere."""
 LocatorKind = Literal["windows", "onnx", "grounding-dino"]
 
 
@@ -72,6 +74,10 @@ class EngineConfig:
     """Kinds (object, scene, attribute, action) whose tags are kept where no region was found; the
     others are then judged by the remaining evidence. The same as `filtering.policy` in Python."""
 
+    tables: tuple[str, ...] = ()
+    """`NAME=FOLDER`: take the tables of a step from there instead of making them; NAME as in
+    steps/NAME-..., FOLDER with its tables and commits for the same images (docs/data-engine.md)."""
+
     shard_rows: int = 1_000
     """Images per shard, about; the unit of commit and resume."""
     store: StoreConfig = field(default_factory=StoreConfig)
@@ -126,6 +132,9 @@ class EngineConfig:
         require(
             self.generate or not self.caption, "caption", self.caption, "false without generate"
         )
+        for text in self.tables:
+            known = text.partition("=")[0] in TABLE_STEPS and text.partition("=")[2]
+            require(bool(known), "tables", text, f"NAME=FOLDER, NAME of {', '.join(TABLE_STEPS)}")
         unknown = sorted(set(self.keep_unlocated) - set(KINDS))
         require(not unknown, "keep_unlocated", unknown, f"of the kinds {', '.join(KINDS)}")
         trusted_ok = self.generate or self.trusted is None

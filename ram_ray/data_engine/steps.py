@@ -150,7 +150,10 @@ def identify(
 def open_step(
     run: EngineRun, name: str, settings: dict[str, Any], inputs: Iterable[Step | None]
 ) -> Step:
-    """Return the step's place in the output, made if it is not there."""
+    """Return the step's place in the output, made if it is not there; or the given tables'."""
+    given = dict(text.split("=", 1) for text in run.config.tables)
+    if name in given:
+        return _given_step(run, name, given[name])
     identity, fingerprint = identify(run, name, settings, inputs)
     url = f"{run.config.output.rstrip('/')}/steps/{name}-{fingerprint[:12]}"
     store = open_store(url, run.config.store, create=True)
@@ -161,6 +164,25 @@ def open_step(
 def is_complete(step: Step, config: StoreConfig) -> bool:
     """Tell whether every shard of the step is committed."""
     return len(committed_shards(step.open(config))) == step.num_shards
+
+
+def _given_step(run: EngineRun, name: str, url: str) -> Step:
+    """Return tables that were made elsewhere.
+
+    Raises:
+        ConfigError: they are not those of as many shards.
+    """
+    store = open_store(url, run.config.store)
+    shards = committed_shards(store)
+    if shards != set(range(run.plan.shards)):
+        raise ConfigError(
+            f"tables has {name}={url}, which holds {len(shards)} committed shards, but the run has "
+            f"{run.plan.shards}."
+        )
+    digest = hashlib.sha256(url.encode())
+    for commit in read_commits(store, sorted(shards)):
+        digest.update(commit.attempt.encode())
+    return Step(name, digest.hexdigest(), url, run.plan.shards)
 
 
 RunWave = Callable[[tuple[int, ...], list[str], Callable[[], None]], None]
