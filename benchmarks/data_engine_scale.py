@@ -99,10 +99,10 @@ def measure(folder: Path, rows: int, shard_rows: int) -> dict[str, Any]:
     watch = MemoryWatch()
     began = time.monotonic()
     with (
-        mock.patch.object(engine, "identify_models", lambda config: (models, vocabulary)),
+        mock.patch.object(engine, "identify_models", return_value=(models, vocabulary)),
         mock.patch.object(engine, "look_at_images", stub_look),
         mock.patch.object(
-            image_plan, "find_images_and_captions", lambda *arguments: synthetic(num_images)
+            image_plan, "find_images_and_captions", return_value=synthetic(num_images)
         ),
     ):
         result = engine.run(config, on_progress=on_progress)
@@ -191,15 +191,11 @@ class StubLook:
             regions.append(
                 {
                     "image_id": image_id,
-                    "regions": [_region(*pair) for pair in zip(tags, values, strict=True)],
+                    "regions": [_region(at, tag_id, values[at]) for at, tag_id in enumerate(tags)],
                     "vectors": vectors.tobytes(),
                     "foreign": others,
                 }
             )
-        for at, region in enumerate(regions):
-            for number, one in enumerate(region["regions"]):
-                one["vector"] = number
-            regions[at] = region
         quarantine = QUARANTINE.empty_table()
         counts = counts_table(Counter(images=len(scores), model_passes=0))
         tables = {"scores": pa.Table.from_pylist(scores, SCORES), "quarantine": quarantine}
@@ -209,9 +205,9 @@ class StubLook:
         return commit_tables(self._located, shard, tables, **done)
 
 
-def _region(tag_id: int, score: float) -> dict[str, Any]:
+def _region(at: int, tag_id: int, score: float) -> dict[str, Any]:
     facts = {"tag_id": tag_id, "box": [0.1, 0.1, 0.6, 0.6], "locator_score": score}
-    return facts | {"score": score, "rival": np.nan, "rival_id": NO_RIVAL, "vector": 0}
+    return facts | {"score": score, "rival": np.nan, "rival_id": NO_RIVAL, "vector": at}
 
 
 class MemoryWatch:

@@ -122,7 +122,7 @@ def diff(
 
 @app.command()
 def undo(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="OUTPUT of `engine run`.")],
+    run: Run,
     rule: Annotated[str, typer.Argument(help="Rule to take back, such as improbable.")],
     endpoint_url: flags.EndpointUrl = None,
     region: flags.Region = None,

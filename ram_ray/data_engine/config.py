@@ -87,7 +87,7 @@ class EngineConfig:
     device: Device = "auto"
     precision: Precision = "fp32"
     batch_size: int | None = None
-    """Crops per model call; None: 16 on a CPU, 64 on a GPU."""
+    """Crops per model call; None: as many as there are windows, else 16 on a CPU, 64 on a GPU."""
     num_taggers: int | None = None
     """Model processes; None: one per GPU share, or one on a CPU."""
     gpus_per_tagger: float = 1.0

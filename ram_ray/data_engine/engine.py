@@ -96,6 +96,7 @@ def run(
     """
     started = time.monotonic()
     wanted = _wanted_steps(from_step, only)
+    _check_places(config)
     models, vocabulary = identify_models(config)
     with _open_run(config, vocabulary, wanted, on_progress) as engine:
         parsed = parse(engine)
@@ -130,7 +131,6 @@ def _open_run(
     on_progress: OnProgress | None,
 ) -> Iterator[EngineRun]:
     """Take the output: record, lease, plan, Ray."""
-    _check_places(config)
     tell = on_progress or (lambda progress: None)
     store = open_store(config.output, config.store, create=True)
     probe_create_if_absent(store)

@@ -38,6 +38,7 @@ from ram_ray.data_engine.steps import (
     run_rounds,
 )
 from ram_ray.data_engine.tables import QUARANTINE, REGIONS, SCORES
+from ram_ray.data_engine.windows import window_boxes
 from ram_ray.errors import ImageErrorCode
 from ram_ray.storage.commits import check_conservation, commit_tables, committed_shards
 from ram_ray.storage.fetching import FetchLimits
@@ -48,6 +49,9 @@ from ram_ray.workers import FetchAndDecode, ReadPlan
 _log = logging.getLogger(__name__)
 
 MAX_COMMITTERS = 4
+WAVE_CHUNKS = 1_536
+"""Most chunks per model process and Ray Data execution; what the driver keeps of each adds up, as
+in tagging (benchmarks/driver_memory.py)."""
 ASK_S = 2.0
 """Time between two looks at what is committed."""
 _ROW = pa.field("row", pa.int32(), nullable=False)
@@ -82,6 +86,10 @@ def look(run: EngineRun, options: dict[str, Any], pixels_px: int, *steps: Step) 
         pixels_px: side of the decoded images.
         steps: those of `scores_url` and `regions_url`.
     """
+    config = run.config
+    placement = place(_as_tagging(run))
+    chunks = -(-config.shard_rows // placement.batch_size)
+    wave_shards = max(1, WAVE_CHUNKS * placement.num_taggers // chunks)
     for step in steps:
 
         def run_wave(
@@ -90,13 +98,14 @@ def look(run: EngineRun, options: dict[str, Any], pixels_px: int, *steps: Step) 
             one_more: Callable[[], None],
             step: Step = step,
         ) -> None:
-            _run_wave(run, options, pixels_px, step, shards, reasons, one_more)
+            _run_wave(run, placement, options, pixels_px, step, shards, reasons, one_more)
 
-        run_rounds(run, step, run_wave)
+        run_rounds(run, step, run_wave, wave_shards=wave_shards)
 
 
 def _run_wave(
     run: EngineRun,
+    placement: Placement,
     options: dict[str, Any],
     pixels_px: int,
     step: Step,
@@ -109,7 +118,6 @@ def _run_wave(
     from ray.exceptions import RayError
 
     config = run.config
-    placement = place(_as_tagging(run))
     look_options = _options(run, placement, options)
     _configure(configure_ray_data)
     make = ray.remote(LookCommitter).options(num_cpus=0, max_restarts=0, max_concurrency=1_000)
@@ -187,7 +195,11 @@ def _as_tagging(run: EngineRun) -> TagConfig:
     """Return the resources of this run in the terms of tagging, which knows how to place them."""
     names = ("device", "precision", "batch_size", "num_taggers", "gpus_per_tagger", "num_decoders",
              "address", "source", "output")  # fmt: skip
-    return TagConfig(**{name: getattr(run.config, name) for name in names})
+    settings = {name: getattr(run.config, name) for name in names}
+    if run.config.locate and run.config.locator == "windows":
+        # The crops of one image fill a batch: what is padded costs as much as what is looked at.
+        settings["batch_size"] = settings["batch_size"] or len(window_boxes(run.config.windows))
+    return TagConfig(**settings)
 
 
 def _options(run: EngineRun, placement: Placement, options: dict[str, Any]) -> LookOptions:

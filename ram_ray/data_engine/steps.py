@@ -35,7 +35,7 @@ from ram_ray.storage.leases import Lease
 from ram_ray.storage.plans import shard_name
 from ram_ray.storage.stores import Store, open_store
 
-_PARTS_OF = {"look": {"generate", "locate", "filter"}, "sample": {"cluster"}}
+_PARTS_OF = {"look": {"generate", "locate"}, "sample": {"cluster"}}
 """Steps of STEPS that a part serves."""
 WAVE_SHARDS = 2_000
 """Most shards per Ray Data execution: what the driver keeps of each until its end."""
@@ -190,8 +190,10 @@ RunWave = Callable[[tuple[int, ...], list[str], Callable[[], None]], None]
 """
 
 
-def run_rounds(run: EngineRun, step: Step, run_wave: RunWave) -> None:
-    """Run what is pending until every shard is committed.
+def run_rounds(
+    run: EngineRun, step: Step, run_wave: RunWave, *, wave_shards: int = WAVE_SHARDS
+) -> None:
+    """Run what is pending until every shard is committed, `wave_shards` at a time.
 
     Raises:
         ConfigError: this call does not do the step, and it is not done yet.
@@ -220,7 +222,7 @@ def run_rounds(run: EngineRun, step: Step, run_wave: RunWave) -> None:
             run.on_progress(StepProgress(step.name, done, step.num_shards))
 
         pending = (shard for shard in range(step.num_shards) if shard not in committed)
-        for wave in iter_batches(pending, WAVE_SHARDS):
+        for wave in iter_batches(pending, wave_shards):
             run.keep_lease()
             run_wave(wave, reasons, one_more)
             gc.collect()  # an execution of Ray Data is a cycle of objects

@@ -25,6 +25,7 @@ from ram_ray.data_engine.revisions import (
     open_revision,
     read_revision,
     revision_store,
+    split_run,
 )
 from ram_ray.data_engine.steps import (
     EngineRun,
@@ -54,14 +55,17 @@ class UndoResult:
 
 
 def undo_rule(
-    output: str,
+    target: str,
     rule: str,
     *,
     store: StoreConfig | None = None,
     address: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> UndoResult:
-    """Make the next revision of `output`, in which `rule` decides nothing.
+    """Make the next revision of an output, in which `rule` decides nothing.
+
+    Args:
+        target: OUTPUT for its latest revision, or OUTPUT@REVISION.
 
     Raises:
         ConfigError: no such run or rule, or it is undone already.
@@ -70,9 +74,10 @@ def undo_rule(
     """
     if rule not in UNDOABLE:
         raise ConfigError(f"rule is {rule!r}, but must be one of {', '.join(UNDOABLE)}.")
+    output, number = split_run(target)
     config = EngineConfig(source=output, output=output, store=store or StoreConfig())
     opened = open_store(output, config.store)
-    before = read_revision(opened)
+    before = read_revision(opened, number)
     if rule in before.undone:
         raise ConfigError(f"rule is {rule!r}, which revision {before.number} has undone already.")
     plan = read_image_plan(opened)

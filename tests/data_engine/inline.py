@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def run_inline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(steps, "commit_shards", commit_shards)
     monkeypatch.setattr(looking, "_run_wave", look_inline)
+    here = SimpleNamespace(batch_size=BATCH, num_taggers=1)
+    monkeypatch.setattr(looking, "place", lambda config: here)
     monkeypatch.setattr(engine, "ray_session", no_ray)
     for module in (generate, filter, cluster):
         monkeypatch.setattr(module, "in_workers", in_workers)
@@ -53,6 +56,7 @@ def no_ray(address: str | None) -> Iterator[None]:
 
 def look_inline(
     run: EngineRun,
+    placement: Any,
     options: dict[str, Any],
     pixels_px: int,
     step: Step,
@@ -61,7 +65,7 @@ def look_inline(
     one_more: Callable[[], None],
 ) -> None:
     """Do what `looking._run_wave` does, stage after stage."""
-    del step, reasons
+    del placement, step, reasons
     config = run.config
     look_options = looking.LookOptions(
         output=config.output,
