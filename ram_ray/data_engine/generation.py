@@ -172,25 +172,42 @@ def _right_by_own_caption(counts: _Counts) -> np.ndarray:
 def _mention_rate(named: np.ndarray, above: np.ndarray) -> np.ndarray:
     """Return [T], the share of what is there that captions name: the highest share seen.
 
-    A share over few images is drawn to that of all tags, so that luck does not make it high.
+    A share over few images is drawn to that of the typical tag, so that luck does not make it high.
     """
-    pooled_above = above.sum(axis=1)
-    enough = pooled_above >= PRIOR_ADDITIONS
-    pooled = named.sum(axis=1)[enough] / pooled_above[enough]
-    usual = float(pooled.max()) if len(pooled) else 1.0
+    enough = above >= PRIOR_ADDITIONS
+    highest = np.where(enough, named / np.maximum(above, 1), 0).max(axis=0, initial=0)
+    usual = float(np.median(highest[highest > 0])) if (highest > 0).any() else 1.0
     rate = (named + PRIOR_ADDITIONS * usual) / (above + PRIOR_ADDITIONS)
-    seen = above >= LEAST_ADDITIONS
-    return np.clip(np.where(seen, rate, 0).max(axis=0, initial=0.05), 0.05, 0.99)
+    return np.clip(np.where(enough, rate, 0).max(axis=0, initial=0.05), 0.05, 0.99)
 
 
 def _right_by_agreement(counts: _Counts, agrees: np.ndarray) -> np.ndarray:
-    """Return [G, T] as above, from what another caption names (1.0 or 0.0 [N, T])."""
-    both = counts.of(agrees, added=False)
-    pooled_named = counts.named.sum(axis=1, keepdims=True)
-    usual = (both.sum(axis=1, keepdims=True) + 1) / (pooled_named + 2)
-    mentioned = (both + PRIOR_ADDITIONS * usual) / (counts.named + PRIOR_ADDITIONS)
-    right = counts.of(agrees, added=True) / np.clip(mentioned, 0.05, 1)
+    """Return [G, T] as above, from what another caption names (1.0 or 0.0 [N, T]).
+
+    Compared score by score: at high scores both captions name more of what is there, and the named
+    have higher scores than the additions.
+    """
+    named = np.diff(counts.named, axis=0, prepend=0)
+    both = np.diff(counts.of(agrees, added=False), axis=0, prepend=0)
+    usual = _falling(both.sum(axis=1), named.sum(axis=1))[:, None]
+    expected = (named * usual).sum(axis=0)
+    # how readily people name this tag, against the others
+    factor = (both.sum(axis=0) + PRIOR_ADDITIONS) / (expected + PRIOR_ADDITIONS)
+    mentioned = np.clip(usual * factor, 0.05, 1)
+    agreeing = np.diff(counts.of(agrees, added=True), axis=0, prepend=0)
+    right = np.cumsum(agreeing / mentioned, axis=0)
     return np.minimum(right, counts.above - counts.named)
+
+
+def _falling(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return [G], the share part / whole, smoothed so that it never rises (pool adjacent)."""
+    blocks: list[list[float]] = []
+    for p, w in zip((part + 0.5).tolist(), (whole + 1).tolist(), strict=True):
+        blocks.append([p, w, 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] < blocks[-1][0] / blocks[-1][1]:
+            last = blocks.pop()
+            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
+    return np.concatenate([np.full(int(n), p / w) for p, w, n in blocks])
 
 
 def _lowest(counts: _Counts, right: np.ndarray, target: float, evidence: Evidence) -> Thresholds:
