@@ -66,7 +66,7 @@ def print_result(result: "EngineResult") -> None:
         console.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
     if result.revision is not None:
         folder = f"{result.output.rstrip('/')}/revisions/{result.revision:06d}"
-        console.print(Text(f"Labels: {printable(folder)}/labels, one row per image: .../images"))
+        console.print(Text(f"Labels: {printable(folder)}/images (per image), .../labels (why)"))
         console.print(Text(f"Report: {printable(result.report or '')}"), style="bold")
 
 
