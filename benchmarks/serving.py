@@ -33,7 +33,8 @@ from benchmarks.sleeping_model import SECONDS_PER_IMAGE, SleepingServer
 from ram_ray.cluster import ray_session
 from ram_ray.serving.config import ReplicaConfig, ServeConfig
 from ram_ray.serving.deployment import application
-from ram_ray.serving.server import APP_NAME, prepare_environment, running_server
+from ram_ray.serving.environment import prepare_environment
+from ram_ray.serving.server import APP_NAME, running_server
 
 SCENES = ("load", "overload", "kill", "rolling", "autoscaling")
 CLIENTS = (1, 8, 64)
@@ -376,7 +377,7 @@ def main() -> None:
         "autoscaling": autoscaling_scene,
     }
     result: dict[str, Any] = {"photos": len(bench.bodies), "cpus": os.cpu_count()}
-    prepare_environment()
+    prepare_environment(ServeConfig().host)
     with ray_session(None):
         for name in options.scenes.split(","):
             before = os.getloadavg()[0]
