@@ -30,6 +30,7 @@ class Batcher(Generic[Item, Result]):
         *,
         max_batch_size: int,
         max_calls: Callable[[], int] = lambda: 1,
+        max_full_calls: Callable[[], int] | None = None,
     ) -> None:
         """Remember what to run.
 
@@ -38,10 +39,12 @@ class Batcher(Generic[Item, Result]):
                 returns one result per item; must not raise for a single bad item, since its
                 neighbours would fail too.
             max_calls: how many calls of `run` may be under way now; asked before each.
+            max_full_calls: the same for a call that no waiting would make larger.
         """
         self._run = run
         self._max_batch_size = max_batch_size
         self._max_calls = max_calls
+        self._max_full_calls = max_full_calls or max_calls
         self._waiting: deque[_Call[Item, Result]] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -50,7 +53,7 @@ class Batcher(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(_Call(item, alone, future))
-        if len(self._waiting) == 1:
+        if len(self._waiting) in (1, self._max_batch_size):
             loop.call_soon(self._start_calls)  # soon: what comes in the same moment joins
         return await future
 
@@ -65,10 +68,15 @@ class Batcher(Generic[Item, Result]):
         return len(self._under_way)
 
     def _start_calls(self) -> None:
-        while len(self._under_way) < self._max_calls() and (batch := self._next_batch()):
+        while self._may_call() and (batch := self._next_batch()):
             task = asyncio.create_task(self._call(batch))
             self._under_way.add(task)
             task.add_done_callback(self._end_call)
+
+    def _may_call(self) -> bool:
+        is_full = len(self._waiting) >= self._max_batch_size
+        most = self._max_full_calls() if is_full else self._max_calls()
+        return len(self._under_way) < most
 
     def _end_call(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)

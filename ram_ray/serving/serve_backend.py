@@ -32,10 +32,6 @@ from ram_ray.serving.problems import Problem
 from ram_ray.serving.replica_count import running_replicas
 
 MODEL_DEPLOYMENT = "model"
-CALLS_PER_REPLICA = 2
-"""Calls of this process under way for each model process: one in the model, the next beside it.
-More images wait here, to go together in a later call: a call costs about as much CPU as tagging an
-image with a small model does."""
 DEATHS_UNTIL_ALONE = 2
 """Model processes that died in an image's calls before it gets calls of its own."""
 DEATHS_UNTIL_GIVEN_UP = 3
@@ -55,7 +51,9 @@ class ServeBackend:
             # a single model needs no routing by model
             several = len(config.models) > 1
             self._handles[name] = handle.options(multiplexed_model_id=name) if several else handle
-        self._callers = {name: _Caller(name, self._handles[name], config) for name in config.models}
+        self._callers = {
+            name: _Caller(name, self._handles[name], config, metrics) for name in config.models
+        }
         self._cards: dict[str, tuple[ModelCard, float]] = {}
         self._card_locks = {name: asyncio.Lock() for name in config.models}
         self._one_alone = asyncio.Lock()
@@ -163,19 +161,30 @@ class ServeBackend:
 class _Caller:
     """Joins the images that wait for one model into calls of up to `batch_size` images."""
 
-    def __init__(self, model: str, handle: DeploymentHandle, config: ServeConfig) -> None:
+    def __init__(
+        self, model: str, handle: DeploymentHandle, config: ServeConfig, metrics: Metrics
+    ) -> None:
         self._model = model
+        self._metrics = metrics
         self._handle = handle
-        self.tag = Batcher(self._call, max_batch_size=config.batch_size, max_calls=_most_calls)
+        # A call costs about as much CPU as tagging an image with a small model, so images wait
+        # here for a free process, and then go together; a full batch goes beside the call before.
+        self.tag = Batcher(
+            self._call,
+            max_batch_size=config.batch_size,
+            max_calls=_model_processes,
+            max_full_calls=lambda: 2 * _model_processes(),
+        )
 
     async def _call(self, images: list[ImageCall], *, alone: bool) -> list[Outcome]:
         waiting, calls = self.tag.num_waiting, self.tag.num_calls
+        self._metrics.model_calls.inc()
         demand = len(images) + waiting / calls
         return await self._handle.tag.remote(self._model, images, alone, demand)
 
 
-def _most_calls() -> int:
-    return CALLS_PER_REPLICA * max(1, running_replicas(MODEL_DEPLOYMENT))
+def _model_processes() -> int:
+    return max(1, running_replicas(MODEL_DEPLOYMENT))
 
 
 def _is_death(error: Exception) -> bool:
