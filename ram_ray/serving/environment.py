@@ -30,6 +30,10 @@ _HAPROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # of a client that sends nothing any more
+    # An ingress on a crowded machine is slow to answer, not gone: its health checks may take 5 s
+    # each, three in a row. (A refused connection still says at once that it is gone.)
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_FASTINTER": "5s",
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "3",
     # An ingress that is to end gets no new requests once HAProxy has heard of it.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
 }
