@@ -6,7 +6,7 @@ CPU once a second than a small model's tagging (benchmarks/results, serving).
 
 from typing import Any
 
-from ray.serve._private.request_router import PowerOfTwoChoicesRequestRouter
+from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
 
 
 class CountingRouter(PowerOfTwoChoicesRequestRouter):

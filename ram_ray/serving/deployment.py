@@ -104,7 +104,9 @@ def _model_options(config: ServeConfig) -> dict[str, Any]:
             "num_cpus": replicas.cpus_per_replica,
             "num_gpus": replicas.gpus_per_replica,
         },
-        "request_router_config": RequestRouterConfig(request_router_class=_ROUTER),
+        "request_router_config": RequestRouterConfig(
+            request_router_class=_ROUTER  # pyright: ignore[reportArgumentType]  Ray's, reads str
+        ),
         # calls of up to `batch_size` images; each ingress has few under way
         "max_ongoing_requests": _MOST_CALLS,
         # Admission is the ingress's: refusing here would fail an accepted request's retry.
