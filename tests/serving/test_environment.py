@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def test_what_is_set_already_stays(variables: dict[str, str]) -> None:
     variables["RAY_SERVE_ENABLE_HA_PROXY"] = "0"
     prepare_environment("127.0.0.1")
     assert variables["RAY_SERVE_ENABLE_HA_PROXY"] == "0"
+
+
+def test_a_clusters_nodes_can_set_the_same() -> None:
+    command = [sys.executable, "-m", "ram_ray.serving.environment"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shell = subprocess.run(
+        [
+            "sh",
+            "-c",
+            lines + 'echo "$RAY_SERVE_ENABLE_HA_PROXY"; test -x "$RAM_RAY_HAPROXY_BINARY"',
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shell.stdout == "1\n"
 
 
 def test_rays_haproxy_file_is_closed_to_others(tmp_path: Path) -> None:
