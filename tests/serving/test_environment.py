@@ -27,6 +27,9 @@ def test_haproxy_stands_before_the_ingress_where_it_can(variables: dict[str, str
     assert len(ports) == 3
     assert Path(variables["RAY_SERVE_HAPROXY_SOCKET_PATH"]).parent.is_dir()
     assert os.access(variables["RAY_SERVE_HAPROXY_BINARY_PATH"], os.X_OK)
+    binary = variables.pop("RAM_RAY_HAPROXY_BINARY")
+    prepare_environment("127.0.0.1")  # with the script in place: it must not start itself
+    assert variables["RAM_RAY_HAPROXY_BINARY"] == binary != environment._HAPROXY_SCRIPT
 
 
 def test_elsewhere_serves_own_proxy_does(variables: dict[str, str]) -> None:
@@ -62,7 +65,7 @@ def test_rays_haproxy_file_is_closed_to_others(tmp_path: Path) -> None:
     template = template.replace("{{ config.stats_port }}", "8404")
     written = tmp_path / "haproxy.cfg"
     written.write_text(template)
-    wrapper = environment._HAPROXY["RAY_SERVE_HAPROXY_BINARY_PATH"]
+    wrapper = environment._HAPROXY_SCRIPT
     shown = subprocess.run(
         [wrapper, "-db", "-f", str(written), "-x"],
         env={"RAM_RAY_HAPROXY_BINARY": "/bin/echo", "PATH": os.environ["PATH"]},
