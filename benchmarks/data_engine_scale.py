@@ -33,7 +33,7 @@ from ram_ray.data_engine.config import EngineConfig
 from ram_ray.data_engine.evidence import NO_RIVAL
 from ram_ray.data_engine.generate import sample_shards
 from ram_ray.data_engine.image_plan import read_images
-from ram_ray.data_engine.looking import draw_foreign
+from ram_ray.data_engine.looker import draw_foreign
 from ram_ray.data_engine.models import ModelIdentity
 from ram_ray.data_engine.named_images import Found, join_key
 from ram_ray.data_engine.steps import (

@@ -13,7 +13,7 @@ from ram_model.vocabulary import Vocabulary
 from ram_ray.committer import Begin
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.locators import Region
-from ram_ray.data_engine.looking import Looker, LookOptions, draw_foreign
+from ram_ray.data_engine.looker import Looker, LookOptions, draw_foreign
 from ram_ray.data_engine.model_eyes import EyesOptions
 from ram_ray.data_engine.steps import counts_table
 from ram_ray.data_engine.tables import MENTIONS
