@@ -3,7 +3,7 @@
     python -m benchmarks.data_engine --quick                       # one seed, under 10 minutes
     python -m benchmarks.data_engine scenes --seeds 5 --out runs/engine
     python -m benchmarks.data_engine flickr8k --seeds 3 --data ../shared/data --out runs/engine
-    python -m benchmarks.data_engine summary --out runs/engine     # JSON of what is there, recounted
+    python -m benchmarks.data_engine summary --out runs/engine     # JSON of what is there
 
 Needs `pip install 'ram-ray[cleanlab]'`. A seed that is done is not done again: a killed run goes
 on when it is called again. Every arm and seed leaves its labels beside the truth, in
@@ -64,12 +64,10 @@ def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool) -> None:
     """Measure every arm of one seed, and write labels and measures."""
     started = time.monotonic()
     results: dict[str, Any] = {}
-    parsing = None
     suspicions: dict[str, np.ndarray] = {}
     for arm in arms(dataset, seed):
         write_labels(dataset, arm, out / "labels" / dataset.name / f"seed-{seed}")
         results[arm.name] = measure(dataset, arm, seed)
-        parsing = arm.labels if arm.name == "parsing" else parsing
         if arm.suspicion is not None:
             suspicions[arm.name] = arm.suspicion
         took = time.monotonic() - started
@@ -93,12 +91,17 @@ def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool) -> None:
 def measure(dataset: Dataset, arm: Arm, seed: int) -> dict[str, Any]:
     """Return the measures of a label set and of a model trained on it."""
     images = dataset.train
-    head = train_head(images.tokens, arm.labels, seed=seed * 100 + 99, loss=arm.loss)
-    scores = scores_of(head, dataset.test.tokens)
     found: dict[str, Any] = {
         "labels": label_measures(images.truth, images.observed, arm.labels),
-        "model": model_measures(scores, dataset.test.truth, rare_tags(images.observed)),
     }
+    if arm.train:
+        heads = [
+            train_head(images.tokens, arm.labels, seed=seed * 100 + 98 + member, loss=arm.loss)
+            for member in range(2)
+        ]
+        scores = scores_of(heads, dataset.test.tokens)
+        rare = rare_tags(images.observed)
+        found["model"] = model_measures(scores, dataset.test.truth, rare)
     if arm.suspicion is not None:
         found["suspicion"] = suspicion_measures(images.truth, images.observed, arm.suspicion)
     return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.engine_bench import steps
 from benchmarks.engine_bench.dataset import Dataset
-from benchmarks.engine_bench.heads import Loss, mean_scores
+from benchmarks.engine_bench.heads import Loss, scores_by_fold
 from benchmarks.engine_bench.looking import cluster as fit_clusters
 from benchmarks.engine_bench.looking import evidence, look, pairs_of
 from benchmarks.engine_bench.steps import Cleaned, Seen, clean, generate, see, see_in_fold
@@ -28,7 +28,8 @@ class Arm(NamedTuple):
     loss: Loss = "bce"
     suspicion: np.ndarray | None = None
     """float [N, T], higher is more likely wrong; of arms that rank the captions' tags."""
-    cost: dict[str, float] | None = None
+    train: bool = True
+    """Whether a model is trained on it; settings of one step are compared by their labels."""
 
 
 PRECISIONS = (0.9, 0.97)
@@ -46,13 +47,14 @@ def arms(dataset: Dataset, seed: int) -> Iterator[Arm]:
     yield Arm("robust_loss_splc", observed, "splc")
     generated = generate(dataset, scores, target=PRECISIONS[0])
     cleaned = clean(dataset, seen, observed, seed=seed)
-    yield from _generation_arms(dataset, seen, seed)
+    in_fold = see_in_fold(dataset, observed, seed)
+    yield from _generation_arms(dataset, seen, in_fold)
     yield from _cleaning_arms(dataset, seen, cleaned, seed)
     yield from _cleanlab_arms(dataset, scores, generated.added)
     engine = _engine(dataset, seen, seed)
     yield Arm("engine", engine)
     yield Arm("engine_two_rounds", _engine(dataset, see(dataset, engine, seed + 500), seed))
-    yield Arm("engine_in_fold", _engine(dataset, see_in_fold(dataset, observed, seed), seed))
+    yield Arm("engine_in_fold", _engine(dataset, in_fold, seed))
     if dataset.train.boxes is not None:
         view = look(seen.heads, seen.fold, dataset.train, dataset, perfect=True)
         perfect = Seen(heads=seen.heads, fold=seen.fold, view=view)
@@ -68,15 +70,15 @@ def _engine(dataset: Dataset, seen: Seen, seed: int) -> np.ndarray:
     return labels & ~clean(dataset, seen, labels, seed=seed).removed
 
 
-def _generation_arms(dataset: Dataset, seen: Seen, seed: int) -> Iterator[Arm]:
+def _generation_arms(dataset: Dataset, seen: Seen, in_fold: Seen) -> Iterator[Arm]:
     observed, scores = dataset.train.observed, seen.view.whole
-    trusted = mean_scores(seen.heads, dataset.trusted.tokens)
+    trusted = scores_by_fold(seen.heads, dataset.trusted.tokens)
     for target in PRECISIONS:
         found = generate(dataset, scores, target=target)
         suffix = f"{target:.2f}"
         yield Arm(f"generation_{suffix}", observed | found.added)
         own = generate(dataset, scores, target=target, method="own_caption")
-        yield Arm(f"generation_{suffix}_own_caption", observed | own.added)
+        yield Arm(f"generation_{suffix}_own_caption", observed | own.added, train=False)
         for count in (100, 600):
             with_trusted = generate(
                 dataset,
@@ -86,14 +88,14 @@ def _generation_arms(dataset: Dataset, seen: Seen, seed: int) -> Iterator[Arm]:
                 num_trusted=count,
                 trusted_scores=trusted,
             )
-            yield Arm(f"generation_{suffix}_trusted_{count}", observed | with_trusted.added)
+            name = f"generation_{suffix}_trusted_{count}"
+            yield Arm(name, observed | with_trusted.added, train=False)
         if target == PRECISIONS[0]:
             yield Arm("generated_tags_alone", observed | found.by_tags)
             yield Arm("generated_captions_alone", observed | found.by_caption)
             raw = steps.generated_captions(dataset.train, scores)
             yield Arm("generated_captions_unfiltered", observed | raw)
-            in_fold = see_in_fold(dataset, observed, seed).view.whole
-            confirmed = generate(dataset, in_fold, target=target)
+            confirmed = generate(dataset, in_fold.view.whole, target=target)
             yield Arm(f"generation_{suffix}_in_fold", observed | confirmed.added)
 
 

@@ -98,7 +98,7 @@ def scenes(
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Return all tokens [N, P, D] as float32, centred and scaled by those of the training images."""
+    """Return all tokens [N, P, D] as float32, centred and scaled by the training images'."""
     sample = train[:: max(1, len(train) // 500)].astype(np.float32)
     mean, std = sample.mean((0, 1)), sample.std((0, 1)) + 1e-3
     return [(tokens.astype(np.float32) - mean) / std for tokens in (train, *others)]

@@ -7,13 +7,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import Tensor
 
 from ram_model.losses import asymmetric_loss
 
 Loss = Literal["bce", "asl", "splc"]
-VALUE_DECAY = 2e-3
+VALUE_DECAY = 1e-2
 SPLC_FROM_EPOCH, SPLC_ABOVE = 2, 0.6
 """Of SPLC (arXiv 2112.07368): from this epoch on, a negative scored above this is a positive."""
 
@@ -104,13 +103,18 @@ def _slope(logits: Tensor, targets: Tensor, kind: Loss, epoch: int) -> Tensor:
     return (scores - targets) / len(logits)
 
 
+Ensemble = list[Head]
+"""Heads of the same labels, other seeds; their logits are averaged."""
+
+
 @torch.inference_mode()
-def scores_of(head: Head, tokens: np.ndarray) -> np.ndarray:
+def scores_of(heads: Head | Ensemble, tokens: np.ndarray) -> np.ndarray:
     """Return float32 [N, T], 0..1, on whole images."""
-    parts = [
-        head.logits(torch.from_numpy(tokens[start : start + 512])).sigmoid()
-        for start in range(0, len(tokens), 512)
-    ]
+    members = [heads] if isinstance(heads, Head) else heads
+    parts = []
+    for start in range(0, len(tokens), 512):
+        part = torch.from_numpy(tokens[start : start + 512])
+        parts.append(torch.stack([head.logits(part) for head in members]).mean(0).sigmoid())
     return torch.cat(parts).numpy()
 
 
@@ -127,38 +131,39 @@ def window_masks(side: int, sizes: tuple[int, ...]) -> np.ndarray:
 
 
 @torch.inference_mode()
-def window_logits(head: Head, tokens: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def window_logits(heads: Ensemble, tokens: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return float32 [N, W, T]: the tagger on each window (its tokens and no others)."""
-    attention, values = head.places(torch.from_numpy(tokens))
-    weight = (attention - attention.amax(1, keepdim=True)).exp()
     chosen = torch.from_numpy(masks.astype(np.float32))
-    upper = torch.einsum("wp,npt->nwt", chosen, weight * values)
-    lower = torch.einsum("wp,npt->nwt", chosen, weight)
-    return (upper / lower.clamp(min=1e-12) + head.bias).numpy()
+    total = torch.zeros(len(tokens), len(masks), len(heads[0].bias))
+    for head in heads:
+        attention, values = head.places(torch.from_numpy(tokens))
+        weight = (attention - attention.amax(1, keepdim=True)).exp()
+        upper = torch.einsum("wp,npt->nwt", chosen, weight * values)
+        lower = torch.einsum("wp,npt->nwt", chosen, weight)
+        total += upper / lower.clamp(min=1e-12) + head.bias
+    return (total / len(heads)).numpy()
 
 
 def out_of_fold(
-    tokens: np.ndarray, labels: np.ndarray, *, folds: int, seed: int
-) -> tuple[list[Head], np.ndarray]:
-    """Return one head per fold, trained on the other folds, and int [N], the fold of each image."""
+    tokens: np.ndarray, labels: np.ndarray, *, folds: int, members: int, seed: int
+) -> tuple[list[Ensemble], np.ndarray]:
+    """Return an ensemble per fold, trained on the other folds, and int [N], each image's fold."""
     fold = np.random.default_rng([seed, 5]).permutation(len(tokens)) % folds
-    heads = [
-        train_head(tokens[fold != k], labels[fold != k], seed=seed * 100 + k) for k in range(folds)
-    ]
-    return heads, fold
+    ensembles = []
+    for k in range(folds):
+        rest = fold != k
+        inputs, targets = tokens[rest], labels[rest]
+        seeds = [seed * 100 + 10 * member + k for member in range(members)]
+        ensembles.append([train_head(inputs, targets, seed=each) for each in seeds])
+    return ensembles, fold
 
 
-def spread(heads: list[Head], fold: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Return float32 [N, T], each image scored by the head that has not seen it."""
-    scores = np.zeros((len(tokens), len(heads[0].bias)), np.float32)
-    for k, head in enumerate(heads):
-        scores[fold == k] = scores_of(head, tokens[fold == k])
+def scores_by_fold(ensembles: list[Ensemble], tokens: np.ndarray) -> np.ndarray:
+    """Return float32 [N, T] of images that no ensemble has seen, each by one of them in turn.
+
+    Averaging all would be surer than the scores of the captioned images are, and so not comparable.
+    """
+    scores = np.zeros((len(tokens), len(ensembles[0][0].bias)), np.float32)
+    for k, heads in enumerate(ensembles):
+        scores[k :: len(ensembles)] = scores_of(heads, tokens[k :: len(ensembles)])
     return scores
-
-
-def mean_scores(heads: list[Head], tokens: np.ndarray) -> np.ndarray:
-    """Return float32 [N, T], the mean logit of all heads, for images that none has seen."""
-    logits = sum(
-        np.log(s / (1 - s)) for s in (scores_of(h, tokens).clip(1e-6, 1 - 1e-6) for h in heads)
-    )
-    return expit(np.asarray(logits) / len(heads)).astype(np.float32)

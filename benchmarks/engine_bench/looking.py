@@ -6,12 +6,11 @@ import numpy as np
 from scipy.special import expit
 
 from benchmarks.engine_bench.dataset import Captioned, Dataset
-from benchmarks.engine_bench.heads import Head, scores_of, window_logits, window_masks
+from benchmarks.engine_bench.heads import Ensemble, scores_of, window_logits, window_masks
 from ram_ray.data_engine.clustering import ClusterConfig, Clusters, fit, judge
 from ram_ray.data_engine.evidence import NO_RIVAL, Evidence
 
 CHUNK = 256
-MIN_REGION_SCORE = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,7 +30,7 @@ class View:
 
 
 def look(
-    heads: list[Head],
+    heads: list[Ensemble],
     fold: np.ndarray,
     images: Captioned,
     dataset: Dataset,

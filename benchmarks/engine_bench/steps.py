@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import logit
 
 from benchmarks.engine_bench.dataset import Captioned, Dataset
-from benchmarks.engine_bench.heads import Head, out_of_fold, train_head
+from benchmarks.engine_bench.heads import Ensemble, out_of_fold, train_head
 from benchmarks.engine_bench.looking import (
     Pairs,
     View,
@@ -27,6 +27,8 @@ from ram_ray.data_engine.filtering import (
 from ram_ray.data_engine.generation import Thresholds, additions, choose_thresholds
 
 FOLDS = 4
+MEMBERS = 3
+"""Heads per fold; one alone is noisy."""
 NEIGHBOURS = 30
 """Nearest images whose captions are candidates for an image's generated caption."""
 
@@ -35,7 +37,7 @@ NEIGHBOURS = 30
 class Seen:
     """The baseline: heads out of fold and what they see."""
 
-    heads: list[Head]
+    heads: list[Ensemble]
     fold: np.ndarray
     view: View
 
@@ -43,7 +45,7 @@ class Seen:
 def see(dataset: Dataset, labels: np.ndarray, seed: int, *, perfect: bool = False) -> Seen:
     """Train out-of-fold heads on labels and look at all images."""
     images = dataset.train
-    heads, fold = out_of_fold(images.tokens, labels, folds=FOLDS, seed=seed)
+    heads, fold = out_of_fold(images.tokens, labels, folds=FOLDS, members=MEMBERS, seed=seed)
     view = look(heads, fold, images, dataset, perfect=perfect)
     return Seen(heads=heads, fold=fold, view=view)
 
@@ -51,9 +53,10 @@ def see(dataset: Dataset, labels: np.ndarray, seed: int, *, perfect: bool = Fals
 def see_in_fold(dataset: Dataset, labels: np.ndarray, seed: int) -> Seen:
     """As `see`, but with one head that has learned the labels it judges (self-confirmation)."""
     images = dataset.train
-    head = train_head(images.tokens, labels, seed=seed * 100 + 50)
+    seeds = range(seed * 100 + 50, seed * 100 + 50 + MEMBERS)
+    heads = [train_head(images.tokens, labels, seed=each) for each in seeds]
     fold = np.zeros(len(images.tokens), np.int64)
-    return Seen(heads=[head], fold=fold, view=look([head], fold, images, dataset))
+    return Seen(heads=[heads], fold=fold, view=look([heads], fold, images, dataset))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -34,6 +34,7 @@ def _of_dataset(runs: list[dict[str, Any]]) -> dict[str, Any]:
                     ]
                 )
                 for key in ("labels.f1", "labels.recall", "model.map", "model.map_rare")
+                if key.split(".")[0] in runs[0]["arms"][name]
             }
             for name in names
             if name != "parsing"

@@ -4,19 +4,23 @@
     added = additions(scores, observed, thresholds)
 
 Nobody labels anything for it. The scores are out of fold: the model that scores an image has not
-seen its caption, so the caption is a witness. Three sources of evidence, best first:
+seen its caption, so captions are witnesses. Three sources of evidence, best first:
 
-- `trusted`: some images whose tags are all known. The precision of the additions is counted.
-- `agreement`: images with a second caption. How often it names the tags that would be added,
-  against how often it names tags that the first caption names too: the ratio is the precision.
-- neither: the image's own caption. Where the model is surest, it names a share `c` of what is
-  there (Elkan and Noto 2008, learning from positive and unlabelled data). Of n images above a
-  threshold, o of them named, o / c carry the tag: o / c - o of the n - o additions are right.
+- `trusted`: some images whose tags are all known. The right additions are counted.
+- `agreement`: images with a second caption. The share of the additions that it names, over the
+  share of the first caption's tags that it names, is the share of right ones. The first caption's
+  tags are not all right, which makes that ratio too high; but they stand out more than what it
+  left out, which makes it too low. On the benchmark the two are about equal.
+- `own_caption`: the image's own. Where the model is surest, it names a share `c` of what is there
+  (Elkan and Noto 2008, learning from positive and unlabelled data). Of n images, o of them named,
+  o / c carry the tag: o / c - o of the n - o additions are right. People name what stands out, and
+  a model finds that first: `c` is too high for the rest, and the error on the safe side.
 
-People name what stands out, and a model finds that first. So `c` among the surest images is too
-high for the rest, which makes the estimated precision too low: the error is on the safe side.
-
-Every estimate of a tag leans on that of all tags at equal rank, worth `PRIOR_ADDITIONS` additions.
+A model trained on captions scores how readily people name a tag, times how likely it is there.
+So scores are compared after a division by the tag's `c`. What is known of all tags at such a
+score holds for each tag but for a factor of its own, which leans on 1 by `PRIOR_ADDITIONS`.
+The thresholds are where the estimated chance of being right, the same for all tags, makes the
+additions of all tags together as precise as asked for: no other thresholds add more.
 """
 
 from dataclasses import dataclass
@@ -30,11 +34,13 @@ from ram_ray.config import require
 NEVER = 1.0
 """Threshold of a tag that is not added: no score is above it."""
 PRIOR_ADDITIONS = 20.0
-"""What the estimate of all tags weighs; chosen on the validation scenes of the benchmark."""
+"""What all tags weigh in the estimate of one."""
 LEAST_ADDITIONS = 3
 """Fewer additions show nothing."""
-GRID = 48
-"""Thresholds tried per tag."""
+GRID = 32
+"""Levels of score."""
+LEAST_SHARE = 0.2
+"""Levels where fewer additions are right do not count in a tag's own factor."""
 
 Evidence = Literal["trusted", "agreement", "own_caption"]
 
@@ -80,21 +86,25 @@ def choose_thresholds(
     require(0 < target_precision < 1, "target_precision", target_precision, "between 0 and 1")
     _check(scores, observed, agreement, candidates)
     considered = np.ones_like(observed, dtype=bool) if candidates is None else candidates
+    evidence: Evidence = "own_caption"
+    rows = np.arange(len(scores))
+    agreeing = _agreeing(agreement)
     if trusted is not None:
-        rows, truth = trusted
-        tables = _count(scores[rows], observed[rows], considered[rows])
-        right = tables.of(truth.astype(np.float64), added=True)
-        evidence: Evidence = "trusted"
-    elif agreement is not None and (agreement != UNVERIFIED).any():
-        rows = np.flatnonzero((agreement != UNVERIFIED).any(axis=1))
-        tables = _count(scores[rows], observed[rows], considered[rows])
-        right = _right_by_agreement(tables, (agreement[rows] == PRESENT).astype(np.float64))
-        evidence = "agreement"
+        evidence, rows = "trusted", np.asarray(trusted[0])
+    elif len(agreeing):
+        evidence, rows = "agreement", agreeing
+    if evidence == "agreement":
+        mentioned = _agreement_rate(observed[rows], agreement[rows] == PRESENT)
     else:
-        tables = _count(scores, observed, considered)
-        right = _right_by_own_caption(tables)
-        evidence = "own_caption"
-    return _lowest(tables, right, target_precision, evidence)
+        mentioned = _plateau(scores, observed & considered, considered)
+    levels = Levels.of(scores[rows] / mentioned, observed[rows], considered[rows])
+    if evidence == "trusted":
+        right = levels.sum(trusted[1] & ~observed[rows])
+    elif evidence == "agreement":
+        right = levels.sum((agreement[rows] == PRESENT) & ~observed[rows]) / mentioned
+    else:
+        right = levels.sum(observed[rows]) * (1 / mentioned - 1)
+    return _lowest(levels, right, mentioned, target_precision, evidence)
 
 
 def additions(
@@ -110,129 +120,124 @@ def additions(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Counts:
-    """How many pairs lie above each threshold of a grid; from the highest threshold down."""
+class Levels:
+    """The considered pairs by their score over the tag's mention rate, highest first."""
 
     grid: np.ndarray
-    """float32 [G], falling."""
+    """float64 [G], the lower end of each level, falling."""
     level: np.ndarray
-    """int [N, T]: the first grid threshold that the score is above; G: none."""
+    """int [N, T], from 0 (highest) to G - 1; G: below all."""
     considered: np.ndarray
-    observed: np.ndarray
-    above: np.ndarray
-    """float64 [G, T], considered pairs above."""
-    named: np.ndarray
-    """float64 [G, T], of them those the caption names."""
+    added: np.ndarray
+    """float64 [G, T], pairs that the caption does not name."""
 
-    def of(self, weights: np.ndarray, *, added: bool) -> np.ndarray:
-        """Return [G, T]: the sum of weights [N, T] over unnamed (`added`) or named pairs above."""
-        chosen = self.considered & (~self.observed if added else self.observed)
-        return _cumulate(self.level, weights * chosen, len(self.grid))
+    @classmethod
+    def of(cls, relative: np.ndarray, observed: np.ndarray, considered: np.ndarray) -> "Levels":
+        """Sort pairs [N, T] into levels, thinner ones at the top."""
+        values = np.sort(relative[considered & ~observed])[::-1]
+        if len(values) == 0:
+            values = np.ones(1)
+        ranks = np.geomspace(min(30, len(values)), len(values), GRID).astype(int) - 1
+        grid = np.unique(values[ranks])[::-1]
+        level = len(grid) - np.searchsorted(grid[::-1], relative, side="right")
+        empty = np.zeros((len(grid), relative.shape[1]))
+        levels = cls(grid=grid, level=level, considered=considered, added=empty)
+        return cls(grid=grid, level=level, considered=considered, added=levels.sum(~observed))
 
-
-def _count(scores: np.ndarray, observed: np.ndarray, considered: np.ndarray) -> _Counts:
-    grid = _grid(scores, considered)
-    level = len(grid) - np.searchsorted(grid[::-1], scores, side="left")
-    above = _cumulate(level, considered.astype(np.float64), len(grid))
-    named = _cumulate(level, (considered & observed).astype(np.float64), len(grid))
-    return _Counts(
-        grid=grid,
-        level=level,
-        considered=considered,
-        observed=observed,
-        above=above,
-        named=named,
-    )
+    def sum(self, pairs: np.ndarray) -> np.ndarray:
+        """Return float64 [G, T], how many of these considered pairs bool [N, T] each level has."""
+        size, num_tags = len(self.grid), self.level.shape[1]
+        cells = self.level * num_tags + np.arange(num_tags)
+        chosen = (pairs & self.considered).ravel()
+        total = np.bincount(cells.ravel()[chosen], minlength=(size + 1) * num_tags)
+        return total.reshape(size + 1, num_tags)[:size].astype(np.float64)
 
 
-def _grid(scores: np.ndarray, considered: np.ndarray) -> np.ndarray:
-    """Return falling thresholds, closer together where fewer scores lie above."""
-    values = np.sort(scores[considered])[::-1]
-    if len(values) == 0:
-        return np.array([NEVER], np.float32)
-    first = min(10, len(values))
-    ranks = np.unique(np.geomspace(first, len(values), GRID).astype(int)) - 1
-    return np.unique(values[ranks].astype(np.float32))[::-1]
+def _agreeing(agreement: np.ndarray | None) -> np.ndarray:
+    """Return the rows that have another caption."""
+    if agreement is None:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero((agreement != UNVERIFIED).any(axis=1))
 
 
-def _cumulate(level: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
-    """Return float64 [size, T], per tag the weights at or before each level."""
-    num_tags = level.shape[1]
-    cells = level * num_tags + np.arange(num_tags)
-    total = np.bincount(cells.ravel(), weights.ravel(), (size + 1) * num_tags)
-    return np.cumsum(total.reshape(size + 1, num_tags)[:size], axis=0)
+def _agreement_rate(observed: np.ndarray, agrees: np.ndarray) -> np.ndarray:
+    """Return [T], the share of a caption's tags that another caption names too."""
+    both, named = (observed & agrees).sum(axis=0), observed.sum(axis=0)
+    usual = both.sum() / max(1, named.sum())
+    return np.clip((both + PRIOR_ADDITIONS * usual) / (named + PRIOR_ADDITIONS), 0.05, 0.99)
 
 
-def _right_by_own_caption(counts: _Counts) -> np.ndarray:
-    """Return [G, T], the estimated number of right additions above each threshold."""
-    mentioned = _mention_rate(counts.named, counts.above)
-    return np.minimum(counts.named * (1 / mentioned - 1), counts.above - counts.named)
+def _plateau(scores: np.ndarray, named: np.ndarray, considered: np.ndarray) -> np.ndarray:
+    """Return [T], the share of what is there that captions name: that among the surest images.
 
-
-def _mention_rate(named: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """Return [T], the share of what is there that captions name: the highest share seen.
-
-    A share over few images is drawn to that of the typical tag, so that luck does not make it high.
+    A tag's surest images are half as many as its captions; few of them lean on the usual tag.
     """
-    enough = above >= PRIOR_ADDITIONS
-    highest = np.where(enough, named / np.maximum(above, 1), 0).max(axis=0, initial=0)
-    usual = float(np.median(highest[highest > 0])) if (highest > 0).any() else 1.0
-    rate = (named + PRIOR_ADDITIONS * usual) / (above + PRIOR_ADDITIONS)
-    return np.clip(np.where(enough, rate, 0).max(axis=0, initial=0.05), 0.05, 0.99)
+    order = np.argsort(np.where(considered, -scores, np.inf), axis=0, kind="stable")
+    counts = named.sum(axis=0)
+    rates = np.zeros(scores.shape[1])
+    surest = np.maximum(LEAST_ADDITIONS, counts // 2)
+    for tag_id, count in enumerate(surest.tolist()):
+        rates[tag_id] = named[order[:count, tag_id], tag_id].sum()
+    usual = float(np.median((rates / surest)[counts > 0])) if (counts > 0).any() else 1.0
+    return np.clip((rates + PRIOR_ADDITIONS * usual) / (surest + PRIOR_ADDITIONS), 0.05, 0.99)
 
 
-def _right_by_agreement(counts: _Counts, agrees: np.ndarray) -> np.ndarray:
-    """Return [G, T] as above, from what another caption names (1.0 or 0.0 [N, T]).
+def _lowest(
+    levels: Levels, right: np.ndarray, mentioned: np.ndarray, target: float, evidence: Evidence
+) -> Thresholds:
+    """Return the thresholds at which additions are as likely right for all tags.
 
-    Compared score by score: at high scores both captions name more of what is there, and the named
-    have higher scores than the additions.
+    Args:
+        right: float [G, T], estimated number of right additions per level, of any sign or size.
     """
-    named = np.diff(counts.named, axis=0, prepend=0)
-    both = np.diff(counts.of(agrees, added=False), axis=0, prepend=0)
-    usual = _falling(both.sum(axis=1), named.sum(axis=1))[:, None]
-    expected = (named * usual).sum(axis=0)
-    # how readily people name this tag, against the others
-    factor = (both.sum(axis=0) + PRIOR_ADDITIONS) / (expected + PRIOR_ADDITIONS)
-    mentioned = np.clip(usual * factor, 0.05, 1)
-    agreeing = np.diff(counts.of(agrees, added=True), axis=0, prepend=0)
-    right = np.cumsum(agreeing / mentioned, axis=0)
-    return np.minimum(right, counts.above - counts.named)
+    added = levels.added
+    total = added.sum(axis=1)
+    pooled = _falling(right.sum(axis=1), total)
+    counted = pooled >= LEAST_SHARE
+    expected = (pooled[:, None] * added)[counted].sum(axis=0)
+    factor = (right[counted].sum(axis=0) + PRIOR_ADDITIONS) / (expected + PRIOR_ADDITIONS)
+    chance = np.minimum(1, pooled[:, None] * factor)
+    depth = _depth(chance, added, target)
+    values = np.full(added.shape[1], NEVER, np.float32)
+    estimate = np.full(added.shape[1], np.nan, np.float32)
+    number = np.zeros(added.shape[1], np.int64)
+    for tag_id, count in enumerate(depth.tolist()):
+        own = added[:count, tag_id]
+        if own.sum() >= LEAST_ADDITIONS:
+            bound = np.float32(levels.grid[count - 1] * mentioned[tag_id])
+            # a hair below, because a tag is added above its threshold and the grid holds scores
+            values[tag_id] = min(np.nextafter(bound, np.float32(0)), np.float32(NEVER))
+            estimate[tag_id] = (chance[:count, tag_id] * own).sum() / own.sum()
+            number[tag_id] = int(own.sum())
+    return Thresholds(values=values, precision=estimate, num_additions=number, evidence=evidence)
+
+
+def _depth(chance: np.ndarray, added: np.ndarray, target: float) -> np.ndarray:
+    """Return int [T], how many levels of each tag to add, for the target over all tags.
+
+    Args:
+        chance: [G, T], falling, of an addition of that level to be right.
+    """
+    order = np.argsort(-chance, axis=None, kind="stable")
+    weights = added.ravel()[order]
+    mean = np.cumsum(chance.ravel()[order] * weights) / np.maximum(np.cumsum(weights), 1e-9)
+    reached = np.flatnonzero((mean >= target) & (np.cumsum(weights) > 0))
+    if len(reached) == 0:
+        return np.zeros(added.shape[1], np.int64)
+    least = chance.ravel()[order][reached[-1]]
+    return (chance >= least).sum(axis=0)
 
 
 def _falling(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Return [G], the share part / whole, smoothed so that it never rises (pool adjacent)."""
     blocks: list[list[float]] = []
-    for p, w in zip((part + 0.5).tolist(), (whole + 1).tolist(), strict=True):
+    for p, w in zip(part.tolist(), np.maximum(whole, 1e-9).tolist(), strict=True):
         blocks.append([p, w, 1])
         while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] < blocks[-1][0] / blocks[-1][1]:
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
-    return np.concatenate([np.full(int(n), p / w) for p, w, n in blocks])
-
-
-def _lowest(counts: _Counts, right: np.ndarray, target: float, evidence: Evidence) -> Thresholds:
-    """Return per tag the last threshold, from the highest down, before precision is too low."""
-    added = counts.above - counts.named
-    pooled_added = added.sum(axis=1, keepdims=True)
-    pooled = right.sum(axis=1, keepdims=True) / np.maximum(pooled_added, 1)
-    precision = (right + PRIOR_ADDITIONS * pooled) / (added + PRIOR_ADDITIONS)
-    num_tags = added.shape[1]
-    values = np.full(num_tags, NEVER, np.float32)
-    estimate = np.full(num_tags, np.nan, np.float32)
-    number = np.zeros(num_tags, np.int64)
-    for tag_id in range(num_tags):
-        tried = np.flatnonzero(added[:, tag_id] >= LEAST_ADDITIONS)
-        passed = precision[tried, tag_id] >= target
-        if not passed.any():
-            continue
-        first = int(np.argmax(passed))
-        later = np.flatnonzero(~passed[first:])
-        at = tried[first + int(later[0]) - 1 if len(later) else len(tried) - 1]
-        # a hair below, because a tag is added above its threshold and the grid holds scores
-        values[tag_id] = np.nextafter(counts.grid[at], np.float32(0))
-        estimate[tag_id] = precision[at, tag_id]
-        number[tag_id] = int(added[at, tag_id])
-    return Thresholds(values=values, precision=estimate, num_additions=number, evidence=evidence)
+    shares = [np.full(int(n), min(1.0, max(0.0, p / w))) for p, w, n in blocks]
+    return np.concatenate(shares)
 
 
 def _check(
