@@ -4,8 +4,9 @@ Each figure has a 95 % interval from resampled images; a part without the tags i
 Unverified labels are left out everywhere.
 
 - Numbers: average precision of number words, beside what knowing their frequency is worth.
-- Siblings: of images that show exactly one of two similar tags, the share where that one scores
-  higher (ties count half). 0.5 is guessing.
+- Siblings: of two similar tags, how often an image of only the first leans further to the first
+  than an image of only the second does (ROC AUC of the difference in log-odds). 0.5 is guessing.
+  Which of the two scores higher would say only which is more frequent.
 - Bias amplification (Zhao et al. 2017, arXiv 1707.09457): for each activity, the share of women
   among the images of a man or a woman that show it. The group that has more than its even share in
   the labels is looked up in the predictions; the mean difference over activities is the
@@ -19,6 +20,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from ram_model.metrics import (
     ABSENT,
@@ -51,6 +53,7 @@ SIBLINGS: tuple[tuple[str, ...], ...] = (
 often confuse, by our choice."""
 LEAST_IMAGES = 10
 """A pair, or an activity, of fewer images is left out: its share would be noise."""
+_LEAST_SCORE = 1e-6  # float32 scores of 0 and 1 have no log-odds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,15 +166,18 @@ def _decided(labels: np.ndarray, first: int, second: int) -> np.ndarray:
 
 
 def _share_told_apart(labels: np.ndarray, scores: np.ndarray, pair: tuple[int, int]) -> float:
-    """Return the mean over the two tags, so that the frequent one does not decide alone."""
+    """Return the share of pairs of images in the right order, ties half; NaN without a pair."""
     first, second = pair
     decided = _decided(labels, first, second)
     is_first = labels[decided, first] == PRESENT
-    if is_first.all() or not is_first.any():
+    num_first, num_second = int(is_first.sum()), int((~is_first).sum())
+    if num_first == 0 or num_second == 0:
         return float("nan")
-    lead = scores[decided, first].astype(np.float64) - scores[decided, second]
-    right = np.where(lead == 0, 0.5, (lead > 0) == is_first)
-    return float((right[is_first].mean() + right[~is_first].mean()) / 2)
+    chosen = scores[decided][:, [first, second]].clip(_LEAST_SCORE, 1 - _LEAST_SCORE)
+    log_odds = np.log(chosen) - np.log1p(-chosen)
+    ranks = rankdata(log_odds[:, 0] - log_odds[:, 1])
+    above = ranks[is_first].sum() - num_first * (num_first + 1) / 2
+    return float(above / (num_first * num_second))
 
 
 def _bias(given: LimitsInput, interval: _Interval) -> dict[str, Any]:

@@ -44,9 +44,9 @@ def _siblings(siblings: dict[str, Any]) -> str:
         for pair in pairs[:_MOST_PAIRS]
     ]
     text = (
-        f"Similar tags: of images that show one of the two, {_percent(siblings['told_apart'])} "
-        f"({_interval(siblings['interval'])}) score it higher, mean of {len(pairs)} pairs; "
-        "50 % is guessing. The worst:"
+        "Similar tags: of two images that show one of the two each, the model leans to the right "
+        f"one in {_percent(siblings['told_apart'])} ({_interval(siblings['interval'])}), mean of "
+        f"{len(pairs)} pairs of tags; 50 % is guessing. The worst:"
     )
     return _table(text, ("pair", "images", "told apart", "95 % interval"), rows)
 
