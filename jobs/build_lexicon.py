@@ -2,8 +2,8 @@
 
     python jobs/build_lexicon.py /usr/share/wordnet
 
-Writes ram_ray/labels/lexicon/{words,synsets,irregular}.parquet; the same input gives the same
-files. Left out: proper names (instances and capitalised lemmas), lemmas of more than four words.
+Writes ram_ray/labels/lexicon/{words,synsets,equipment,irregular}.parquet; the same input gives
+the same files. Left out: proper names (instances and capitalised lemmas), lemmas of more than four words.
 """
 
 import re
@@ -31,6 +31,10 @@ OFFENSIVE = re.compile(
     r"|\((offensive|disparaging|derogatory|obscene|vulgar)"
 )
 """What WordNet's glosses say of slurs, disparagements and obscenities."""
+ACTIVITIES = ("sport", "game")
+"""Nouns whose senses as acts are the tops of the activities in `equipment.parquet`."""
+USUAL_SHARE = 0.5
+"""Share of a word's senses, by how often each was met, above which a definition means it."""
 MAX_WORDS = 4
 MAX_SENSES = 4
 """Senses kept of a noun: beyond the fourth, none is what a caption means."""
@@ -46,6 +50,8 @@ class Synset:
     """Lemmas, lower case, that are a slur, a disparagement or an obscenity in this sense."""
     hypernyms: list[int]
     is_instance: bool
+    definition: str
+    """The gloss without its examples."""
 
 
 def main(folder: Path) -> None:
@@ -87,7 +93,7 @@ def write(
     words: list[dict[str, object]], synsets: dict[int, Synset], irregular: list[tuple[str, ...]]
 ) -> None:
     """Write the tables; synsets are numbered by their row."""
-    used = [offset for offset, synset in sorted(synsets.items()) if not synset.is_instance]
+    used = used_offsets(synsets)
     row_of = {offset: row for row, offset in enumerate(used)}
     known = {str(word["lemma"]) for word in words}
     for word in words:
@@ -112,6 +118,15 @@ def write(
         "offset": pa.array(used, pa.int32()),
     }
     pq.write_table(pa.table(table), OUTPUT / "synsets.parquet", compression="zstd")
+    pairs = [
+        {"activity": row_of[activity], "thing": row_of[thing]}
+        for activity, thing in equipment(synsets, words)
+        if activity in row_of and thing in row_of
+    ]
+    schema = pa.schema([("activity", pa.int32()), ("thing", pa.int32())])
+    pq.write_table(
+        pa.Table.from_pylist(pairs, schema), OUTPUT / "equipment.parquet", compression="zstd"
+    )
     columns = zip(*irregular, strict=True)
     names = ("form", "lemma", "part")
     pq.write_table(
@@ -119,6 +134,54 @@ def write(
         OUTPUT / "irregular.parquet",
         compression="zstd",
     )
+
+
+def equipment(
+    synsets: dict[int, Synset], words: list[dict[str, object]]
+) -> Iterator[tuple[int, int]]:
+    """Yield (activity, thing): synsets of a sport or game, and of a thing defined by it.
+
+    "the handwear used by fielders in playing baseball" makes a glove equipment of baseball.
+    """
+    offsets = used_offsets(synsets)
+    tops = {
+        offset
+        for offset, synset in synsets.items()
+        if synset.category == "act" and synset.lemmas and synset.lemmas[0] in ACTIVITIES
+    }
+    named: dict[str, int] = {}
+    for word in words:
+        for row, share in sense_shares(word):
+            offset = offsets[row]
+            is_activity = offset not in tops and not tops.isdisjoint(above(offset, synsets))
+            if is_activity and share >= USUAL_SHARE:
+                named[str(word["lemma"])] = offset
+    for offset, synset in sorted(synsets.items()):
+        if synset.category == "artifact":
+            text = re.findall(r"[a-z]+", synset.definition.lower())
+            said = {" ".join(pair) for pair in zip(text, text[1:], strict=False)} | set(text)
+            for activity in sorted({named[word] for word in said & named.keys()}):
+                yield activity, offset
+
+
+def sense_shares(word: dict[str, object]) -> Iterator[tuple[int, float]]:
+    """Yield the synset rows of a noun and how much of its use each is, as the lexicon counts."""
+    counts: list[int] = word.get("sense_counts", [])  # pyright: ignore
+    senses: list[int] = word["senses"]  # pyright: ignore
+    for row, count in zip(senses, counts, strict=True):
+        yield row, (count + 1) / (sum(counts) + len(counts))
+
+
+def above(offset: int, synsets: dict[int, Synset]) -> Iterator[int]:
+    """Yield a synset and everything above it."""
+    yield offset
+    for up in synsets[offset].hypernyms:
+        yield from above(up, synsets)
+
+
+def used_offsets(synsets: dict[int, Synset]) -> list[int]:
+    """Return the synsets that are written, by row."""
+    return [offset for offset, synset in sorted(synsets.items()) if not synset.is_instance]
 
 
 def read_counts(path: Path) -> dict[tuple[str, str], int]:
@@ -175,6 +238,7 @@ def read_noun_synsets(path: Path) -> dict[int, Synset]:
             offensive=[lemma.lower() for lemma in lemmas] if OFFENSIVE.search(gloss) else [],
             hypernyms=hypernyms,
             is_instance="@i" in pointers[::4] or not lower,
+            definition=gloss.split('; "')[0].strip(),
         )
     return synsets
 

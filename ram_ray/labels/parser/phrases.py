@@ -111,8 +111,9 @@ class PhraseTrie:
         """Return the tokens that may start a name of two words or more, and their nodes."""
         follows = self._follows[keys[0]] | self._follows[keys[1]]
         starts = np.flatnonzero(follows[1:])
-        # By each of its keys: "playing" starts "playing card" and "play tennis".
-        nodes = self._first[keys[:, starts]]
+        # By each of its keys: "playing" starts "playing card" and "play tennis". The form comes
+        # last, for the last of equal lengths counts: "potted plant" before "pot plant".
+        nodes = self._first[keys[::-1, starts]]
         key, known = np.nonzero(nodes)
         return starts[known], nodes[key, known].astype(np.int64)
 

@@ -128,9 +128,11 @@ class TagResolver:
             self._by_sense.setdefault(sense, tag_id)
 
     def names(self) -> Iterator[str]:
-        """Yield names and aliases as the parser shall match them."""
+        """Yield names, aliases and synonyms of several words as the parser shall match them."""
         yield from self._by_name
         yield from self._by_alias
+        for sense in self._by_sense:
+            yield from (lemma for lemma in self._lexicon.lemmas(sense) if " " in lemma)
 
     def noun(self, word: Word) -> Resolved:
         """Return what a head of a noun phrase means."""
@@ -203,7 +205,19 @@ class TagResolver:
 
     def _synonym(self, word: Word) -> int:
         sense = self._sense(word)
-        return NO_TAG if sense is None else self._by_sense.get(sense, NO_TAG)
+        if sense is not None and sense in self._by_sense:
+            return self._by_sense[sense]
+        # No tag for what it usually shows: another sense that is as usual ("stoplight").
+        for noun in word.nouns[:1]:
+            for sense in self._lexicon.senses(noun):
+                if sense in self._by_sense and self._is_sign(noun, sense):
+                    return self._by_sense[sense]
+        return NO_TAG
+
+    def _is_sign(self, noun: str, sense: int) -> bool:
+        """Tell whether a noun usually means a sense that WordNet calls communication."""
+        usual = self._lexicon.sense_share(noun, sense) >= MIN_SHARE
+        return usual and self._lexicon.category(sense) == "communication"
 
     def _head(self, word: Word) -> int:
         """Return the tag of a compound's last word where the compound is a kind of it."""
