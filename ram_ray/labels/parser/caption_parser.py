@@ -24,8 +24,10 @@ from ram_ray.labels.parser.analysis import (
 )
 from ram_ray.labels.parser.resolution import (
     CONTEXT,
+    HEAD,
     IMPLIED,
     KINDS,
+    NARROWER,
     NO_TAG,
     OBJECT,
     RULES,
@@ -57,6 +59,11 @@ EVIDENCE = pa.schema(
     ]
 )
 """TAGS with the reason of each tag, at its first mention."""
+
+UNSURE = (HEAD, NARROWER, IMPLIED)
+"""Rules that are right only about every second time when no other caption says the same."""
+WITNESSES = 3
+"""Captions of an image from which on a tag of an unsure rule needs a second one."""
 
 _ROLES = 4
 _NOT_LOOKED_UP = -2
@@ -105,19 +112,29 @@ class CaptionParser:
         self._kind = np.zeros((0, _ROLES), np.int8)
         self._rule = np.zeros((0, _ROLES), np.int8)
         self._widen = widen
-        self._implied = np.zeros(0, np.int32)
+        self._implied: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._num_implied = np.zeros((0, _ROLES), np.int64)
         self._context: dict[int, tuple[int, frozenset[str]]] = {}
         self._has_context = np.zeros(0, np.bool_)
 
-    def parse(self, captions: Sequence[str]) -> pa.Table:
-        """Return TAGS, one row per caption."""
-        found = self._find(captions)
+    def parse(self, captions: Sequence[str], images: Sequence[int] | None = None) -> pa.Table:
+        """Return TAGS, one row per caption.
+
+        Args:
+            captions: the texts.
+            images: a number for each caption, the same for captions of one image. With `widen`,
+                a tag that only an unsure rule gives (`UNSURE`) then needs a second caption of the
+                image that gives it, where the image has at least `WITNESSES` captions.
+        """
+        found = self._find(captions, images)
         found = _once(found.where(~found.mentions.absent), len(self.vocabulary))
         return pa.table(self._columns(found, len(captions)), schema=TAGS)
 
-    def parse_with_evidence(self, captions: Sequence[str]) -> pa.Table:
-        """Return EVIDENCE, one row per caption."""
-        everything = self._find(captions)
+    def parse_with_evidence(
+        self, captions: Sequence[str], images: Sequence[int] | None = None
+    ) -> pa.Table:
+        """Return EVIDENCE, one row per caption; arguments as of `parse`."""
+        everything = self._find(captions, images)
         there = everything.where(~everything.mentions.absent)
         found = _once(there, len(self.vocabulary))
         columns = self._columns(found, len(captions))
@@ -136,7 +153,7 @@ class CaptionParser:
         columns["absent"] = self._absent(everything, found, len(captions))
         return pa.table(columns, schema=EVIDENCE)
 
-    def _find(self, captions: Sequence[str]) -> _Found:
+    def _find(self, captions: Sequence[str], images: Sequence[int] | None) -> _Found:
         mentions = self._analyzer.analyze(captions)
         self._resolve_new(mentions)
         where = mentions.word, mentions.role
@@ -144,7 +161,10 @@ class CaptionParser:
         if self._widen:
             self._decide_by_context(found, captions)
             found = self._with_implied(found)
-        return found.where(found.tag_id != NO_TAG)
+        found = found.where(found.tag_id != NO_TAG)
+        if self._widen and images is not None:
+            found = found.where(_has_witness(found, np.asarray(images, np.int64)))
+        return found
 
     def _decide_by_context(self, found: _Found, captions: Sequence[str]) -> None:
         """Fill in the tags of words that mean one only beside certain other words."""
@@ -157,19 +177,18 @@ class CaptionParser:
                 found.tag_id[at], found.rule[at] = tag_id, CONTEXT
 
     def _with_implied(self, found: _Found) -> _Found:
-        """Put the tools that verbs and agents are named after right behind these."""
+        """Put the tags that words speak of right behind these words."""
         mentions = found.mentions
-        tag_id = self._implied[mentions.word]
-        named = (mentions.role == NOUN_ROLE) | (mentions.role == VERB_ROLE)
-        extra = np.flatnonzero(named & (tag_id != NO_TAG))
-        order = np.concatenate([np.arange(len(tag_id)), extra])
-        order.sort(kind="stable")
+        count = self._num_implied[mentions.word, mentions.role]
+        order = np.repeat(np.arange(len(count)), count + 1)
         is_extra = np.concatenate([[False], order[1:] == order[:-1]])[: len(order)]
-        doubled = found.where(order)
-        doubled.tag_id[is_extra] = tag_id[order][is_extra]
-        doubled.rule[is_extra] = IMPLIED
-        doubled.kind[is_extra] = OBJECT
-        return doubled
+        more = found.where(order)
+        speak = count > 0
+        keys = zip(mentions.word[speak].tolist(), mentions.role[speak].tolist(), strict=True)
+        more.tag_id[is_extra] = [tag_id for key in keys for tag_id in self._implied[key]]
+        more.rule[is_extra] = IMPLIED
+        more.kind[is_extra] = OBJECT
+        return more
 
     def _resolve_new(self, mentions: Mentions) -> None:
         """Look up the words that are met in a role for the first time."""
@@ -179,7 +198,7 @@ class CaptionParser:
             self._tag_id = np.pad(self._tag_id, shape, constant_values=_NOT_LOOKED_UP)
             self._kind = np.pad(self._kind, shape)
             self._rule = np.pad(self._rule, shape)
-            self._implied = np.pad(self._implied, (0, missing), constant_values=NO_TAG)
+            self._num_implied = np.pad(self._num_implied, shape)
             self._has_context = np.pad(self._has_context, (0, missing))
         new = self._tag_id[mentions.word, mentions.role] == _NOT_LOOKED_UP
         if new.any():
@@ -190,7 +209,7 @@ class CaptionParser:
                 found = self._resolve(word, role)
                 self._tag_id[where], self._kind[where], self._rule[where] = found
                 if self._widen:
-                    self._note_context(row, word)
+                    self._note_context(row, role, word)
 
     def _resolve(self, word: Word, role: int) -> Resolved:
         if role == NOUN_ROLE and word.nouns:
@@ -199,8 +218,11 @@ class CaptionParser:
             return self._resolver.action(word)
         return self._resolver.attribute(word) if role == ADJECTIVE_ROLE else UNRESOLVED
 
-    def _note_context(self, row: int, word: Word) -> None:
-        self._implied[row] = self._resolver.implied(word)
+    def _note_context(self, row: int, role: int, word: Word) -> None:
+        if role in (NOUN_ROLE, VERB_ROLE):
+            implied = self._resolver.implied(word, as_noun=role == NOUN_ROLE)
+            self._implied[row, role] = implied
+            self._num_implied[row, role] = len(implied)
         tag_id, needed = self._resolver.in_context(word)
         if needed:
             self._context[row] = tag_id, needed
@@ -227,6 +249,22 @@ class CaptionParser:
 
 _WORDS = re.compile(r"[a-z]+")
 _KIND_NAMES = pa.array(KINDS, pa.string())
+
+
+def _has_witness(found: _Found, images: np.ndarray) -> np.ndarray:
+    """Tell which mentions are sure, or seconded by another caption of the image, bool."""
+    there = ~found.mentions.absent
+    unsure = there & np.isin(found.rule, UNSURE)
+    image, captions = np.unique(images, return_counts=True)
+    image_of = np.searchsorted(image, images)[found.mentions.caption]
+    asked = np.flatnonzero(unsure & (captions[image_of] >= WITNESSES))
+    key = image_of * (found.tag_id.max(initial=0) + 1) + found.tag_id
+    # Captions that give the tag, by whatever rule.
+    given = np.unique(np.stack([key[there], found.mentions.caption[there]]), axis=1)[0]
+    keep = np.ones(len(key), np.bool_)
+    last = np.searchsorted(given, key[asked], side="right")
+    keep[asked] = last - np.searchsorted(given, key[asked], side="left") > 1
+    return keep
 
 
 def _once(found: _Found, num_tags: int) -> _Found:

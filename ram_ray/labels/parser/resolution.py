@@ -38,6 +38,8 @@ FURTHER_SHARE = 0.2
 """Share of a tag's name's use above which a further sense stands for the tag, too."""
 UNAMBIGUOUS_SHARE = 0.7
 """Share of a head's use in one sense above which it stands for the only tag that ends in it."""
+MAX_EQUIPMENT = 2
+"""Most things of one sport that its name stands for."""
 _AGENT_ENDS = ((2, ""), (1, ""), (3, ""), (3, "e"))
 """Letters to take from an agent, and to add: skier, bicycler, batter, bicyclist."""
 _OF_PEOPLE = ("gathering", "kin", "unit", "musical organization", "force", "people")
@@ -92,6 +94,7 @@ class TagResolver:
                 self._by_head.setdefault(name.rpartition(" ")[2], []).extend(tag_ids)
         self._usual: dict[str, int] = {}
         self._by_sense: dict[int, int] = {}
+        self._by_usual_sense: dict[int, int] = {}
         self._index_senses()
 
         for head, tag_ids in self._by_head.items():
@@ -120,6 +123,7 @@ class TagResolver:
                 usual = next(iter(senses), None)
             if usual is not None:
                 self._by_sense.setdefault(usual, tag_ids[0])
+                self._by_usual_sense.setdefault(usual, tag_ids[0])
             for sense in senses:
                 visible = self._lexicon.category(sense) in VISIBLE - {"person", "time"}
                 if visible and self._lexicon.sense_share(key, sense) >= FURTHER_SHARE:
@@ -255,10 +259,37 @@ class TagResolver:
                 return tag_ids[0], frozenset(name.split()[:-1])
         return NO_TAG, frozenset()
 
-    def implied(self, word: Word) -> int:
-        """Return the tool that a verb or an agent is named after: skateboarding, snowboarder."""
-        if not self._widen:
-            return NO_TAG
+    def implied(self, word: Word, *, as_noun: bool) -> tuple[int, ...]:
+        """Return tags that a noun or verb speaks of without being one.
+
+        The tool that a verb or an agent is named after (skateboarding, snowboarder), the first
+        part of a compound (clock tower), equipment of a sport (baseball: baseball glove).
+        """
+        found = [self._tool(word)]
+        if as_noun:
+            found += [self._first_part(word), *self._equipment(word)]
+        return tuple(dict.fromkeys(tag_id for tag_id in found if tag_id != NO_TAG))
+
+    def _first_part(self, word: Word) -> int:
+        for noun in word.nouns:
+            first, _, rest = noun.partition(" ")
+            if rest and self._lexicon.counts(first).noun >= 0:
+                found = self._find(first, (), (OBJECT, SCENE)).tag_id
+                return NO_TAG if found == self.noun(word).tag_id else found
+        return NO_TAG
+
+    def _equipment(self, word: Word) -> list[int]:
+        for noun in word.nouns:
+            for sense in self._lexicon.senses(noun):
+                if self._lexicon.sense_share(noun, sense) >= MIN_SHARE:
+                    things = self._lexicon.equipment(sense)
+                    tag_ids = [self._by_usual_sense.get(thing, NO_TAG) for thing in things]
+                    found = sorted({tag_id for tag_id in tag_ids if tag_id != NO_TAG})
+                    # A vocabulary that has all of a sport's things tells them apart in captions.
+                    return found if len(found) <= MAX_EQUIPMENT else []
+        return []
+
+    def _tool(self, word: Word) -> int:
         stems = [lemma for lemma in word.verbs if lemma != word.form and self._is_tool(lemma)]
         for noun in word.nouns:
             if self._lexicon.noun_category(noun) == "person":
