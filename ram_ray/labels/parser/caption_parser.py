@@ -17,6 +17,7 @@ from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import Lexicon, load_lexicon
 from ram_ray.labels.parser.analysis import (
     ADJECTIVE_ROLE,
+    BEFORE_HEAD_ROLE,
     NOUN_ROLE,
     VERB_ROLE,
     Analyzer,
@@ -27,6 +28,7 @@ from ram_ray.labels.parser.resolution import (
     HEAD,
     IMPLIED,
     KINDS,
+    MODIFIER,
     NARROWER,
     NO_TAG,
     OBJECT,
@@ -60,7 +62,7 @@ EVIDENCE = pa.schema(
 )
 """TAGS with the reason of each tag, at its first mention."""
 
-UNSURE = (HEAD, NARROWER, IMPLIED)
+UNSURE = (HEAD, NARROWER, IMPLIED, MODIFIER)
 """Rules that are right only about every second time when no other caption says the same."""
 WITNESSES = 3
 """Captions of an image from which on a tag of an unsure rule needs a second one."""
@@ -112,7 +114,7 @@ class CaptionParser:
         self._kind = np.zeros((0, _ROLES), np.int8)
         self._rule = np.zeros((0, _ROLES), np.int8)
         self._widen = widen
-        self._implied: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._implied: dict[tuple[int, int], dict[int, int]] = {}
         self._num_implied = np.zeros((0, _ROLES), np.int64)
         self._context: dict[int, tuple[int, frozenset[str]]] = {}
         self._has_context = np.zeros(0, np.bool_)
@@ -159,20 +161,30 @@ class CaptionParser:
         where = mentions.word, mentions.role
         found = _Found(mentions, self._tag_id[where], self._kind[where], self._rule[where])
         if self._widen:
-            self._decide_by_context(found, captions)
+            self._decide_by_context(found, captions, images)
             found = self._with_implied(found)
         found = found.where(found.tag_id != NO_TAG)
         if self._widen and images is not None:
             found = found.where(_has_witness(found, np.asarray(images, np.int64)))
         return found
 
-    def _decide_by_context(self, found: _Found, captions: Sequence[str]) -> None:
-        """Fill in the tags of words that mean one only beside certain other words."""
+    def _decide_by_context(
+        self, found: _Found, captions: Sequence[str], images: Sequence[int] | None
+    ) -> None:
+        """Fill in the tags of words that mean one only beside certain other words.
+
+        Beside: in the same caption, or in another one of the same image.
+        """
         mentions = found.mentions
         open_ = (found.tag_id == NO_TAG) & (mentions.role == NOUN_ROLE)
+        image_of = range(len(captions)) if images is None else images
+        texts: dict[int, list[str]] = {}
+        for image, caption in zip(image_of, captions, strict=True):
+            texts.setdefault(image, []).append(caption)
         for at in np.flatnonzero(open_ & self._has_context[mentions.word]).tolist():
             tag_id, needed = self._context[int(mentions.word[at])]
-            words = set(_WORDS.findall(fold(captions[int(mentions.caption[at])])))
+            image = image_of[int(mentions.caption[at])]
+            words = set(_WORDS.findall(fold("\n".join(texts[image]))))
             if needed <= words:
                 found.tag_id[at], found.rule[at] = tag_id, CONTEXT
 
@@ -185,8 +197,8 @@ class CaptionParser:
         more = found.where(order)
         speak = count > 0
         keys = zip(mentions.word[speak].tolist(), mentions.role[speak].tolist(), strict=True)
-        more.tag_id[is_extra] = [tag_id for key in keys for tag_id in self._implied[key]]
-        more.rule[is_extra] = IMPLIED
+        extra = [pair for key in keys for pair in self._implied[key].items()]
+        more.tag_id[is_extra], more.rule[is_extra] = np.array(extra, np.int32).reshape(-1, 2).T
         more.kind[is_extra] = OBJECT
         return more
 
@@ -216,6 +228,8 @@ class CaptionParser:
             return self._resolver.noun(word)
         if role == VERB_ROLE:
             return self._resolver.action(word)
+        if role == BEFORE_HEAD_ROLE and word.nouns:
+            return self._resolver.modifier(word)
         return self._resolver.attribute(word) if role == ADJECTIVE_ROLE else UNRESOLVED
 
     def _note_context(self, row: int, role: int, word: Word) -> None:

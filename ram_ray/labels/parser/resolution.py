@@ -27,9 +27,11 @@ RULES = (
     "wider",
     "context",
     "implied",
+    "modifier",
 )
 """How a word can lead to a tag, surest first: the values of `rule` in evidence."""
-SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD, NARROWER, WIDER, CONTEXT, IMPLIED = range(10)
+SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD = range(6)
+NARROWER, WIDER, CONTEXT, IMPLIED, MODIFIER = range(6, 11)
 
 NO_TAG = -1
 MIN_SHARE = 0.3
@@ -259,16 +261,23 @@ class TagResolver:
                 return tag_ids[0], frozenset(name.split()[:-1])
         return NO_TAG, frozenset()
 
-    def implied(self, word: Word, *, as_noun: bool) -> tuple[int, ...]:
-        """Return tags that a noun or verb speaks of without being one.
+    def implied(self, word: Word, *, as_noun: bool) -> dict[int, int]:
+        """Return tags that a noun or verb speaks of without being one, and by which rule.
 
-        The tool that a verb or an agent is named after (skateboarding, snowboarder), the first
-        part of a compound (clock tower), equipment of a sport (baseball: baseball glove).
+        The tool that a verb or an agent is named after (skateboarding, snowboarder), equipment of
+        a sport (baseball: baseball glove), the first part of a compound (clock tower).
         """
-        found = [self._tool(word)]
+        found = {self._tool(word): IMPLIED}
         if as_noun:
-            found += [self._first_part(word), *self._equipment(word)]
-        return tuple(dict.fromkeys(tag_id for tag_id in found if tag_id != NO_TAG))
+            found |= dict.fromkeys(self._equipment(word), IMPLIED)
+            found |= {self._first_part(word): MODIFIER}
+        found.pop(NO_TAG, None)
+        return found
+
+    def modifier(self, word: Word) -> Resolved:
+        """Return what a noun before a head means: "car" in "car door"."""
+        found = self._find(word.form, word.nouns, (OBJECT, SCENE))
+        return found._replace(rule=MODIFIER) if self._widen and found.rule <= LEMMA else UNRESOLVED
 
     def _first_part(self, word: Word) -> int:
         for noun in word.nouns:
