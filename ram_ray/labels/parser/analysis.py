@@ -20,6 +20,7 @@ from ram_ray.labels.parser.function_words import (
     EMPTY_ADJECTIVES,
     EMPTY_NOUNS,
     EMPTY_VERBS,
+    NOT_ALIVE,
     PICTURES,
     POSITIONS,
     QUANTITIES,
@@ -96,6 +97,7 @@ class Analyzer:
         known = set(names)
         self._table = WordTable(self.lexicon, known.__contains__)
         self._row_of_of = self._row_of("of")
+        self._rows_of_toys = np.array([self._row_of(form) for form in sorted(NOT_ALIVE)])
         self._homographs = Homographs(self._row_of)
         self._compounds: list[Compound] = list(compounds(names, self.lexicon))
         self._trie = PhraseTrie([compound.words for compound in self._compounds])
@@ -197,6 +199,7 @@ class Analyzer:
         material = modifies & ((features & speech.MATERIAL) != 0)
         of_follows = np.append(row[1:] == self._row_of_of, False)
         head = is_noun & ~modifies & ~skip[:, 0] & ~(skip[:, 1] & of_follows)
+        head &= ~self._is_toy(row, tags, features)
         is_verbal = (tags & (speech.VERB | speech.VING | speech.VED)) != 0
         participle = (tags == speech.VED) & ((after & (speech.NOUN | speech.ADJ)) != 0)
         participle &= (before & (speech.NOUN | speech.BE | speech.PRON | speech.REL)) == 0
@@ -214,6 +217,12 @@ class Analyzer:
         return Mentions(
             found, row[found], role[found], absent[found], stream.start[found], stream.end[found]
         )
+
+    def _is_toy(self, row: np.ndarray, tags: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Tell which tokens are animals or persons of cloth: "stuffed bear", "plush white cat"."""
+        says = np.concatenate([[False, False], np.isin(row, self._rows_of_toys)])
+        between = np.concatenate([[speech.BREAK], tags[:-1]]) == speech.ADJ
+        return ((features & speech.ANIMATE) != 0) & (says[1:-1] | (says[:-2] & between))
 
     def _skips(self) -> np.ndarray:
         """Return bool [words, 6].

@@ -100,6 +100,10 @@ class PhraseTrie:
                 break
             ends = self._ends[nodes]
             whole = ends >= 0
+            whole = np.flatnonzero(whole)
+            # Of equal lengths the earlier name counts: "potted plant" of the vocabulary, not the
+            # lexicon's "pot plant"; the last assignment stays.
+            whole = whole[np.argsort(-ends[whole], kind="stable")]
             best_count[starts[whole]] = length
             best_phrase[starts[whole]] = ends[whole]
         first = np.flatnonzero(best_count)
@@ -111,9 +115,8 @@ class PhraseTrie:
         """Return the tokens that may start a name of two words or more, and their nodes."""
         follows = self._follows[keys[0]] | self._follows[keys[1]]
         starts = np.flatnonzero(follows[1:])
-        # By each of its keys: "playing" starts "playing card" and "play tennis". The form comes
-        # last, for the last of equal lengths counts: "potted plant" before "pot plant".
-        nodes = self._first[keys[::-1, starts]]
+        # By each of its keys: "playing" starts "playing card" and "play tennis".
+        nodes = self._first[keys[:, starts]]
         key, known = np.nonzero(nodes)
         return starts[known], nodes[key, known].astype(np.int64)
 

@@ -134,11 +134,12 @@ class TagResolver:
             self._by_sense.setdefault(sense, tag_id)
 
     def names(self) -> Iterator[str]:
-        """Yield names, aliases and synonyms of several words as the parser shall match them."""
+        """Yield names, aliases and synonyms of signs ("traffic signal") as they are matched."""
         yield from self._by_name
         yield from self._by_alias
-        for sense in self._by_sense:
-            yield from (lemma for lemma in self._lexicon.lemmas(sense) if " " in lemma)
+        for sense in self._by_usual_sense:
+            if self._lexicon.category(sense) == "communication":
+                yield from (lemma for lemma in self._lexicon.lemmas(sense) if " " in lemma)
 
     def noun(self, word: Word) -> Resolved:
         """Return what a head of a noun phrase means."""
