@@ -2,13 +2,13 @@
 
     python jobs/build_lexicon.py /usr/share/wordnet
 
-Writes ram_ray/labels/lexicon/{words,synsets,equipment,irregular}.parquet; the same input gives
-the same files. Left out: proper names (instances and capitalised lemmas), lemmas of more than four words.
+Writes ram_ray/labels/lexicon/{words,synsets,equipment,parts,with_food,irregular}.parquet; the same input
+gives the same files. Left out: proper names (instances and capitalised lemmas), lemmas of more than four words.
 """
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,15 +118,15 @@ def write(
         "offset": pa.array(used, pa.int32()),
     }
     pq.write_table(pa.table(table), OUTPUT / "synsets.parquet", compression="zstd")
-    pairs = [
-        {"activity": row_of[activity], "thing": row_of[thing]}
+    write_pairs("equipment", {"activity": pa.int32(), "thing": pa.int32()}, [
+        (row_of[activity], row_of[thing])
         for activity, thing in equipment(synsets, words)
         if activity in row_of and thing in row_of
-    ]
-    schema = pa.schema([("activity", pa.int32()), ("thing", pa.int32())])
-    pq.write_table(
-        pa.Table.from_pylist(pairs, schema), OUTPUT / "equipment.parquet", compression="zstd"
-    )
+    ])  # fmt: skip
+    write_pairs("with_food", {"thing": pa.int32()}, [
+        (row_of[thing],) for thing in with_food(synsets, words) if thing in row_of
+    ])  # fmt: skip
+    write_pairs("parts", {"noun": pa.string(), "part": pa.string()}, sorted(parts(synsets, words)))
     columns = zip(*irregular, strict=True)
     names = ("form", "lemma", "part")
     pq.write_table(
@@ -158,10 +158,62 @@ def equipment(
                 named[str(word["lemma"])] = offset
     for offset, synset in sorted(synsets.items()):
         if synset.category == "artifact":
-            text = re.findall(r"[a-z]+", synset.definition.lower())
-            said = {" ".join(pair) for pair in zip(text, text[1:], strict=False)} | set(text)
-            for activity in sorted({named[word] for word in said & named.keys()}):
+            for activity in sorted({named[word] for word in said(synset) & named.keys()}):
                 yield activity, offset
+    usual = usual_things(synsets, words)
+    for activity in sorted(set(named.values())):
+        for thing in sorted({usual[word] for word in said(synsets[activity]) & usual.keys()}):
+            yield activity, thing
+
+
+def said(synset: Synset) -> set[str]:
+    """Return the words of a definition, also without a plural s, and its pairs of words."""
+    text = re.findall(r"[a-z]+", synset.definition.lower())
+    singular = [word.removesuffix("s") for word in text]
+    pairs = [" ".join(pair) for pair in zip(text, text[1:], strict=False)]
+    return {*text, *singular, *pairs}
+
+
+def usual_things(synsets: dict[int, Synset], words: list[dict[str, object]]) -> dict[str, int]:
+    """Return the artifact that each noun usually means."""
+    offsets = used_offsets(synsets)
+    return {
+        str(word["lemma"]): offsets[row]
+        for word in words
+        for row, share in sense_shares(word)
+        if share >= USUAL_SHARE and synsets[offsets[row]].category == "artifact"
+    }
+
+
+def with_food(synsets: dict[int, Synset], words: list[dict[str, object]]) -> Iterator[int]:
+    """Yield the artifacts whose definition names something that is usually food."""
+    offsets = used_offsets(synsets)
+    food = {
+        str(word["lemma"])
+        for word in words
+        for row, share in sense_shares(word)
+        if share >= USUAL_SHARE and synsets[offsets[row]].category == "food"
+    }
+    for offset, synset in sorted(synsets.items()):
+        if synset.category == "artifact" and not food.isdisjoint(said(synset)):
+            yield offset
+
+
+def parts(
+    synsets: dict[int, Synset], words: list[dict[str, object]]
+) -> Iterator[tuple[str, str]]:
+    """Yield one-word compounds and their first part where the definition names it.
+
+    "bookshelf" is "a shelf on which to keep books"; nothing of a carpet is a car.
+    """
+    offsets = used_offsets(synsets)
+    first_sense = {str(word["lemma"]): row for word in words for row, _ in [*sense_shares(word)][:1]}
+    for noun, row in first_sense.items():
+        words_said = said(synsets[offsets[row]]) if noun.isalpha() else set()
+        for cut in range(3, len(noun) - 2):
+            first, rest = noun[:cut], noun[cut:]
+            if first in words_said and first in first_sense and rest in first_sense:
+                yield noun, first
 
 
 def sense_shares(word: dict[str, object]) -> Iterator[tuple[int, float]]:
@@ -182,6 +234,16 @@ def above(offset: int, synsets: dict[int, Synset]) -> Iterator[int]:
 def used_offsets(synsets: dict[int, Synset]) -> list[int]:
     """Return the synsets that are written, by row."""
     return [offset for offset, synset in sorted(synsets.items()) if not synset.is_instance]
+
+
+def write_pairs(
+    name: str, columns: dict[str, pa.DataType], pairs: Sequence[tuple[object, ...]]
+) -> None:
+    """Write a table of one or two columns, each row once."""
+    schema = pa.schema(list(columns.items()))
+    rows = [dict(zip(columns, pair, strict=True)) for pair in dict.fromkeys(pairs)]
+    table = pa.Table.from_pylist(rows, schema)
+    pq.write_table(table, OUTPUT / f"{name}.parquet", compression="zstd")
 
 
 def read_counts(path: Path) -> dict[tuple[str, str], int]:

@@ -66,6 +66,10 @@ class Lexicon:
         pairs = pq.read_table(FOLDER / "equipment.parquet").to_pydict()
         for activity, thing in zip(pairs["activity"], pairs["thing"], strict=True):
             self._equipment.setdefault(activity, []).append(thing)
+        with_food = pq.read_table(FOLDER / "with_food.parquet")
+        self._with_food = frozenset(with_food["thing"].to_pylist())
+        parts = pq.read_table(FOLDER / "parts.parquet").to_pydict()
+        self._part_of = dict(zip(parts["noun"], parts["part"], strict=True))
         irregular = pq.read_table(FOLDER / "irregular.parquet").to_pydict()
         self._irregular: dict[tuple[str, str], list[str]] = {}
         for form, lemma, part in zip(*irregular.values(), strict=True):
@@ -146,8 +150,23 @@ class Lexicon:
         return self._hypernyms[synset]
 
     def equipment(self, activity: int) -> list[int]:
-        """Return the things that WordNet defines by a sport or game: gloves of baseball."""
+        """Return the things that WordNet defines by a sport or game, or it by them."""
         return self._equipment.get(activity, [])
+
+    def goes_with_food(self, synset: int) -> bool:
+        """Tell whether a thing's definition names food: a dining table's names meals."""
+        return synset in self._with_food
+
+    def first_part(self, noun: str) -> str:
+        """Return the noun that a compound begins with; "" where it does not mean it.
+
+        Names of several words always do ("clock tower"), one word only where its definition
+        names the part ("bookshelf", but not "carpet").
+        """
+        first, _, rest = noun.partition(" ")
+        if rest:
+            return first if self.counts(first).noun >= 0 else ""
+        return self._part_of.get(noun, "")
 
     def noun_category(self, noun: str) -> str:
         """Return the category of a noun's first sense; "" for no noun."""

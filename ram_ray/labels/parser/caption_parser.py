@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import Lexicon, load_lexicon
+from ram_ray.labels.parser.agreement import agreed
 from ram_ray.labels.parser.analysis import (
     ADJECTIVE_ROLE,
     BEFORE_HEAD_ROLE,
@@ -25,11 +26,7 @@ from ram_ray.labels.parser.analysis import (
 )
 from ram_ray.labels.parser.resolution import (
     CONTEXT,
-    HEAD,
-    IMPLIED,
     KINDS,
-    MODIFIER,
-    NARROWER,
     NO_TAG,
     OBJECT,
     RULES,
@@ -61,11 +58,6 @@ EVIDENCE = pa.schema(
     ]
 )
 """TAGS with the reason of each tag, at its first mention."""
-
-UNSURE = (HEAD, NARROWER, IMPLIED, MODIFIER)
-"""Rules that are right only about every second time when no other caption says the same."""
-WITNESSES = 3
-"""Captions of an image from which on a tag of an unsure rule needs a second one."""
 
 _ROLES = 4
 _NOT_LOOKED_UP = -2
@@ -118,6 +110,9 @@ class CaptionParser:
         self._num_implied = np.zeros((0, _ROLES), np.int64)
         self._context: dict[int, tuple[int, frozenset[str]]] = {}
         self._has_context = np.zeros(0, np.bool_)
+        self._rivals: dict[int, frozenset[int]] = {}
+        self._is_food = np.zeros(0, np.bool_)
+        self._goes_with_food = self._resolver.goes_with_food()
 
     def parse(self, captions: Sequence[str], images: Sequence[int] | None = None) -> pa.Table:
         """Return TAGS, one row per caption.
@@ -125,8 +120,7 @@ class CaptionParser:
         Args:
             captions: the texts.
             images: a number for each caption, the same for captions of one image. With `widen`,
-                a tag that only an unsure rule gives (`UNSURE`) then needs a second caption of the
-                image that gives it, where the image has at least `WITNESSES` captions.
+                these then agree on what one of them alone does not settle (`agreement`).
         """
         found = self._find(captions, images)
         found = _once(found.where(~found.mentions.absent), len(self.vocabulary))
@@ -163,10 +157,22 @@ class CaptionParser:
         if self._widen:
             self._decide_by_context(found, captions, images)
             found = self._with_implied(found)
-        found = found.where(found.tag_id != NO_TAG)
-        if self._widen and images is not None:
-            found = found.where(_has_witness(found, np.asarray(images, np.int64)))
-        return found
+        tagged = found.where(found.tag_id != NO_TAG)
+        if not self._widen or images is None:
+            return tagged
+        food = np.zeros(len(captions), np.bool_)
+        speaks = self._is_food[found.mentions.word] & ~found.mentions.absent
+        food[found.mentions.caption[speaks]] = True
+        kept = agreed(
+            tagged.mentions,
+            tagged.tag_id,
+            tagged.rule,
+            np.asarray(images, np.int64),
+            self._rivals,
+            food,
+            self._goes_with_food[tagged.tag_id],
+        )
+        return tagged.where(kept)
 
     def _decide_by_context(
         self, found: _Found, captions: Sequence[str], images: Sequence[int] | None
@@ -212,6 +218,7 @@ class CaptionParser:
             self._rule = np.pad(self._rule, shape)
             self._num_implied = np.pad(self._num_implied, shape)
             self._has_context = np.pad(self._has_context, (0, missing))
+            self._is_food = np.pad(self._is_food, (0, missing))
         new = self._tag_id[mentions.word, mentions.role] == _NOT_LOOKED_UP
         if new.any():
             pairs = zip(mentions.word[new].tolist(), mentions.role[new].tolist(), strict=True)
@@ -237,6 +244,11 @@ class CaptionParser:
             implied = self._resolver.implied(word, as_noun=role == NOUN_ROLE)
             self._implied[row, role] = implied
             self._num_implied[row, role] = len(implied)
+        if role == NOUN_ROLE:
+            rivals = self._resolver.rivals(word)
+            if rivals:
+                self._rivals[row] = rivals
+            self._is_food[row] = self._resolver.is_food(word)
         tag_id, needed = self._resolver.in_context(word)
         if needed:
             self._context[row] = tag_id, needed
@@ -263,22 +275,6 @@ class CaptionParser:
 
 _WORDS = re.compile(r"[a-z]+")
 _KIND_NAMES = pa.array(KINDS, pa.string())
-
-
-def _has_witness(found: _Found, images: np.ndarray) -> np.ndarray:
-    """Tell which mentions are sure, or seconded by another caption of the image, bool."""
-    there = ~found.mentions.absent
-    unsure = there & np.isin(found.rule, UNSURE)
-    image, captions = np.unique(images, return_counts=True)
-    image_of = np.searchsorted(image, images)[found.mentions.caption]
-    asked = np.flatnonzero(unsure & (captions[image_of] >= WITNESSES))
-    key = image_of * (found.tag_id.max(initial=0) + 1) + found.tag_id
-    # Captions that give the tag, by whatever rule.
-    given = np.unique(np.stack([key[there], found.mentions.caption[there]]), axis=1)[0]
-    keep = np.ones(len(key), np.bool_)
-    last = np.searchsorted(given, key[asked], side="right")
-    keep[asked] = last - np.searchsorted(given, key[asked], side="left") > 1
-    return keep
 
 
 def _once(found: _Found, num_tags: int) -> _Found:

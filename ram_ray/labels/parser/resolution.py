@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import VISIBLE, Lexicon
 from ram_ray.labels.parser.function_words import MADE_OF
@@ -40,7 +42,7 @@ FURTHER_SHARE = 0.2
 """Share of a tag's name's use above which a further sense stands for the tag, too."""
 UNAMBIGUOUS_SHARE = 0.7
 """Share of a head's use in one sense above which it stands for the only tag that ends in it."""
-MAX_EQUIPMENT = 2
+MAX_EQUIPMENT = 3
 """Most things of one sport that its name stands for."""
 _AGENT_ENDS = ((2, ""), (1, ""), (3, ""), (3, "e"))
 """Letters to take from an agent, and to add: skier, bicycler, batter, bicyclist."""
@@ -235,10 +237,10 @@ class TagResolver:
                     continue
                 found = self._find(head, (), (OBJECT, SCENE))
                 if found.tag_id != NO_TAG:
-                    return found.tag_id if self._is_kind_of(noun, found.tag_id) else NO_TAG
+                    return found.tag_id if self._is_a(noun, found.tag_id) else NO_TAG
         return NO_TAG
 
-    def _is_kind_of(self, noun: str, tag_id: int) -> bool:
+    def _is_a(self, noun: str, tag_id: int) -> bool:
         """Tell whether a compound may be a kind of a tag: yes where nobody knows it."""
         senses = self._lexicon.senses(noun)
         wanted = set(self._lexicon.senses(index_key(self._vocabulary.names[tag_id])))
@@ -282,8 +284,8 @@ class TagResolver:
 
     def _first_part(self, word: Word) -> int:
         for noun in word.nouns:
-            first, _, rest = noun.partition(" ")
-            if rest and self._lexicon.counts(first).noun >= 0:
+            first = self._lexicon.first_part(noun)
+            if first:
                 found = self._find(first, (), (OBJECT, SCENE)).tag_id
                 return NO_TAG if found == self.noun(word).tag_id else found
         return NO_TAG
@@ -293,7 +295,7 @@ class TagResolver:
             for sense in self._lexicon.senses(noun):
                 if self._lexicon.sense_share(noun, sense) >= MIN_SHARE:
                     things = self._lexicon.equipment(sense)
-                    tag_ids = [self._by_usual_sense.get(thing, NO_TAG) for thing in things]
+                    tag_ids = [self._by_sense.get(thing, NO_TAG) for thing in things]
                     found = sorted({tag_id for tag_id in tag_ids if tag_id != NO_TAG})
                     # A vocabulary that has all of a sport's things tells them apart in captions.
                     return found if len(found) <= MAX_EQUIPMENT else []
@@ -307,6 +309,38 @@ class TagResolver:
                 stems += [stem for stem in agents if self._is_tool(stem)]
         tools = (self._find(stem, (), (OBJECT, SCENE)).tag_id for stem in stems)
         return next((tag_id for tag_id in tools if tag_id != NO_TAG), NO_TAG)
+
+    def rivals(self, word: Word) -> frozenset[int]:
+        """Return tags that a noun means instead of its own where an image shows them.
+
+        Those that end in it and are no kind of it ("bear": teddy bear), and those of its other
+        senses ("bike": bicycle, motorcycle).
+        """
+        own = self.noun(word)
+        found: set[int] = set()
+        for noun in word.nouns:
+            found |= {
+                tag_id
+                for tag_id in self._by_head.get(noun, ())
+                if own.rule <= LEMMA and not self._is_a(index_key(self._vocabulary.names[tag_id]), own.tag_id)
+            }
+            if own.rule > LEMMA:
+                found |= {
+                    self._by_usual_sense.get(sense, NO_TAG)
+                    for sense in self._lexicon.senses(noun)
+                    if self._lexicon.sense_share(noun, sense) >= MIN_SHARE
+                }
+        return frozenset(found - {own.tag_id, NO_TAG}) if own.tag_id != NO_TAG else frozenset()
+
+    def is_food(self, word: Word) -> bool:
+        """Tell whether a noun usually means something to eat."""
+        sense = self._sense(word)
+        return sense is not None and self._lexicon.category(sense) == "food"
+
+    def goes_with_food(self) -> np.ndarray:
+        """Return which tags are things whose definition names food, bool [tags]."""
+        senses = map(self._tag_sense, range(len(self._vocabulary)))
+        return np.array([s is not None and self._lexicon.goes_with_food(s) for s in senses])
 
     def _is_tool(self, noun: str) -> bool:
         """Tell whether a word names a thing first and an activity only after it."""
