@@ -240,8 +240,8 @@ class CaptionParser:
         return self._resolver.attribute(word) if role == ADJECTIVE_ROLE else UNRESOLVED
 
     def _note_context(self, row: int, role: int, word: Word) -> None:
-        if role in (NOUN_ROLE, VERB_ROLE):
-            implied = self._resolver.implied(word, as_noun=role == NOUN_ROLE)
+        if role in (NOUN_ROLE, VERB_ROLE, BEFORE_HEAD_ROLE):
+            implied = self._resolver.implied(word, as_noun=role != VERB_ROLE)
             self._implied[row, role] = implied
             self._num_implied[row, role] = len(implied)
         if role == NOUN_ROLE:

@@ -291,14 +291,16 @@ class TagResolver:
         return NO_TAG
 
     def _equipment(self, word: Word) -> list[int]:
-        for noun in word.nouns:
+        firsts = [first for noun in word.nouns if (first := self._lexicon.first_part(noun))]
+        for noun in (*word.nouns, *firsts):
             for sense in self._lexicon.senses(noun):
                 if self._lexicon.sense_share(noun, sense) >= MIN_SHARE:
                     things = self._lexicon.equipment(sense)
                     tag_ids = [self._by_sense.get(thing, NO_TAG) for thing in things]
                     found = sorted({tag_id for tag_id in tag_ids if tag_id != NO_TAG})
                     # A vocabulary that has all of a sport's things tells them apart in captions.
-                    return found if len(found) <= MAX_EQUIPMENT else []
+                    if found:
+                        return found if len(found) <= MAX_EQUIPMENT else []
         return []
 
     def _tool(self, word: Word) -> int:
