@@ -2,7 +2,7 @@
 
     python jobs/build_lexicon.py /usr/share/wordnet
 
-Writes ram_ray/labels/lexicon/{words,synsets,equipment,parts,with_food,irregular}.parquet; the same input
+Writes ram_ray/labels/lexicon/{words,synsets,equipment,parts,with_food,young,irregular}.parquet; the same input
 gives the same files. Left out: proper names (instances and capitalised lemmas), lemmas of more than four words.
 """
 
@@ -33,6 +33,10 @@ OFFENSIVE = re.compile(
 """What WordNet's glosses say of slurs, disparagements and obscenities."""
 ACTIVITIES = ("sport", "game")
 """Nouns whose senses as acts are the tops of the activities in `equipment.parquet`."""
+YOUNG = re.compile(
+    r"^(?:an? )?(?:very )?young (?:of )?(?:an? )?(?:(?:domestic|male|female) )?([a-z]+)"
+)
+"""How WordNet defines young animals that its hypernyms do not put under their kind."""
 USUAL_SHARE = 0.5
 """Share of a word's senses, by how often each was met, above which a definition means it."""
 MAX_WORDS = 4
@@ -126,6 +130,9 @@ def write(
     write_pairs("with_food", {"thing": pa.int32()}, [
         (row_of[thing],) for thing in with_food(synsets, words) if thing in row_of
     ])  # fmt: skip
+    write_pairs("young", {"animal": pa.int32(), "kind": pa.string()}, [
+        (row_of[animal], kind) for animal, kind in young(synsets, words) if animal in row_of
+    ])  # fmt: skip
     write_pairs("parts", {"noun": pa.string(), "part": pa.string()}, sorted(parts(synsets, words)))
     columns = zip(*irregular, strict=True)
     names = ("form", "lemma", "part")
@@ -197,6 +204,21 @@ def with_food(synsets: dict[int, Synset], words: list[dict[str, object]]) -> Ite
     for offset, synset in sorted(synsets.items()):
         if synset.category == "artifact" and not food.isdisjoint(said(synset)):
             yield offset
+
+
+def young(
+    synsets: dict[int, Synset], words: list[dict[str, object]]
+) -> Iterator[tuple[int, str]]:
+    """Yield animals whose definition says what they are the young of, and of what.
+
+    WordNet puts a kitten under young mammals only, but defines it as a "young domestic cat".
+    """
+    nouns = {str(word["lemma"]) for word in words if word.get("noun") is not None}
+    for offset, synset in sorted(synsets.items()):
+        if synset.category == "animal":
+            for kind in YOUNG.findall(synset.definition)[:1]:
+                if kind in nouns and kind not in synset.lemmas:
+                    yield offset, kind
 
 
 def parts(

@@ -68,6 +68,8 @@ class Lexicon:
             self._equipment.setdefault(activity, []).append(thing)
         with_food = pq.read_table(FOLDER / "with_food.parquet")
         self._with_food = frozenset(with_food["thing"].to_pylist())
+        young = pq.read_table(FOLDER / "young.parquet").to_pydict()
+        self._young_of = dict(zip(young["animal"], young["kind"], strict=True))
         parts = pq.read_table(FOLDER / "parts.parquet").to_pydict()
         self._part_of = dict(zip(parts["noun"], parts["part"], strict=True))
         irregular = pq.read_table(FOLDER / "irregular.parquet").to_pydict()
@@ -156,6 +158,10 @@ class Lexicon:
     def goes_with_food(self, synset: int) -> bool:
         """Tell whether a thing's definition names food: a dining table's names meals."""
         return synset in self._with_food
+
+    def young_of(self, synset: int) -> str:
+        """Return the noun that a young animal is defined as the young of; "" for none."""
+        return self._young_of.get(synset, "")
 
     def first_part(self, noun: str) -> str:
         """Return the noun that a compound begins with; "" where it does not mean it.

@@ -14,6 +14,8 @@ UNSURE = (HEAD, NARROWER, IMPLIED)
 """Rules that are wrong more often than right where no other caption says the same."""
 WITNESSES = 3
 """Captions of an image from which on a tag of an unsure rule needs a second one."""
+MOST = 0.75
+"""Share of the captions that must speak of a thing that none of them names."""
 
 
 def agreed(
@@ -51,7 +53,9 @@ def agreed(
     # Captions that give the tag, by whatever rule.
     given = np.unique(np.stack([key[there], mentions.caption[there]]), axis=1)[0]
     last = np.searchsorted(given, key[asked], side="right")
-    keep[asked] = last - np.searchsorted(given, key[asked], side="left") > 1
+    votes = last - np.searchsorted(given, key[asked], side="left")
+    most = (rule[asked] == IMPLIED) & (votes < MOST * captions[image_of[asked]])
+    keep[asked] = (votes > 1) & ~most
 
     for at in _with_rivals(mentions, rivals):
         sure = there & ~unsure & (image_of == image_of[at])

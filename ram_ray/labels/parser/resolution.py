@@ -380,6 +380,11 @@ class TagResolver:
         sense = self._sense(word)
         if sense is None:
             return NO_TAG
+        young_of = self._lexicon.young_of(sense)
+        if young_of:
+            found = self._find(young_of, (), (OBJECT, SCENE)).tag_id
+            if found != NO_TAG:
+                return found
         above = self._lexicon.above(sense)
         if self._people & {sense, *above} and self._person is not None:
             above = [*above, self._person]
