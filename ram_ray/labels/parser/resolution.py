@@ -9,7 +9,7 @@ import numpy as np
 from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import VISIBLE, Lexicon
 from ram_ray.labels.parser.function_words import MADE_OF
-from ram_ray.labels.parser.inflection import noun_lemmas, spellings
+from ram_ray.labels.parser.inflection import noun_lemmas, plural, spellings
 from ram_ray.labels.parser.kinds import noun_kind
 from ram_ray.labels.parser.tokens import fold
 from ram_ray.labels.parser.words import Word
@@ -131,6 +131,9 @@ class TagResolver:
             for sense in senses:
                 visible = self._lexicon.category(sense) in VISIBLE - {"person", "time"}
                 if visible and self._lexicon.sense_share(key, sense) >= FURTHER_SHARE:
+                    further.append((sense, tag_ids[0]))
+            for sense in self._lexicon.senses(plural(key)):
+                if self._lexicon.category(sense) == "animal":  # "cows" are cattle
                     further.append((sense, tag_ids[0]))
         for sense, tag_id in further:
             self._by_sense.setdefault(sense, tag_id)
