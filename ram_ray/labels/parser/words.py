@@ -256,7 +256,7 @@ def _read_unknown(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -
         name = _written_together(lemma, lexicon, known)
         if name:
             plural = speech.F_NS if lemma != form else speech.F_N
-            return Word(form, speech.NOUN, plural, (name,))
+            return Word(form, speech.NOUN, plural, (lemma, name))
     if form.endswith("ly") and form[:-2] in lexicon:
         return Word(form, speech.ADV, speech.F_R)
     if form.endswith(_ADJECTIVE_ENDS):
