@@ -91,7 +91,9 @@ def measure_labels(rows: list[Any], per_image: int, synonyms: Path | None) -> di
     )
     parser = CaptionParser(vocabulary, widen=True)
     right, wrong, missed = Counter[str](), Counter[str](), Counter[str]()
-    texts = [(image, text) for image, row in enumerate(rows) for text in row["captions"][:per_image]]
+    texts = [
+        (image, text) for image, row in enumerate(rows) for text in row["captions"][:per_image]
+    ]
     found = parser.parse([text for _, text in texts], [image for image, _ in texts])
     tags = iter(found["tags"].to_pylist())
     for row in rows:

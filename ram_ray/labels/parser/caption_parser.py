@@ -36,6 +36,7 @@ from ram_ray.labels.parser.resolution import (
 )
 from ram_ray.labels.parser.spacy_tier import load_pipeline
 from ram_ray.labels.parser.tokens import fold
+from ram_ray.labels.parser.widening import WideResolver
 from ram_ray.labels.parser.words import Word
 
 TAGS = pa.schema(
@@ -98,21 +99,21 @@ class CaptionParser:
     ) -> None:
         self.vocabulary = vocabulary
         lexicon = lexicon or load_lexicon()
-        self._resolver = TagResolver(vocabulary, lexicon, widen=widen)
+        self._wide = WideResolver(vocabulary, lexicon) if widen else None
+        self._resolver = self._wide or TagResolver(vocabulary, lexicon)
         pipeline = None if spacy is None else load_pipeline(spacy)
         self._analyzer = Analyzer(self._resolver.names(), lexicon, pipeline)
         self._names = pa.array(vocabulary.names, pa.string())
         self._tag_id = np.zeros((0, _ROLES), np.int32)
         self._kind = np.zeros((0, _ROLES), np.int8)
         self._rule = np.zeros((0, _ROLES), np.int8)
-        self._widen = widen
         self._implied: dict[tuple[int, int], dict[int, int]] = {}
         self._num_implied = np.zeros((0, _ROLES), np.int64)
         self._context: dict[int, tuple[int, frozenset[str]]] = {}
         self._has_context = np.zeros(0, np.bool_)
         self._rivals: dict[int, frozenset[int]] = {}
         self._is_food = np.zeros(0, np.bool_)
-        self._goes_with_food = self._resolver.goes_with_food()
+        self._goes_with_food = self._wide.goes_with_food() if self._wide else None
 
     def parse(self, captions: Sequence[str], images: Sequence[int] | None = None) -> pa.Table:
         """Return TAGS, one row per caption.
@@ -154,11 +155,11 @@ class CaptionParser:
         self._resolve_new(mentions)
         where = mentions.word, mentions.role
         found = _Found(mentions, self._tag_id[where], self._kind[where], self._rule[where])
-        if self._widen:
+        if self._wide is not None:
             self._decide_by_context(found, captions, images)
             found = self._with_implied(found)
         tagged = found.where(found.tag_id != NO_TAG)
-        if not self._widen or images is None:
+        if self._goes_with_food is None or images is None:
             return tagged
         food = np.zeros(len(captions), np.bool_)
         speaks = self._is_food[found.mentions.word] & ~found.mentions.absent
@@ -227,29 +228,29 @@ class CaptionParser:
                 where = row, role
                 found = self._resolve(word, role)
                 self._tag_id[where], self._kind[where], self._rule[where] = found
-                if self._widen:
-                    self._note_context(row, role, word)
+                if self._wide is not None:
+                    self._note_context(row, role, word, self._wide)
 
     def _resolve(self, word: Word, role: int) -> Resolved:
         if role == NOUN_ROLE and word.nouns:
             return self._resolver.noun(word)
         if role == VERB_ROLE:
             return self._resolver.action(word)
-        if role == BEFORE_HEAD_ROLE and word.nouns:
-            return self._resolver.modifier(word)
+        if role == BEFORE_HEAD_ROLE and word.nouns and self._wide is not None:
+            return self._wide.modifier(word)
         return self._resolver.attribute(word) if role == ADJECTIVE_ROLE else UNRESOLVED
 
-    def _note_context(self, row: int, role: int, word: Word) -> None:
+    def _note_context(self, row: int, role: int, word: Word, wide: WideResolver) -> None:
         if role in (NOUN_ROLE, VERB_ROLE, BEFORE_HEAD_ROLE):
-            implied = self._resolver.implied(word, as_noun=role != VERB_ROLE)
+            implied = wide.implied(word, as_noun=role != VERB_ROLE)
             self._implied[row, role] = implied
             self._num_implied[row, role] = len(implied)
         if role == NOUN_ROLE:
-            rivals = self._resolver.rivals(word)
+            rivals = wide.rivals(word)
             if rivals:
                 self._rivals[row] = rivals
-            self._is_food[row] = self._resolver.is_food(word)
-        tag_id, needed = self._resolver.in_context(word)
+            self._is_food[row] = wide.is_food(word)
+        tag_id, needed = wide.in_context(word)
         if needed:
             self._context[row] = tag_id, needed
             self._has_context[row] = True

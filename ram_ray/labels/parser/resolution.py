@@ -1,10 +1,8 @@
 """From words to tags of a vocabulary; how a word can lead to a tag stands in RULES."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
-
-import numpy as np
 
 from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import VISIBLE, Lexicon
@@ -42,12 +40,6 @@ FURTHER_SHARE = 0.2
 """Share of a tag's name's use above which a further sense stands for the tag, too."""
 UNAMBIGUOUS_SHARE = 0.7
 """Share of a head's use in one sense above which it stands for the only tag that ends in it."""
-MAX_EQUIPMENT = 3
-"""Most things of one sport that its name stands for."""
-_AGENT_ENDS = ((2, ""), (1, ""), (3, ""), (3, "e"))
-"""Letters to take from an agent, and to add: skier, bicycler, batter, bicyclist."""
-_OF_PEOPLE = ("gathering", "kin", "unit", "musical organization", "force", "people")
-"""Groups of people: for a wider term, their members are persons."""
 
 
 class Resolved(NamedTuple):
@@ -68,17 +60,11 @@ def index_key(name: str) -> str:
 
 
 class TagResolver:
-    """Looks words up in a vocabulary.
+    """Looks words up in a vocabulary; see `widening` for vocabularies coarser than captions."""
 
-    Args:
-        widen: a word without a tag gives the nearest wider tag ("puppy": "dog"), by the
-            vocabulary's parents and the lexicon.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, *, widen: bool) -> None:
+    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon) -> None:
         self._vocabulary = vocabulary
         self._lexicon = lexicon
-        self._widen = widen
         self._by_name: dict[str, list[int]] = {}
         self._by_alias: dict[str, list[int]] = {}
         self._by_joined: dict[str, list[int]] = {}
@@ -107,13 +93,6 @@ class TagResolver:
                 sense = lexicon.visible_sense(head)
                 if sense is not None and self._tag_sense(tag_ids[0]) is None:
                     self._by_sense.setdefault(sense, tag_ids[0])
-        self._person = lexicon.visible_sense("person")
-        self._people = {
-            sense
-            for noun in _OF_PEOPLE
-            for sense in lexicon.senses(noun)
-            if lexicon.category(sense) == "group"
-        }
 
     def _index_senses(self) -> None:
         """Note what each tag shows: its usual sense before its further ones."""
@@ -149,14 +128,15 @@ class TagResolver:
     def noun(self, word: Word) -> Resolved:
         """Return what a head of a noun phrase means."""
         found = self._find(word.form, word.nouns, (OBJECT, SCENE))
-        ways = [(SYNONYM, self._synonym), (HEAD, self._head)]
-        if self._widen:
-            ways += [(NARROWER, self._narrower), (WIDER, self._wider)]
-        for rule, way in ways:
+        for rule, way in self._ways():
             if found.tag_id != NO_TAG:
                 return found
             found = self._as_noun(way(word), rule)
         return found
+
+    def _ways(self) -> list[tuple[int, Callable[[Word], int]]]:
+        """Return the rules for nouns that the vocabulary does not have, in their order."""
+        return [(SYNONYM, self._synonym), (HEAD, self._head)]
 
     def attribute(self, word: Word) -> Resolved:
         """Return what a modifier means."""
@@ -181,8 +161,8 @@ class TagResolver:
     def _find(self, form: str, lemmas: Sequence[str], kinds: tuple[int, ...]) -> Resolved:
         for rule, index, candidates in (
             (SURFACE, self._by_name, (form,)),
-            (LEMMA, self._by_name, lemmas),
-            (SPELLING, self._by_name, _spelled(form, *lemmas)),
+            (LEMMA, self._by_name, (lemma for lemma in lemmas if " " in form or " " not in lemma)),
+            (SPELLING, self._by_name, (*_spelled(form, *lemmas), *lemmas)),
             (SPELLING, self._by_joined, (form, *lemmas)),
             (ALIAS, self._by_alias, (form, *lemmas)),
             (ALIAS, self._by_alias, _spelled(form, *lemmas)),
@@ -250,108 +230,6 @@ class TagResolver:
         above = {up for sense in senses for up in (sense, *self._lexicon.above(sense))}
         return not senses or not wanted.isdisjoint(above)
 
-    def _narrower(self, word: Word) -> int:
-        """Return the only tag that is a kind of this word by its name: "table", "dining table"."""
-        return next((self._usual[noun] for noun in word.nouns if noun in self._usual), NO_TAG)
-
-    def in_context(self, word: Word) -> tuple[int, frozenset[str]]:
-        """Return the only tag that ends in this word, and its other words.
-
-        The word means that tag in a caption that has the others as well: "bat" is a baseball
-        bat where there is baseball.
-        """
-        for noun in word.nouns:
-            tag_ids = self._by_head.get(noun, ())
-            if len(tag_ids) == 1 and noun not in self._usual:
-                name = index_key(self._vocabulary.names[tag_ids[0]])
-                return tag_ids[0], frozenset(name.split()[:-1])
-        return NO_TAG, frozenset()
-
-    def implied(self, word: Word, *, as_noun: bool) -> dict[int, int]:
-        """Return tags that a noun or verb speaks of without being one, and by which rule.
-
-        The tool that a verb or an agent is named after (skateboarding, snowboarder), equipment of
-        a sport (baseball: baseball glove), the first part of a compound (clock tower).
-        """
-        found = {self._tool(word): IMPLIED}
-        if as_noun:
-            found |= dict.fromkeys(self._equipment(word), IMPLIED)
-            found |= {self._first_part(word): MODIFIER}
-        found.pop(NO_TAG, None)
-        return found
-
-    def modifier(self, word: Word) -> Resolved:
-        """Return what a noun before a head means: "car" in "car door"."""
-        found = self._find(word.form, word.nouns, (OBJECT, SCENE))
-        return found._replace(rule=MODIFIER) if self._widen and found.rule <= LEMMA else UNRESOLVED
-
-    def _first_part(self, word: Word) -> int:
-        for noun in word.nouns:
-            first = self._lexicon.first_part(noun)
-            if first:
-                found = self._find(first, (), (OBJECT, SCENE)).tag_id
-                return NO_TAG if found == self.noun(word).tag_id else found
-        return NO_TAG
-
-    def _equipment(self, word: Word) -> list[int]:
-        firsts = [first for noun in word.nouns if (first := self._lexicon.first_part(noun))]
-        for noun in (*word.nouns, *firsts):
-            for sense in self._lexicon.senses(noun):
-                if self._lexicon.sense_share(noun, sense) >= MIN_SHARE:
-                    things = self._lexicon.equipment(sense)
-                    tag_ids = [self._by_sense.get(thing, NO_TAG) for thing in things]
-                    found = sorted({tag_id for tag_id in tag_ids if tag_id != NO_TAG})
-                    # A vocabulary that has all of a sport's things tells them apart in captions.
-                    if found:
-                        return found if len(found) <= MAX_EQUIPMENT else []
-        return []
-
-    def _tool(self, word: Word) -> int:
-        stems = [lemma for lemma in word.verbs if lemma != word.form and self._is_tool(lemma)]
-        for noun in word.nouns:
-            if self._lexicon.noun_category(noun) == "person":
-                agents = [noun[:-cut] + end for cut, end in _AGENT_ENDS if len(noun) > cut + 2]
-                stems += [stem for stem in agents if self._is_tool(stem)]
-        tools = (self._find(stem, (), (OBJECT, SCENE)).tag_id for stem in stems)
-        return next((tag_id for tag_id in tools if tag_id != NO_TAG), NO_TAG)
-
-    def rivals(self, word: Word) -> frozenset[int]:
-        """Return tags that a noun means instead of its own where an image shows them.
-
-        Those that end in it and are no kind of it ("bear": teddy bear), and those of its other
-        senses ("bike": bicycle, motorcycle).
-        """
-        own = self.noun(word)
-        found: set[int] = set()
-        for noun in word.nouns:
-            found |= {
-                tag_id
-                for tag_id in self._by_head.get(noun, ())
-                if own.rule <= LEMMA and not self._is_a(index_key(self._vocabulary.names[tag_id]), own.tag_id)
-            }
-            if own.rule > LEMMA:
-                found |= {
-                    self._by_usual_sense.get(sense, NO_TAG)
-                    for sense in self._lexicon.senses(noun)
-                    if self._lexicon.sense_share(noun, sense) >= MIN_SHARE
-                }
-        return frozenset(found - {own.tag_id, NO_TAG}) if own.tag_id != NO_TAG else frozenset()
-
-    def is_food(self, word: Word) -> bool:
-        """Tell whether a noun usually means something to eat."""
-        sense = self._sense(word)
-        return sense is not None and self._lexicon.category(sense) == "food"
-
-    def goes_with_food(self) -> np.ndarray:
-        """Return which tags are things whose definition names food, bool [tags]."""
-        senses = map(self._tag_sense, range(len(self._vocabulary)))
-        return np.array([s is not None and self._lexicon.goes_with_food(s) for s in senses])
-
-    def _is_tool(self, noun: str) -> bool:
-        """Tell whether a word names a thing first and an activity only after it."""
-        counts = self._lexicon.counts(noun)
-        return counts.noun >= counts.verb and self._lexicon.noun_category(noun) == "artifact"
-
     def _is_usual_kind(self, tag_id: int, head: str) -> bool:
         """Tell whether a head alone usually means the tag: a dining table is a table.
 
@@ -378,20 +256,6 @@ class TagResolver:
     def _tag_sense_of(self, key: str) -> int | None:
         sense = self._lexicon.visible_sense(key)
         return self._lexicon.visible_sense(key.replace(" ", "")) if sense is None else sense
-
-    def _wider(self, word: Word) -> int:
-        sense = self._sense(word)
-        if sense is None:
-            return NO_TAG
-        young_of = self._lexicon.young_of(sense)
-        if young_of:
-            found = self._find(young_of, (), (OBJECT, SCENE)).tag_id
-            if found != NO_TAG:
-                return found
-        above = self._lexicon.above(sense)
-        if self._people & {sense, *above} and self._person is not None:
-            above = [*above, self._person]
-        return next((self._by_sense[up] for up in above if up in self._by_sense), NO_TAG)
 
 
 def _spelled(*words: str) -> Iterable[str]:
