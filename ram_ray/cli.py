@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ram_ray import __version__, exit_codes, flags
-from ram_ray.commands import evaluation, labels, model
+from ram_ray.commands import evaluation, labels, model, outputs
 from ram_ray.commands.serve import serve
 from ram_ray.config import TagConfig
 from ram_ray.options import merge_settings, tag_config
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.add_typer(model.app, name="model")
 app.command()(evaluation.evaluate)
 app.command()(evaluation.calibrate)
+app.command()(outputs.rethreshold)
+app.command()(outputs.export)
 app.add_typer(labels.app, name="labels")
 
 
