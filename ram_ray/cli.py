@@ -13,6 +13,7 @@ import typer
 from ram_ray import __version__, exit_codes, flags
 from ram_ray.commands import evaluation, labels, model, outputs
 from ram_ray.commands.serve import serve
+from ram_ray.commands.train import train
 from ram_ray.config import TagConfig
 from ram_ray.options import merge_settings, tag_config
 
@@ -29,6 +30,7 @@ app.command()(evaluation.evaluate)
 app.command()(evaluation.calibrate)
 app.command()(outputs.rethreshold)
 app.command()(outputs.export)
+app.command()(train)
 app.add_typer(labels.app, name="labels")
 
 

@@ -43,7 +43,7 @@ def rethreshold(
     """Write `target`/tags/ with the tags of a run whose score is above new thresholds.
 
     Rows, columns and their order stay; an image that loses all its tags keeps its row. The run
-    itself is not changed, and its quarantine/ stays where it is. `rethreshold.json` is written last.
+    itself is not changed, its quarantine/ stays where it is. `rethreshold.json` is written last.
 
     Args:
         output: folder or s3:// prefix of a finished run with `score_floor`.
