@@ -57,7 +57,7 @@ class Driver:
 
     def __init__(self, source: Path, output: Path, **settings: object) -> None:
         self.output = output
-        config = {"source": str(source), "output": str(output)} | self.defaults | settings
+        config = {"source": str(source), "output": str(output), **self.defaults, **settings}
         self.process = subprocess.Popen(
             [sys.executable, "-c", self.script, json.dumps(config)],
             stdout=subprocess.PIPE,
