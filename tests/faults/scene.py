@@ -101,7 +101,7 @@ class Driver:
 
     def finish(self) -> tuple[int, str]:
         """Wait for the driver's end; return exit code and output."""
-        printed, _ = self.process.communicate(timeout=WAIT_S)
+        printed, _ = self.process.communicate(timeout=2 * WAIT_S)
         return self.process.returncode, printed
 
     def commits(self) -> int:
@@ -117,7 +117,7 @@ class ParseDriver(Driver):
 
     script = PARSE_DRIVER
     defaults: Mapping[str, object] = {
-        "shard_bytes": 40_000,
+        "shard_bytes": 20_000,
         "num_parsers": 1,
         "cpus_per_parser": 0.5,
         "max_error_rate": 1.0,

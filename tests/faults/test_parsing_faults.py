@@ -30,7 +30,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, short: bool) -> Path:
     chance = random.Random(0)
     for file in range(3 if short else 12):
         lines = []
-        for number in range(1_600):
+        for number in range(800):
             words = [chance.choice(NAMES) for _ in range(8)]
             captions = [f"a {words[n]} near two {words[n + 4]}s" for n in range(4)]
             lines.append(json.dumps({"image_id": f"{file}-{number}", "captions": captions}))
@@ -72,7 +72,7 @@ def test_driver_killed_again_and_again(
     kills, chance = [], random.Random(0)
     for _ in range(2 if short else 8):
         driver = ParseDriver(source, output, vocabulary=vocabulary)
-        goal = driver.commits() + chance.randint(1, 5)
+        goal = driver.commits() + chance.randint(1, 3)
         if not driver.wait_until(lambda d=driver, goal=goal: d.commits() >= goal):
             pytest.fail(f"the driver ended before it was killed: {driver.finish()}")
         time.sleep(chance.uniform(0, 0.2))
