@@ -157,6 +157,8 @@ def draw_losses(lines: list[dict[str, Any]]) -> str:
     """Return an SVG of the losses over steps, on a logarithmic scale."""
     not_losses = ("step", "epoch", "learning_rate", "grad_norm", "images_per_s", "errors")
     names = [name for name in (lines[-1] if lines else ()) if name not in not_losses]
+    if len(names) == 2:
+        names = names[1:]  # the total of one loss is that loss
     curves = {
         name: [(line["step"], line[name]) for line in lines if line.get(name, 0) > 0]
         for name in names
