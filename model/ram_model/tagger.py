@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ram_model.captioning import Captioner, guide_words
-from ram_model.errors import CaptionError
+from ram_model.errors import CaptionError, ModelOutputError
 from ram_model.folding import FoldedRam
 from ram_model.normalisation import Normalisation
 from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels, embed_new_words
@@ -277,6 +277,35 @@ class Tagger:
             images: uint8 [n, S, S, 3], n from 1 up.
         """
         return self._network(self._normalise(images))
+
+    @torch.inference_mode()
+    def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores of all tags decided on, float32 [n, C], 0..1, and features [n, E].
+
+        The features are the encoder's mean token in label space, float32: what the image looks
+        like, for clustering. Any number of images; run in batches of `batch_size`, padded.
+
+        Args:
+            images: uint8 [n, S, S, 3], RGB, S = image_size_px.
+
+        Raises:
+            ModelOutputError: the network returned NaN or infinity.
+        """
+        size, count = self.batch_size, len(images)
+        scores = np.zeros((count, len(self._select.thresholds)), np.float32)
+        features = np.zeros((count, self._model.config.label_dim), np.float32)
+        for start in range(0, count, size):
+            part = images[start : start + size]
+            padding = np.zeros((size - len(part), *images.shape[1:]), np.uint8)
+            values = self._normalise(np.concatenate([part, padding]) if len(padding) else part)
+            tokens_BTE = self._encode(values)
+            logits_BC = self._model.decode_tags(tokens_BTE)[: len(part)].float()
+            if not bool(logits_BC.isfinite().all()):
+                raise ModelOutputError("The model returned logits that are not finite.")
+            stop = start + len(part)
+            scores[start:stop] = logits_BC.sigmoid().cpu().numpy()
+            features[start:stop] = tokens_BTE[: len(part), 0].float().cpu().numpy()
+        return scores, features
 
     def _normalise(self, images: np.ndarray) -> Tensor:
         pixels_BSSC = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)

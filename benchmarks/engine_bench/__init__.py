@@ -1,0 +1,1 @@
+"""The benchmark of the data engine: features, models, arms and measures."""

@@ -1,0 +1,1 @@
+"""The data engine: noisy captions in, clean labels out, every decision with its evidence."""
