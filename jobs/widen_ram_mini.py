@@ -52,11 +52,15 @@ LOSS_WEIGHTS = {"teacher": 1.0, "caption": 0.3}
 STEPS_PER_LINE = 50
 
 
-def main(data_folder: Path, cache: Path, folder: Path, minutes: float) -> dict:
-    """Encode, probe, train, package; return the figures of the model card."""
+def main(data_folder: Path, cache: Path, folder: Path, minutes: float, start: Path) -> dict:
+    """Encode, probe, train, package; return the figures of the model card.
+
+    Args:
+        start: model folder whose weights the run begins with.
+    """
     cache.mkdir(parents=True, exist_ok=True)
     tags = read_tags()
-    old = load_folder(PACKAGED / "ram-mini")
+    old = load_folder(start)
     assert isinstance(old.model, Ram)
     encode_photos(old.model, data_folder, cache)
     data = Data(data_folder, cache, tags)
@@ -313,5 +317,7 @@ if __name__ == "__main__":
     for name in ("--data", "--cache", "--folder"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=6)
+    packaged = PACKAGED / "ram-mini"
+    parser.add_argument("--from", type=Path, dest="start", default=packaged, help="model folder")
     a = parser.parse_args()
-    print(json.dumps(main(a.data, a.cache, a.folder, a.minutes), indent=2))
+    print(json.dumps(main(a.data, a.cache, a.folder, a.minutes, a.start), indent=2))
