@@ -4,12 +4,13 @@
 
 Only the model is a stub: scores and vectors are random, drawn by image and tag, and written by a
 Ray Data job like any other table. Plan, parse, generate, cluster, filter and report are what
-`ram-ray engine run` does. One tag is on half of all images. Prints JSON.
+`ram-ray engine run` does. One tag is on half of all images. Prints a line of JSON per size.
 """
 
 import argparse
 import json
 import platform
+import random
 import shutil
 import tempfile
 import threading
@@ -31,8 +32,8 @@ from ram_ray.data_engine import engine, image_plan
 from ram_ray.data_engine.config import EngineConfig
 from ram_ray.data_engine.evidence import NO_RIVAL
 from ram_ray.data_engine.generate import sample_shards
-from ram_ray.data_engine.image_plan import name_hash, read_images
-from ram_ray.data_engine.looking import draw_foreign
+from ram_ray.data_engine.image_plan import read_images
+from ram_ray.data_engine.looker import draw_foreign
 from ram_ray.data_engine.models import ModelIdentity
 from ram_ray.data_engine.named_images import Found, join_key
 from ram_ray.data_engine.steps import (
@@ -68,11 +69,11 @@ def main() -> None:
     parser.add_argument("--folder", help="where outputs go; default: a temporary folder")
     options = parser.parse_args()
     machine = {"cpus": psutil.cpu_count(), "memory_gb": psutil.virtual_memory().total >> 30}
-    found: dict[str, Any] = {"python": platform.python_version(), "machine": machine, "sizes": []}
+    print(json.dumps({"python": platform.python_version(), "machine": machine}), flush=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder, ray_session(None):
         for rows in options.rows:
-            found["sizes"].append(measure(Path(folder) / str(rows), rows, options.shard_rows))
-    print(json.dumps(found, indent=1))
+            found = measure(Path(folder) / str(rows), rows, options.shard_rows)
+            print(json.dumps(found), flush=True)
 
 
 def measure(folder: Path, rows: int, shard_rows: int) -> dict[str, Any]:
@@ -126,10 +127,10 @@ def measure(folder: Path, rows: int, shard_rows: int) -> dict[str, Any]:
 
 def synthetic(num_images: int) -> Iterator[Found]:
     """Yield images and their captions; every other one names HOT."""
+    draw = random.Random(0)
     for number in range(num_images):
         name = f"image-{number:09d}.jpg"
-        draw = np.random.default_rng(number)
-        words = [str(word) for word in draw.choice(WORDS[1:], TAGS_PER_CAPTION, replace=False)]
+        words = draw.sample(WORDS[1:], TAGS_PER_CAPTION)
         if number % 2 == 0:
             words[0] = HOT
         text = f"a {words[0]} and a {words[1]} beside a {words[2]} and a {words[3]}"
@@ -178,24 +179,19 @@ class StubLook:
         foreign = draw_foreign(named) if shard in self._learn_on else {}
         scores: list[dict[str, Any]] = []
         regions: list[dict[str, Any]] = []
+        draw = np.random.default_rng(shard)
         for image_id in read_images(self._plan, shard, ["image_id"])["image_id"].to_pylist():
-            draw = np.random.default_rng(name_hash(image_id))
-            others = list(foreign.get(image_id, ()))
-            extra = draw.integers(0, len(WORDS), 3).tolist()
-            tags = sorted({*named.get(image_id, ()), *others, *extra})
-            right = np.isin(tags, named.get(image_id, ()))
-            values = draw.beta(np.where(right, 4, 1), np.where(right, 2, 4)).astype(np.float32)
+            own, others = named.get(image_id, []), list(foreign.get(image_id, ()))
+            tags = sorted({*own, *others, *draw.integers(0, len(WORDS), 3).tolist()})
+            right = np.isin(tags, own)
+            values = np.where(right, draw.beta(4, 2, len(tags)), draw.beta(1, 4, len(tags)))
             base = {"image_id": image_id, "width": 1, "height": 1, "model": 0, "caption": None}
             scores.append(base | {"tag_ids": tags, "scores": values})
-            vectors = (self._looks[tags] + draw.normal(size=(len(tags), WIDTH))).astype(np.float16)
-            regions.append(
-                {
-                    "image_id": image_id,
-                    "regions": [_region(at, tag_id, values[at]) for at, tag_id in enumerate(tags)],
-                    "vectors": vectors.tobytes(),
-                    "foreign": others,
-                }
-            )
+            noise = draw.normal(size=(len(tags), WIDTH))
+            found = [_region(at, tag_id, values[at]) for at, tag_id in enumerate(tags)]
+            vectors = (self._looks[tags] + noise).astype(np.float16).tobytes()
+            facts = {"image_id": image_id, "regions": found, "vectors": vectors}
+            regions.append(facts | {"foreign": others})
         quarantine = QUARANTINE.empty_table()
         counts = counts_table(Counter(images=len(scores), model_passes=0))
         tables = {"scores": pa.Table.from_pylist(scores, SCORES), "quarantine": quarantine}

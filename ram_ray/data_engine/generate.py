@@ -103,7 +103,7 @@ def fit_thresholds(
         read_sample(config.store, parsed_url, seen_url, shard, len(vocabulary), parser)
         for shard in shards
     ]
-    sample = _join(samples, len(vocabulary))
+    sample = _join(samples)
     trusted = None
     if truth:
         there = [at for at, image_id in enumerate(sample.image_ids) if image_id in truth]
@@ -117,7 +117,8 @@ def fit_thresholds(
             continue
         chosen = choose_thresholds(
             sample.scores,
-            sample.first,
+            # Other captions are witnesses only where they are not what they witness about.
+            sample.named if trusted else sample.first,
             target_precision=config.target_precision,
             agreement=sample.agreement,
             trusted=trusted,
@@ -295,9 +296,8 @@ def _read_trusted(config: EngineConfig, vocabulary: Vocabulary) -> dict[str, np.
     return labels
 
 
-def _join(samples: list[Sample], num_tags: int) -> Sample:
+def _join(samples: list[Sample]) -> Sample:
     columns = ("scores", "first", "named", "agreement", "written")
-    del num_tags
     return Sample(
         image_ids=[image_id for sample in samples for image_id in sample.image_ids],
         **{name: np.concatenate([getattr(one, name) for one in samples]) for name in columns},

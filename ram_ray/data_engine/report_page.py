@@ -1,6 +1,5 @@
 """report.html of an engine run: needs no server, no network, no other file; all text is escaped."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -292,13 +291,3 @@ def _problems(data: "ReportData") -> str:
         '<div class="scroll"><table><tr><th>What</th><th>Where</th><th>Why</th></tr>'
         f"{rows}</table></div>"
     )
-
-
-def to_json(data: "ReportData") -> str:
-    """Return the counts of the page as JSON, for programs."""
-    steps = {
-        name: {str(key): value for key, value in counts.items() if isinstance(key, str)}
-        for name, counts in data.steps.items()
-    }
-    facts = {"revision": data.revision.number, "plan": data.plan, "steps": steps}
-    return json.dumps(facts | {"filter": data.filter, "unseen": data.unseen_by_code}, default=str)

@@ -307,13 +307,14 @@ class CommitShards:
         return batch.select(["shard"])
 
 
-def configure_ray_data() -> None:
-    """Set Ray Data up for small rows; a Dataset takes these when it is made."""
+def configure_ray_data(block_bytes: int = 2**20) -> None:
+    """Set Ray Data up for few rows; a Dataset takes these when it is made."""
     from ray.data import DataContext
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
     context.enable_progress_bars = False
+    context.target_max_block_size = context.target_min_block_size = block_bytes
     context.max_consecutive_actor_init_deaths = 3
 
 

@@ -11,6 +11,9 @@ import pytest
 
 from ram_ray.committer import Begin
 from ram_ray.data_engine import cluster, engine, filter, generate, looking, steps
+from ram_ray.data_engine.look_stages import LookCommitter, SeenAssembly
+from ram_ray.data_engine.looker import Looker, LookOptions
+from ram_ray.data_engine.model_eyes import EyesOptions
 from ram_ray.data_engine.steps import EngineRun, Step
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.workers import FetchAndDecode, ReadPlan
@@ -67,10 +70,10 @@ def look_inline(
     """Do what `looking._run_wave` does, stage after stage."""
     del placement, step, reasons
     config = run.config
-    look_options = looking.LookOptions(
+    look_options = LookOptions(
         output=config.output,
         store=config.store,
-        eyes=looking.EyesOptions(
+        eyes=EyesOptions(
             models=config.models,
             device="cpu",
             threads=None,
@@ -85,7 +88,7 @@ def look_inline(
     read = ReadPlan(output=config.output, store=config.store, chunk_rows=BATCH, stretch_chunks=4)
     limits = FetchLimits(config.fetch_timeout_s, config.decode.max_image_bytes, 4)
     decoder = FetchAndDecode(config.store, limits, config.decode, pixels_px)
-    looker, committer = looking.Looker(look_options), looking.LookCommitter(look_options)
+    looker, committer = Looker(look_options), LookCommitter(look_options)
     for shard in shards:
         parts: list[tuple[pa.Table, pa.Table]] = []
         for stretch in read(pa.table({"shard": [shard]})):
@@ -94,7 +97,7 @@ def look_inline(
                 flat = np.frombuffer(chunk["pixels"][0].as_buffer(), np.uint8)
                 images = flat.reshape(len(row["uri"]), pixels_px, pixels_px, 3)
                 parts.append(looker.look(row, images, Begin(), lambda position: None))
-        assembly = looking._SeenAssembly(len(parts))
+        assembly = SeenAssembly(len(parts))
         for number, (seen, quarantine) in enumerate(parts):
             assembly.add(number, seen, quarantine)
         committer._write(shard, *assembly.tables())
