@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ import torch
 from jobs.prepare_ram_mini import read_tags
 from jobs.train_ram_mini import Data, average_precision, mini_config, predict
 from ram_model import Ram, Vocabulary, load_folder, save_folder
+from ram_model.vocabulary import OFF
+from ram_ray.calibration import CalibrationConfig
+from ram_ray.calibration import choose_thresholds as calibrate_thresholds
 
 # A tag is shown where it is right this far between guessing and certainty: "man" stands in four of
 # ten captions, so it must be surer than "snow". Right means that a caption says it.
@@ -25,27 +29,63 @@ PRIOR_FIRINGS = 5.0  # how many firings the pooled calibration weighs against a 
 # From 0.4: lower ones hold on Flickr8k, but fire at random on photos of other kinds.
 THRESHOLD_GRID = np.arange(0.40, 0.94, 0.01)
 UNPROVEN = 0.95  # threshold of a tag that cannot show its precision: fires only when almost sure
+CALIBRATION_TARGET = 0.7
+OFTEN = 20  # firings from which a tag's held-out precision says something
 LEAST_POSITIVES = 10  # a tag with fewer in the held-out part has no average precision
 
 
 def package(data_folder: Path, cache: Path, run: Path, folder: Path) -> dict:
-    """Write the model folder; return the figures of the model card."""
+    """Write the model folder of a run of `train_ram_mini`; return the figures of the card."""
     data = Data(cache)
     model = Ram(mini_config(len(data.tags)))
     model.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["average"])
-    rows = data.threshold_rows
-    thresholds = choose_thresholds(data.targets[rows], predict(model.eval(), data, rows))
-    tags = read_tags()
+    return package_model(model, data, lambda m, rows: predict(m, data, rows), data_folder, folder)
+
+
+def package_model(
+    model: Ram,
+    data: "Labelled",
+    predict: Callable[[Ram, np.ndarray], np.ndarray],
+    data_folder: Path,
+    folder: Path,
+) -> dict:
+    """Write the model folder; return the figures of the model card.
+
+    Args:
+        predict: from a model and row numbers to scores [N, C].
+    """
+    tags, rows = read_tags(), data.threshold_rows
+    kept_scores = predict(model.eval(), rows)
+    thresholds = choose_thresholds(data.targets[rows], kept_scores)
+    thresholds[[not tag.shown for tag in tags]] = OFF
     vocabulary = Vocabulary(
-        names=tuple(data.tags),
+        names=tuple(tag.name for tag in tags),
         thresholds=thresholds,
         kinds=tuple(tag.kind for tag in tags),
         aliases=tuple(tuple(sorted(tag.forms - {tag.name})) for tag in tags),
     )
     save_folder(model, model.config, vocabulary, folder, dtype=torch.float16)
     words = (data_folder / "labels/flickr8k_plain_words.txt").read_text().split()
-    scores = predict(load_folder(folder).model, data, data.test_rows)
-    return measure(data, scores, thresholds, words)
+    packaged = load_folder(folder).model
+    assert isinstance(packaged, Ram)
+    scores = predict(packaged.eval(), data.test_rows)
+    shown = np.array([tag.shown for tag in tags])
+    truth = data.targets[:, shown]
+    calibrated = calibration_figures(
+        truth[rows], kept_scores[:, shown], truth[data.test_rows], scores[:, shown]
+    )
+    return measure(data, scores, thresholds, words) | {"calibrated": calibrated}
+
+
+class Labelled(Protocol):
+    """What packaging needs to know of the photos."""
+
+    targets: np.ndarray
+    """float32 [N, C]: captions say the tag."""
+    words: list[set[str]]
+    """Of the captions of each photo."""
+    threshold_rows: np.ndarray
+    test_rows: np.ndarray
 
 
 def choose_thresholds(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -69,6 +109,30 @@ def choose_thresholds(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return thresholds
 
 
+def calibration_figures(
+    truth: np.ndarray, scores: np.ndarray, test_truth: np.ndarray, test_scores: np.ndarray
+) -> dict:
+    """Return what `ram-ray calibrate` would promise, and what it keeps on the held-out photos.
+
+    Thresholds are chosen on the first two, with the target `CALIBRATION_TARGET`.
+    """
+    promise = CalibrationConfig(target_precision=CALIBRATION_TARGET)
+    chosen = calibrate_thresholds(truth.astype(np.int8), scores.clip(0, 1), promise)
+    fired = test_scores > np.array([tag.threshold for tag in chosen])
+    right = (fired & (test_truth > 0)).sum(0)
+    often = fired.sum(0) >= OFTEN
+    precision = right[often] / fired.sum(0)[often]
+    return {
+        "target": CALIBRATION_TARGET,
+        "tags_given": sum(tag.outcome == "given" for tag in chosen),
+        "tags_abstaining": sum(tag.outcome != "given" for tag in chosen),
+        f"tags_with_{OFTEN}_firings": int(often.sum()),
+        "of_them_at_target": int((precision >= CALIBRATION_TARGET).sum()),
+        "their_precision": float(right[often].sum() / max(fired[:, often].sum(), 1)),
+        "their_recall": float(right[often].sum() / max(test_truth[:, often].sum(), 1)),
+    }
+
+
 def pooled_precision(truth: np.ndarray, scores: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from score to the share of right tags near that score, over all tags."""
     edges = np.linspace(0, 1, 21)
@@ -80,9 +144,11 @@ def pooled_precision(truth: np.ndarray, scores: np.ndarray) -> Callable[[np.ndar
     return lambda values: np.interp(values, centres, share)
 
 
-def measure(data: Data, scores: np.ndarray, thresholds: np.ndarray, words: list[str]) -> dict:
+def measure(data: Labelled, scores: np.ndarray, thresholds: np.ndarray, words: list[str]) -> dict:
     """Return mAP on both word lists, and precision and recall of the tags shown."""
     rows = data.test_rows
+    tags = read_tags()
+    own = [tag.shown for tag in tags]
     truth = data.targets[rows]
     fired = scores > thresholds
     right = fired & (truth > 0)
@@ -91,29 +157,32 @@ def measure(data: Data, scores: np.ndarray, thresholds: np.ndarray, words: list[
         [[w in data.words[r] or w + "s" in data.words[r] for w in words] for r in rows],
         dtype=np.float32,
     )
-    columns = word_columns(words, data.tags)
+    columns = word_columns(words)
     word_scores = np.where(columns >= 0, scores[:, columns], 0.0)
     return {
         "photos": len(rows),
         "yardstick": figures(word_truth, word_scores),
         "yardstick_words_without_tag": int((columns < 0).sum()),
-        "own_vocabulary": figures(truth, scores),
-        "tags": len(data.tags),
+        "own_vocabulary": figures(truth[:, own], scores[:, own]),
+        "tags": sum(own),
+        "words_never_shown": len(own) - sum(own),
         "tags_shown_at_least_once": int(fired.any(0).sum()),
         "shown_precision": float(right.sum() / max(fired.sum(), 1)),
-        "shown_recall": float(right.sum() / truth.sum()),
+        "shown_recall": float(right.sum() / truth[:, own].sum()),
         "shown_per_photo": [float(np.percentile(shown, p)) for p in (5, 25, 50, 75, 95)],
         "photos_without_tag": float((shown == 0).mean()),
     }
 
 
-def word_columns(words: list[str], tags: list[str]) -> np.ndarray:
+def word_columns(words: list[str]) -> np.ndarray:
     """Return for each yardstick word the tag that answers for it, or -1."""
-    forms = [tag.forms for tag in read_tags()]
+    tags = read_tags()
     columns = []
     for word in words:
-        found = [tags.index(word)] if word in tags else []
-        found += [i for i, f in enumerate(forms) if f & {word, word + "s"}]
+        forms = {word, word + "s"}
+        # a tag of this very word before one that folds it into another
+        found = [i for i, tag in enumerate(tags) if tag.name == word or tag.forms == forms]
+        found += [i for i, tag in enumerate(tags) if tag.forms & forms]
         columns.append(found[0] if found else -1)
     return np.array(columns)
 

@@ -109,10 +109,15 @@ def teacher_map(teacher: nn.Module, pixels: np.ndarray) -> Tensor:
     bgr = torch.from_numpy(pixels).permute(0, 3, 1, 2).flip(1).float()
     bgr = bgr - torch.tensor(TEACHER_MEAN_BGR).view(1, 3, 1, 1)
     bgr = bgr.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
         features: nn.Module = teacher.features  # type: ignore[assignment]
         both = features(bgr).float() + features(bgr.flip(3)).float().flip(3)
     return (both / 2).half()
+
+
+def has_fast_bfloat16() -> bool:
+    """Say whether bfloat16 pays: with AVX2 alone it is ten times slower than float32."""
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def caption_words(captions: list[str]) -> set[str]:
@@ -127,6 +132,11 @@ class TagLine(NamedTuple):
     kind: str
     forms: frozenset[str]
     """Caption words that stand for it."""
+
+    @property
+    def shown(self) -> bool:
+        """False for words that are learned for ranking only, because they make no good tag."""
+        return self.kind != "other"
 
 
 def read_tags() -> list[TagLine]:

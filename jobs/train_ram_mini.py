@@ -5,6 +5,7 @@
     python -m jobs.package_ram_mini --data ../shared/data --cache runs/cache --run runs/mini \
         --folder model/ram_model/weights/ram-mini
 
+`--from FOLDER` begins with the weights of a model folder, whose tags may be others.
 The learning rate follows the training time, so that a run ends when it should on a busy machine.
 Run again to go on after an interruption (a checkpoint per epoch). `log.jsonl` in the run folder
 holds losses and the held-out mAP.
@@ -26,8 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jobs.prepare_ram_mini import caption_words, read_tags
-from ram_model import Ram, RamConfig, asymmetric_loss, variant
+from jobs.prepare_ram_mini import TagLine, caption_words, has_fast_bfloat16, read_tags
+from ram_model import Ram, RamConfig, asymmetric_loss, load_folder, variant
 
 BATCH_SIZE = 64
 PEAK_LR = 5e-4
@@ -42,13 +43,21 @@ BUSY_LOAD = 2.6  # load average from which one thread is faster than two (2 core
 MEAN_RGB, STD_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RAM's preprocessing
 
 
-def main(cache: Path, run: Path, minutes: float) -> None:
-    """Train for `minutes` and keep the averaged weights in `run`/checkpoint.pt."""
+def main(cache: Path, run: Path, minutes: float, start: Path | None = None) -> None:
+    """Train for `minutes` and keep the averaged weights in `run`/checkpoint.pt.
+
+    Args:
+        start: model folder whose weights the run begins with; None: random ones.
+    """
     run.mkdir(parents=True, exist_ok=True)
     data = Data(cache)
     teacher = Teacher(data)
     torch.manual_seed(0)
     student = Student(mini_config(len(data.tags)), data.targets[data.has_captions].mean(0))
+    if start is not None:
+        loaded = load_folder(start)
+        assert isinstance(loaded.model, Ram)
+        student.ram = widened(loaded.model, loaded.vocabulary.names, read_tags())
     trainer = Trainer(student, data, teacher, total_s=minutes * 60)
     trainer.resume(run)
     while trainer.trained_s < trainer.total_s:
@@ -217,7 +226,7 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return projected tokens [B, 17, 512], logits [B, C], logits of the head [B, C]."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
             encoded = self.ram.image_encoder(images)
             tokens = self.ram.image_projection(encoded)
             logits = self.ram.decode_tags(tokens, self.ram.label_queries())
@@ -228,6 +237,21 @@ def mini_config(num_tags: int) -> RamConfig:
     """Return variant "mini" for this vocabulary; the tag decoder is too narrow for dropout."""
     config = variant("mini", num_tags=num_tags)
     return replace(config, tag_decoder=replace(config.tag_decoder, dropout=0.0))
+
+
+def widened(old: Ram, old_names: tuple[str, ...], tags: list[TagLine]) -> Ram:
+    """Return a model of `tags` with the old weights; a new tag's label embedding is random."""
+    torch.manual_seed(0)
+    model = Ram(replace(old.config, num_tags=len(tags)))
+    state = old.state_dict()
+    rows = model.label_embeddings.detach().clone()
+    for row, tag in enumerate(tags):
+        if tag.name in old_names:
+            rows[row] = state["label_embeddings"][old_names.index(tag.name)]
+        else:  # of the length of the learned ones
+            rows[row] *= state["label_embeddings"].norm(dim=1).mean()
+    model.load_state_dict(state | {"label_embeddings": rows})
+    return model
 
 
 def train_step(
@@ -354,5 +378,6 @@ if __name__ == "__main__":
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=45)
+    parser.add_argument("--from", type=Path, dest="start", help="model folder to begin with")
     arguments = parser.parse_args()
-    main(arguments.cache, arguments.run, arguments.minutes)
+    main(arguments.cache, arguments.run, arguments.minutes, arguments.start)

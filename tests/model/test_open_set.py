@@ -161,7 +161,7 @@ def test_options_for_new_words_need_words(folder: Path) -> None:
 
 
 def test_models_that_cannot_take_new_words_say_what_would_work(tmp_path: Path) -> None:
-    with pytest.raises(UnknownTagError, match=r"learnt its 228 tags .*'forklift'.*fetch ram-plus"):
+    with pytest.raises(UnknownTagError, match=r"learnt its 368 tags .*'forklift'.*fetch ram-plus"):
         Tagger.load("ram-mini", tags=["dog", "forklift"])
     with pytest.raises(UnknownTagError, match=r"'dogg' \(did you mean 'dog'\?\)"):
         Tagger.load("ram-mini", tags=["dogg"])

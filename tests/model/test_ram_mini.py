@@ -14,6 +14,7 @@ from skimage import data as skimage_data
 from ram_model import Tagger, load_folder
 from ram_model.pretrained import PACKAGED
 from ram_model.transforms import resize_for_inference
+from ram_model.vocabulary import OFF
 
 FOLDER = PACKAGED / "ram-mini"
 MAX_BYTES = 30_000_000
@@ -31,10 +32,13 @@ def test_card_and_licence_travel_with_the_weights():
     assert {"MODEL_CARD.md", "WEIGHTS_LICENSE"} <= {path.name for path in FOLDER.iterdir()}
 
 
-def test_thresholds_are_usable():
-    thresholds = load_folder(FOLDER).vocabulary.thresholds
-    assert (thresholds > 0).all()
-    assert (thresholds < 1).all()  # none switched off: scores of all tags can be asked for
+def test_only_words_that_make_no_tag_are_switched_off():
+    vocabulary = load_folder(FOLDER).vocabulary
+    assert (vocabulary.thresholds > 0).all()
+    shown = {vocabulary.names[i] for i in np.flatnonzero(vocabulary.thresholds < OFF)}
+    assert len(shown) == 228
+    assert {"dog", "snow"} < shown
+    assert not {"young", "wearing", "him"} & shown
 
 
 @pytest.mark.parametrize(("photo", "expected"), [("astronaut", "red"), ("chelsea", "brown")])
