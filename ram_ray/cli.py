@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from ram_ray import __version__, exit_codes, flags
-from ram_ray.commands import evaluation, labels, model
+from ram_ray.commands import engine, evaluation, labels, model
 from ram_ray.commands.serve import serve
+from ram_ray.commands.train import train
 from ram_ray.config import TagConfig
 from ram_ray.options import merge_settings, tag_config
 
@@ -27,7 +28,9 @@ app = typer.Typer(
 app.add_typer(model.app, name="model")
 app.command()(evaluation.evaluate)
 app.command()(evaluation.calibrate)
+app.command()(train)
 app.add_typer(labels.app, name="labels")
+app.add_typer(engine.app, name="engine")
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ram_model.transforms import resize_for_inference, to_rgb
+from ram_model.transforms import ViewRequest, resize_for_inference, to_rgb, training_view
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.image_formats import identify, is_cut, webp_size
@@ -41,6 +41,9 @@ class DecodedImage:
     """Pixels, as stored in the file, before orientation."""
     height: int
     """Pixels, as stored in the file, before orientation."""
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    """What of the image the pixels show: left, top, width, height, as shares of it."""
+    mirrored: bool = False
 
 
 class MemoryLimitError(ImageError):
@@ -52,11 +55,14 @@ class MemoryLimitError(ImageError):
         )
 
 
-def decode(data: bytes, image_size_px: int, config: DecodeConfig) -> DecodedImage:
+def decode(
+    data: bytes, image_size_px: int, config: DecodeConfig, view: ViewRequest | None = None
+) -> DecodedImage:
     """Decode `data` and resize it to uint8 [image_size_px, image_size_px, 3].
 
-    Limits of bytes and pixels hold here; those of time and memory only in a `Decoder`. Not for
-    several threads at once: Python's warning filters, which it sets, belong to the process.
+    `view` asks for a random view of it, as training does. Limits of bytes and pixels hold here;
+    those of time and memory only in a `Decoder`. Not for several threads at once: Python's warning
+    filters, which it sets, belong to the process.
     Raises ImageError.
     """
     check_num_bytes(len(data), config)
@@ -73,6 +79,9 @@ def decode(data: bytes, image_size_px: int, config: DecodeConfig) -> DecodedImag
         except Exception as error:  # noqa: BLE001  odd modes and palettes are the file's doing too
             raise _verdict(file, error, width * height) from None
     try:
+        if view is not None:
+            seen = training_view(rgb, image_size_px, view)
+            return DecodedImage(seen.pixels, width, height, seen.crop, seen.mirrored)
         return DecodedImage(resize_for_inference(rgb, image_size_px), width, height)
     except MemoryError:
         raise MemoryLimitError from None

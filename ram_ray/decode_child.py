@@ -3,8 +3,8 @@
 Started by `ram_ray.images.Decoder` as `python -m ram_ray.decode_child PARENT_PID OPTIONS`; it may
 die at any image. It loads Pillow and numpy, but not torch, ray or a store client.
 
-Request:   uint64 length, file bytes
-Answer:    ANSWER (status, width, height, body length), then the body: pixels (OK) or text
+Request:   REQUEST (lengths of the two that follow), a ViewRequest as JSON or nothing, file bytes
+Answer:    ANSWER (status, width, height, body length), then the body: VIEW and pixels (OK) or text
            (IMAGE_ERROR: code, newline, message; OUT_OF_MEMORY: nothing; BUG: traceback)
 At start:  READY once, when imports are done
 """
@@ -19,8 +19,9 @@ import sys
 import traceback
 from typing import BinaryIO
 
-REQUEST = struct.Struct("<Q")
+REQUEST = struct.Struct("<QH")
 ANSWER = struct.Struct("<BIIQ")
+VIEW = struct.Struct("<4d?")  # the crop (left, top, width, height), and whether it is mirrored
 READY = b"R"
 OK, IMAGE_ERROR, OUT_OF_MEMORY, BUG = range(4)
 
@@ -73,6 +74,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
     # Imported after the limits are set, and only in this process.
     from PIL import AvifImagePlugin, Image
 
+    from ram_model.transforms import ViewRequest
     from ram_ray.config import DecodeConfig
     from ram_ray.decode_bytes import DecodedImage, MemoryLimitError, decode
     from ram_ray.errors import ImageError
@@ -81,13 +83,15 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one core per decoder, and stacks cost address space
     Image.MAX_IMAGE_PIXELS = None  # max_image_pixels replaces it
 
-    def read_and_decode(num_bytes: int) -> DecodedImage:
+    def read_and_decode(num_bytes: int, view_bytes: int) -> DecodedImage:
+        asked = requests.read(view_bytes)
         try:
             data = requests.read(num_bytes)
         except MemoryError:
             _skip(requests, num_bytes)
             raise
-        return decode(data, options["image_size_px"], config)
+        view = ViewRequest(**json.loads(asked)) if asked else None
+        return decode(data, options["image_size_px"], config, view)
 
     _write(answers, READY)
     os.dup2(1, 2)  # from here on only remarks of C libraries about single images come there
@@ -102,7 +106,9 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
             _answer(answers, BUG, traceback.format_exc().encode())
         else:
             pixels = image.pixels.data.cast("B")
-            _answer(answers, OK, pixels, image.width, image.height)
+            header = ANSWER.pack(OK, image.width, image.height, len(pixels))
+            _write(answers, header + VIEW.pack(*image.crop, image.mirrored))
+            _write(answers, pixels)
             large = image.width * image.height > _LARGE_PIXELS
             del image, pixels
             if large:
@@ -120,11 +126,8 @@ def _skip(requests: BinaryIO, num_bytes: int) -> None:
         num_bytes -= len(requests.read(min(num_bytes, 65536))) or num_bytes
 
 
-def _answer(
-    answers: BinaryIO, status: int, body: bytes | memoryview, width: int = 0, height: int = 0
-) -> None:
-    _write(answers, ANSWER.pack(status, width, height, len(body)))
-    _write(answers, body)
+def _answer(answers: BinaryIO, status: int, body: bytes) -> None:
+    _write(answers, ANSWER.pack(status, 0, 0, len(body)) + body)
 
 
 def _write(answers: BinaryIO, data: bytes | memoryview) -> None:

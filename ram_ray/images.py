@@ -20,9 +20,10 @@ from typing import Self
 
 import numpy as np
 
+from ram_model.transforms import ViewRequest
 from ram_ray.config import DecodeConfig
 from ram_ray.decode_bytes import DecodedImage, MemoryLimitError, check_num_bytes, decode
-from ram_ray.decode_child import ANSWER, BUG, OK, OUT_OF_MEMORY, READY, REQUEST
+from ram_ray.decode_child import ANSWER, BUG, OK, OUT_OF_MEMORY, READY, REQUEST, VIEW
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, RamRayError
 
 __all__ = ["DecodedImage", "Decoder", "decode"]
@@ -44,8 +45,8 @@ class Decoder:
         self._closed = False
         self._child = _Child(image_size_px, config)
 
-    def decode(self, data: bytes) -> DecodedImage:
-        """Decode and resize one image file.
+    def decode(self, data: bytes, view: ViewRequest | None = None) -> DecodedImage:
+        """Decode and resize one image file; `view`: a random view of it, as training sees.
 
         Raises ImageError (also decode_timeout, decode_crash, and too_large when memory runs out);
         RamRayError when no child can be started.
@@ -55,7 +56,7 @@ class Decoder:
         check_num_bytes(len(data), self._config)  # not worth sending
         child = self._running_child()
         try:
-            return child.decode(data, self._image_size_px, self._config.decode_timeout_s)
+            return child.decode(data, self._image_size_px, self._config.decode_timeout_s, view)
         except _ChildDiedError:
             # Perhaps of this image, perhaps not: the kernel's memory killer, or the thread that
             # started the child has ended. An image that kills does so again in a child of its own.
@@ -65,7 +66,7 @@ class Decoder:
                 raise
             child.kill()  # earlier images may have left less room: only a fresh child can tell
         child = self._running_child()
-        return child.decode(data, self._image_size_px, self._config.decode_timeout_s)
+        return child.decode(data, self._image_size_px, self._config.decode_timeout_s, view)
 
     def close(self) -> None:
         """End the child; further calls do nothing."""
@@ -151,19 +152,25 @@ class _Child:
         self._pipes[2].close()
         self._ready = True
 
-    def decode(self, data: bytes, image_size_px: int, timeout_s: float) -> DecodedImage:
+    def decode(
+        self, data: bytes, image_size_px: int, timeout_s: float, view: ViewRequest | None = None
+    ) -> DecodedImage:
         deadline = time.monotonic() + timeout_s
         self.num_requests += 1
+        asked = b"" if view is None else json.dumps(dataclasses.asdict(view)).encode()
         try:
-            self._send(memoryview(REQUEST.pack(len(data))), deadline)
+            self._send(memoryview(REQUEST.pack(len(data), len(asked)) + asked), deadline)
             self._send(memoryview(data), deadline)
             header = bytearray(ANSWER.size)
             self._receive(memoryview(header), deadline)
             status, width, height, num_bytes = ANSWER.unpack(header)
             if status == OK:
+                seen = bytearray(VIEW.size)
+                self._receive(memoryview(seen), deadline)
+                *crop, mirrored = VIEW.unpack(seen)
                 pixels = np.empty((image_size_px, image_size_px, 3), np.uint8)
                 self._receive(pixels.data.cast("B"), deadline)
-                return DecodedImage(pixels, width, height)
+                return DecodedImage(pixels, width, height, tuple(crop), mirrored)
             body = bytearray(num_bytes)
             self._receive(memoryview(body), deadline)
         except (BrokenPipeError, EOFError):

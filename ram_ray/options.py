@@ -206,11 +206,11 @@ def _converted(value: object, kind: Any) -> object | None:
     """Return `value` as `kind`, or None where it is no such thing."""
     if get_origin(kind) is tuple:
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        one = get_args(kind)[0]
-        if isinstance(value, list | tuple) and all(isinstance(part, one) for part in value):
-            return tuple(value)
-        return None
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if not isinstance(value, list | tuple):
+            return None
+        parts = [_converted(part, get_args(kind)[0]) for part in value]
+        return None if None in parts else tuple(parts)
     if get_origin(kind) is Literal:
         return value if value in get_args(kind) else None
     if isinstance(value, bool) or kind is bool:
@@ -235,7 +235,8 @@ def _describe(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(get_args(hint))
     if get_origin(hint) is tuple:
-        return "a list of texts"
+        one = get_args(hint)[0]
+        return {str: "a list of texts", float: "a list of numbers"}.get(one, "a list")
     words = {
         bool: "true or false",
         int: "a whole number",

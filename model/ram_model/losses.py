@@ -22,6 +22,7 @@ def asymmetric_loss(
     logits: Tensor,
     targets: Tensor,
     *,
+    known: Tensor | None = None,
     gamma_neg: float = TAG_GAMMA_NEG,
     gamma_pos: float = 0.0,
     clip: float = 0.05,
@@ -35,7 +36,8 @@ def asymmetric_loss(
 
     Args:
         logits: [B, C], any real number.
-        targets: [B, C], 1 for the tags of an image, 0 for the others.
+        targets: [B, C], 1 for the tags of an image, 0 for the others; or anything between.
+        known: bool [B, C], False where nobody knows: no loss there; None: all are known.
 
     Returns:
         A scalar >= 0. It is a sum: divide by B to compare batches of different size.
@@ -48,7 +50,8 @@ def asymmetric_loss(
     log_likelihood = log_likelihood + (1 - targets) * negative.clamp(min=eps).log()
     right = (positive * targets + negative * (1 - targets)).detach()
     weight = (1 - right) ** (gamma_pos * targets + gamma_neg * (1 - targets))
-    return -(weight * log_likelihood).sum()
+    loss = weight * log_likelihood
+    return -(loss if known is None else loss * known).sum()
 
 
 def distillation_loss(image_BE: Tensor, teacher_BE: Tensor) -> Tensor:

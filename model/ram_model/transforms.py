@@ -9,7 +9,8 @@ Normalisation happens later, on the device (`ram_model.normalisation`).
 
 import hashlib
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,31 @@ CROP_AREA = (0.2, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Least and largest width / height of it; torchvision's RandomResizedCrop, as is the rest."""
 _CROP_TRIES = 10
+
+
+Augment = Literal["none", "crop", "full"]
+"""What training does to an image: nothing; a random crop, perhaps mirrored; that and RandAugment,
+as the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRequest:
+    """Which random view of an image training wants; equal requests give equal views."""
+
+    augment: Augment
+    seed: int
+    epoch: int
+    sample: str
+
+
+class View(NamedTuple):
+    """What training sees of an image, and where in the image that lies."""
+
+    pixels: np.ndarray
+    """uint8 [S, S, 3], RGB."""
+    crop: tuple[float, float, float, float]
+    """Left, top, width, height of the crop as shares of the image, 0..1."""
+    mirrored: bool
 
 
 class CropBox(NamedTuple):
@@ -93,11 +119,38 @@ def augment_for_training(image: Image.Image, size_px: int, rng: np.random.Genera
     Raises:
         ValueError: the image is not RGB.
     """
+    return _draw_view(image, size_px, rng, "full").pixels
+
+
+def training_view(image: Image.Image, size_px: int, request: ViewRequest) -> View:
+    """Return the view that is asked for: `augment_for_training`, or less of it.
+
+    Args:
+        image: RGB, any size.
+
+    Raises:
+        ValueError: the image is not RGB, or seed or epoch is negative.
+    """
+    if request.augment == "none":
+        return View(resize_for_inference(image, size_px), (0.0, 0.0, 1.0, 1.0), False)
+    rng = augmentation_rng(seed=request.seed, epoch=request.epoch, sample=request.sample)
+    return _draw_view(image, size_px, rng, request.augment)
+
+
+def _draw_view(
+    image: Image.Image, size_px: int, rng: np.random.Generator, augment: Augment
+) -> View:
     _require_rgb(image)
-    image = crop_and_resize(image, draw_crop(image.width, image.height, rng), size_px)
-    if rng.random() < 0.5:
+    width, height = image.size
+    box = draw_crop(width, height, rng)
+    image = crop_and_resize(image, box, size_px)
+    mirrored = bool(rng.random() < 0.5)
+    if mirrored:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.array(rand_augment(image, rng))
+    if augment == "full":
+        image = rand_augment(image, rng)
+    shares = (box.left / width, box.top / height, box.width / width, box.height / height)
+    return View(np.array(image), shares, mirrored)
 
 
 def draw_crop(width: int, height: int, rng: np.random.Generator) -> CropBox:

@@ -32,6 +32,14 @@ def evaluate(
     layout: Layout = None,
     unlisted: Unlisted = None,
     match: Match = "path",
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Beside the model: clip=FOLDER (zero-shot), linear=FOLDER (head on its features),"
+            " linear (on the model's own features); repeatable. FOLDER is open_clip's.",
+            show_default=False,
+        ),
+    ] = None,
     endpoint_url: flags.EndpointUrl = None,
     region: flags.Region = None,
     anonymous: flags.Anonymous = None,
@@ -49,7 +57,7 @@ def evaluate(
         store = flags.store_config(endpoint_url, region, anonymous)
         given = {"output": output, "labels": labels, "layout": layout, "unlisted": unlisted}
         config = build_config(pipeline.LabelsConfig, given | {"match": match})
-        figures = pipeline.evaluate(config.with_store(store))
+        figures = pipeline.evaluate(config.with_store(store), baselines=baseline or ())
         if as_json:
             print(json.dumps(figures))
         else:
@@ -102,6 +110,12 @@ def _print_evaluation(figures: dict, output: str) -> None:
         low, high = found["interval"]
         print(f"{title:24}{found['value']:8.3f}   95 % interval {low:.3f} to {high:.3f}")
     print(f"{'mAP of the tag prior':24}{figures['map']['prior']:8.3f}")
+    for found in figures["baselines"]:
+        low, high = found["model_lead"]["interval"]
+        print(
+            f"{found['name']:24}{found['map']['value']:8.3f}   the model is ahead by "
+            f"{found['model_lead']['value']:.3f} ({low:.3f} to {high:.3f})"
+        )
     for title, key in (("at the thresholds", "at_thresholds"), ("at 0.5", "at_0.5")):
         found = figures[key]
         print(

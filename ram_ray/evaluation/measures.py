@@ -16,6 +16,7 @@ from ram_model.metrics import (
     mean_average_precision,
     reference_mean_average_precision,
 )
+from ram_ray.evaluation.limits import LimitsInput, measure_limits
 from ram_ray.evaluation.scored import ScoredImages
 
 FREQUENCY_BINS = ((1, 19), (20, 99), (100, None))
@@ -65,8 +66,24 @@ def measure(scored: ScoredImages, *, num_draws: int = 200, seed: int = 0) -> dic
         "calibration_error": expected_calibration_error(labels, scores),
         "by_kind": _groups(scored, {kind: _of_kind(scored, kind) for kind in set(scored.kinds)}),
         "by_positives": _groups(scored, _by_frequency(labels)),
+        "limits": measure_limits(_limits_input(scored), num_draws=num_draws, seed=seed),
         "per_tag": [asdict(tag) for tag in _per_tag(scored, given)],
     }
+
+
+def _limits_input(scored: ScoredImages) -> LimitsInput:
+    """Return the columns with the sets of tags that share a parent in the vocabulary."""
+    children: dict[int, list[int]] = {}
+    for column, tag_id in enumerate(scored.tag_ids):
+        for parent in scored.vocabulary.parents[tag_id]:
+            children.setdefault(parent, []).append(column)
+    return LimitsInput(
+        labels=scored.labels,
+        scores=scored.scores,
+        names=scored.names,
+        kinds=scored.kinds,
+        siblings=tuple(tuple(row) for row in children.values() if len(row) > 1),
+    )
 
 
 def _map(labels: np.ndarray, scores: np.ndarray, num_draws: int, seed: int) -> dict[str, Any]:

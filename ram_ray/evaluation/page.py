@@ -13,6 +13,7 @@ from ram_ray.evaluation.curves import (
     reliability,
     score_histogram,
 )
+from ram_ray.evaluation.limits_page import limits_section
 from ram_ray.evaluation.scored import ScoredImages
 
 SIDE = 240  # of a plot, in its own units
@@ -37,6 +38,8 @@ def render(scored: ScoredImages, figures: dict[str, Any]) -> str:
         decisions=_decisions(figures),
         groups=_groups(figures),
         notes=_notes(figures),
+        baselines=_baselines(figures),
+        limits=limits_section(figures["limits"]),
         curve=_plot(precision_over_recall(labels, scores), "recall", "precision"),
         reliability=_plot(reliability(labels, scores), "score", "share right", diagonal=True),
         histogram=_histogram(score_histogram(labels, scores)),
@@ -54,6 +57,21 @@ def _decisions(figures: dict[str, Any]) -> str:
         cells = "".join(f"<td>{_percent(found[name])}</td>" for name in names)
         lines.append(f"<tr><th>{title}</th>{cells}<td>{found['tags_per_image']:.1f}</td></tr>")
     return "\n".join(lines)
+
+
+def _baselines(figures: dict[str, Any]) -> str:
+    known, prior = figures["map"]["known_labels_only"], figures["map"]["prior"]
+    rows = [("the model", _percent(known["value"]), _interval(known["interval"]), "")]
+    for baseline in figures["baselines"]:
+        found, lead = baseline["map"], baseline["model_lead"]
+        points = f"{lead['value'] * 100:+.1f} ({_interval(lead['interval'])})"
+        row = (_percent(found["value"]), _interval(found["interval"]), points)
+        rows.append((baseline["name"], *row))
+    rows.append(("frequency of each tag", _percent(prior), "", ""))
+    return "\n".join(
+        f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>"
+        for row in rows
+    )
 
 
 def _groups(figures: dict[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """`ram-ray evaluate` and `ram-ray calibrate`: from a run and labels to figures, page, thresholds.
 
-Both read what `ram-ray tag --score-floor 0` wrote; no image is opened and no model is run.
+Both read what `ram-ray tag --score-floor 0` wrote; only baselines open images and run models.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +14,7 @@ import numpy as np
 from ram_ray.calibration import ABSTAIN, CalibrationConfig, TagThreshold, choose_thresholds
 from ram_ray.config import StoreConfig, require
 from ram_ray.errors import ConfigError
+from ram_ray.evaluation.baselines import Baseline, measure_baselines
 from ram_ray.evaluation.measures import measure
 from ram_ray.evaluation.page import render
 from ram_ray.evaluation.scored import Match, ScoredImages, read_scored
@@ -49,15 +51,22 @@ class LabelsConfig:
         return replace(self, store=store)
 
 
-def evaluate(config: LabelsConfig, *, num_draws: int = 200) -> dict[str, Any]:
+def evaluate(
+    config: LabelsConfig, *, baselines: Sequence[str] = (), num_draws: int = 200
+) -> dict[str, Any]:
     """Write evaluation.json and evaluation.html into the run's output; return the figures.
 
+    Args:
+        baselines: each as `Baseline.parse` takes it; they open the run's images and run a model.
+
     Raises:
-        ConfigError: as `read_truth` and `read_scored`.
-        UnreachableError: the output cannot be read or written.
+        ConfigError: as `read_truth`, `read_scored` and `measure_baselines`.
+        UnreachableError: the output cannot be read or written, or an image cannot be read.
     """
+    beside = [Baseline.parse(text) for text in baselines]
     scored = _read(config)
     figures = measure(scored, num_draws=num_draws)
+    figures["baselines"] = measure_baselines(beside, scored, config.store, num_draws=num_draws)
     page = render(scored, figures)
     store = open_store(config.output, config.store)
     store.write("evaluation.json", json.dumps(figures, indent=1).encode())

@@ -36,6 +36,8 @@ class ScoredImages:
 
     image_ids: tuple[str, ...]
     """As the run calls them."""
+    uris: tuple[str, ...]
+    """Where their bytes are."""
     tag_ids: tuple[int, ...]
     """Of the model's vocabulary, ascending."""
     names: tuple[str, ...]
@@ -48,6 +50,8 @@ class ScoredImages:
     """float32 [C], those the run was made with."""
     score_floor: float
     model_id: str
+    record: RunRecord
+    """Of the run."""
     vocabulary: Vocabulary
     num_unlabelled: int
     """Images of the run that the labels do not name."""
@@ -83,15 +87,17 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
     rows_by_key = _unique_keys(truth.image_ids, _KEYS[match], "the labels")
     tag_ids = tuple(columns)
     image_ids: list[str] = []
+    uris: list[str] = []
     found: list[np.ndarray] = []
     rows: list[int] = []
     unlabelled = 0
-    for image_id, scores in _rows(store, tag_ids):
+    for image_id, uri, scores in _rows(store, tag_ids):
         row = rows_by_key.get(_KEYS[match](image_id))
         if row is None:
             unlabelled += 1
             continue
         image_ids.append(image_id)
+        uris.append(uri)
         rows.append(row)
         found.append(scores)
     if not rows:
@@ -104,6 +110,7 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
     assert record.score_floor is not None
     return ScoredImages(
         image_ids=tuple(image_ids),
+        uris=tuple(uris),
         tag_ids=tag_ids,
         names=tuple(vocabulary.names[tag] for tag in tag_ids),
         kinds=tuple(vocabulary.kinds[tag] for tag in tag_ids),
@@ -112,6 +119,7 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
         thresholds=thresholds[list(tag_ids)],
         score_floor=record.score_floor,
         model_id=record.model_id,
+        record=record,
         vocabulary=vocabulary,
         num_unlabelled=unlabelled,
         num_untagged=len(truth.image_ids) - len(set(rows)),
@@ -182,23 +190,24 @@ def _unique_keys(ids: tuple[str, ...], key: Callable[[str], str], where: str) ->
     return rows
 
 
-def _rows(store: Store, tag_ids: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield image id and scores [C] of every tagged image."""
+def _rows(store: Store, tag_ids: tuple[int, ...]) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield image id, uri and scores [C] of every tagged image."""
     place = np.full(max(tag_ids) + 1, -1)
     place[list(tag_ids)] = np.arange(len(tag_ids))
     for shard in sorted(committed_shards(store)):
         data = store.read(f"tags/{shard_name(shard)}.parquet")
-        table = pq.read_table(io.BytesIO(data), columns=["image_id", "tag_ids", "scores"])
+        table = pq.read_table(io.BytesIO(data), columns=["image_id", "uri", "tag_ids", "scores"])
         ids, scores = (_column(table, name) for name in ("tag_ids", "scores"))
         offsets = ids.offsets.to_numpy()
         flat_ids, flat_scores = ids.values.to_numpy(), scores.values.to_numpy()
+        uris = table["uri"].to_pylist()
         for row, image_id in enumerate(table["image_id"].to_pylist()):
             chosen = slice(offsets[row], offsets[row + 1])
             known = flat_ids[chosen] < len(place)
             columns = place[flat_ids[chosen][known]]
             line = np.zeros(len(tag_ids), dtype=np.float32)
             line[columns[columns >= 0]] = flat_scores[chosen][known][columns >= 0]
-            yield image_id, line
+            yield image_id, uris[row], line
 
 
 def _column(table: pa.Table, name: str) -> pa.ListArray:

@@ -1,9 +1,10 @@
-"""Captions of a corpus, one at a time: JSONL, Parquet, tars, plain text and Flickr8k's own files.
+"""Captions of a corpus, one at a time: JSONL, CSV, Parquet, tars, plain text, Flickr8k's own files.
 
 A line that holds no caption is reported with its number and passed over; nothing raises but a
 file that cannot be opened.
 """
 
+import csv
 import json
 import re
 import tarfile
@@ -18,7 +19,9 @@ MAX_CAPTION_CHARS = 10_000
 """Longer texts are whole pages, not captions: reported."""
 FIELDS = ("captions", "caption", "text", "sentences")
 """Where a JSON object or a table holds its captions, the first one there; a text or a list."""
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".tar", ".txt", ".token", ".tsv")
+KEYS = ("image_id", "file_name", "key", "image")
+"""Where it names the image, the first one there."""
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".tar", ".txt", ".token", ".tsv")
 
 # Flickr8k.token.txt: name.jpg#0, a tab, the caption; a few of its lines have a space for the tab
 _FLICKR = re.compile(r"(?P<key>\S+\.(?:jpe?g|png)(?:\.\d+)?#\d+)(?P<separator>\s+)(?P<text>.*)")
@@ -86,15 +89,25 @@ def _read_json(path: Path, report: Report) -> Iterator[Caption]:
         yield from _of_object(row, f"{path.name}:{number}", str(path), number, report)
 
 
+def _read_csv(path: Path, report: Report) -> Iterator[Caption]:
+    """Read a CSV whose header names one of FIELDS, and one of KEYS for the image."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                number = reader.line_num
+                yield from _of_object(row, f"{path.name}:{number}", str(path), number, report)
+    except (csv.Error, UnicodeDecodeError) as error:
+        report(Problem(str(path), 0, f"is not CSV from some line on: {error}"))
+
+
 def _read_parquet(path: Path, report: Report) -> Iterator[Caption]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            names = [
-                name for name in (*FIELDS, "image_id", "key") if name in file.schema_arrow.names
-            ]
+            names = [name for name in (*FIELDS, *KEYS) if name in file.schema_arrow.names]
             number = 0
             for batch in file.iter_batches(columns=names):
                 for row in batch.to_pylist():
@@ -131,6 +144,7 @@ _READERS = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".json": _read_json,
+    ".csv": _read_csv,
     ".parquet": _read_parquet,
     ".tar": _read_tar,
 }
@@ -157,7 +171,7 @@ def _of_object(
     if field is None:
         report(Problem(source, line, f"has none of the fields {', '.join(FIELDS)}"))
         return
-    key = next((row[name] for name in ("image_id", "file_name", "key") if row.get(name)), image)
+    key = next((row[name] for name in KEYS if row.get(name)), image)
     texts = row[field] if isinstance(row[field], list) else [row[field]]
     yield from _checked(texts, str(key), source, line, report)
 

@@ -1,11 +1,16 @@
-"""Fetch image bytes: many requests in flight, every failure one error code, nothing lost."""
+"""Fetch image bytes: many requests in flight, every failure one error code, nothing lost.
+
+A URI names a whole object, or the bytes of a member of a tar: `PATH.tar#OFFSET+SIZE`.
+"""
 
 import asyncio
 import os
 import random
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -24,6 +29,22 @@ MAX_ATTEMPTS = 5
 BACKOFF_S = 0.1
 """First pause between tries; doubles, with full jitter, up to MAX_BACKOFF_S."""
 MAX_BACKOFF_S = 5.0
+
+
+_MEMBER = re.compile(r"(?P<tar>.+\.tar)#(?P<offset>\d+)\+(?P<size>\d+)", re.DOTALL)
+
+
+def member_uri(tar_uri: str, offset: int, size: int) -> str:
+    """Return the URI of some bytes of a tar: where a member's content lies."""
+    return f"{tar_uri}#{offset}+{size}"
+
+
+def split_member(uri: str) -> tuple[str, tuple[int, int] | None]:
+    """Return the object's URI, and (offset, size) where only a part of a tar is meant."""
+    match = _MEMBER.fullmatch(uri)
+    if match is None:
+        return uri, None
+    return match["tar"], (int(match["offset"]), int(match["size"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +123,22 @@ class Fetcher:
                 return Fetched(None, error, attempts)
 
     async def _read(self, uri: str) -> bytes:
+        uri, part = split_member(uri)
         scheme, bucket, path = split_url(uri)
+        if part is not None:
+            _check_size(part[1], self._limits.max_image_bytes)
         if scheme == "file":
-            return await self._in_thread(_read_file, path, self._limits.max_image_bytes)
+            limit = self._limits.max_image_bytes
+            return await self._in_thread(_read_file, path, limit, part)
         key = uri.removeprefix(f"s3://{bucket}/")
         store = self._buckets.get(bucket)
         if store is None:
             # No retries inside obstore: they are counted here, and reported.
             store = open_bucket(bucket, self._config, max_retries=0)
             self._buckets[bucket] = store
+        if part is not None:
+            offset, size = part
+            return bytes(await obstore.get_range_async(store, key, start=offset, length=size))
         try:
             result = await obstore.get_async(store, key)
         except ValueError:  # a key obstore cannot express, such as "a//b.jpg"
@@ -143,23 +171,34 @@ def read_object(uri: str, config: StoreConfig) -> bytes:
     Raises:
         UnreachableError: it cannot be read.
     """
+    uri, part = split_member(uri)
     scheme, bucket, path = split_url(uri)
     try:
         if scheme == "file":
-            with open(path, "rb") as file:
-                return file.read()
+            return _read_part(path, part) if part else Path(path).read_bytes()
         store = open_bucket(bucket, config, max_retries=3)
-        return bytes(obstore.get(store, uri.removeprefix(f"s3://{bucket}/")).bytes())
+        key = uri.removeprefix(f"s3://{bucket}/")
+        if part is not None:
+            return bytes(obstore.get_range(store, key, start=part[0], length=part[1]))
+        return bytes(obstore.get(store, key).bytes())
     except FileNotFoundError:
         raise
     except (BaseError, OSError, ValueError) as error:
         raise UnreachableError(f"Cannot read {uri}: {describe(error)}") from error
 
 
-def _read_file(path: str, max_bytes: int) -> bytes:
+def _read_file(path: str, max_bytes: int, part: tuple[int, int] | None = None) -> bytes:
+    if part is not None:
+        return _read_part(path, part)
     with open(path, "rb") as file:
         _check_size(os.fstat(file.fileno()).st_size, max_bytes)
         return file.read(max_bytes + 1)
+
+
+def _read_part(path: str, part: tuple[int, int]) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(part[0])
+        return file.read(part[1])
 
 
 def _read_exact_key(bucket: str, key: str, config: StoreConfig, max_bytes: int) -> bytes:

@@ -124,3 +124,15 @@ def test_what_holds_no_captions_is_an_error(tmp_path: Path, name: str) -> None:
     write(tmp_path / "photo.jpg", b"")
     with pytest.raises(ConfigError, match=name):
         read(tmp_path / name)
+
+
+def test_csv_with_a_header(tmp_path: Path) -> None:
+    text = 'image,caption\n1.jpg,"A dog, wet ."\n2.jpg,\n3.jpg,"Two\nlines"\n'
+    captions, problems = read(write(tmp_path / "c.csv", text))
+    assert [(c.image, c.text) for c in captions] == [
+        ("1.jpg", "A dog, wet ."),
+        ("3.jpg", "Two\nlines"),
+    ]
+    assert [(p.line, p.message) for p in problems] == [(3, "holds an empty caption")]
+    _, problems = read(write(tmp_path / "bad.csv", b"image,caption\n1.jpg,\xff\n"))
+    assert "is not CSV" in problems[0].message

@@ -11,7 +11,14 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageErrorCode, UnreachableError
-from ram_ray.storage.fetching import MAX_ATTEMPTS, Fetched, Fetcher, FetchLimits
+from ram_ray.storage.fetching import (
+    MAX_ATTEMPTS,
+    Fetched,
+    Fetcher,
+    FetchLimits,
+    member_uri,
+    read_object,
+)
 from ram_ray.storage.sources import list_source
 from tests.conftest import S3Server
 from tests.storage.test_sources import ODD_KEYS
@@ -46,6 +53,18 @@ def test_objects_by_any_key(s3: S3Server) -> None:
     fetched = fetch([f"{url}/{key}" for key in [*ODD_KEYS, "big", "gone", "a//gone"]], s3.config)
     assert [item.data for item in fetched[: len(ODD_KEYS)]] == [key.encode() for key in ODD_KEYS]
     assert codes(fetched)[len(ODD_KEYS) :] == ["too_large", "not_found", "not_found"]
+
+
+def test_members_of_tars(tmp_path: Path, s3: S3Server) -> None:
+    body = b"x" * 512 + b"member" + b"y" * 5_000
+    (tmp_path / "a#1+2.tar").write_bytes(body)
+    url = s3.bucket("fetch-tars", {"b.tar": body})
+    tars = [str(tmp_path / "a#1+2.tar"), f"{url}/b.tar"]
+    uris = [member_uri(tar, 512, 6) for tar in tars]
+    fetched = fetch([*uris, member_uri(tars[0], 0, 2_000), f"{url}/gone.tar#0+1"], s3.config)
+    assert [item.data for item in fetched[:2]] == [b"member", b"member"]
+    assert codes(fetched)[2:] == ["too_large", "not_found"]
+    assert [read_object(uri, s3.config) for uri in uris] == [b"member", b"member"]
 
 
 class _Scripted(http.server.BaseHTTPRequestHandler):

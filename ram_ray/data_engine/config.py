@@ -1,0 +1,164 @@
+"""Settings of an engine run: frozen, validated before any work."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from ram_model.vocabulary import KINDS
+from ram_ray.config import DecodeConfig, Device, Precision, StoreConfig, require
+from ram_ray.data_engine.clustering import ClusterConfig
+from ram_ray.data_engine.filtering import FilterConfig
+from ram_ray.data_engine.windows import WindowConfig
+from ram_ray.options import build_config, merge_settings
+
+STEPS = ("parse", "generate", "locate", "cluster", "filter", "report")
+"""In their order."""
+TABLE_STEPS = ("parse", "look", "locate", "generate", "cluster")
+"""Steps whose tables may come from elsewhere."""
+LocatorKind = Literal["windows", "onnx", "grounding-dino"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineConfig:
+    """`ram-ray engine run`: which photos and captions, which models, which steps, where to."""
+
+    source: str
+    """Folder or s3://bucket/prefix of images, or of tars that hold images and captions."""
+    output: str
+    """Folder or s3:// prefix of the run; made when missing, resumed when it holds this run."""
+    captions: str | None = None
+    """File, folder or prefix of captions; None: the caption files and tars of `source`."""
+    vocabulary: str | None = None
+    """The tags: .parquet, .json, .csv or .txt; None: those of the first model."""
+    widen: bool = False
+    """Also give the nearest wider tag for a word that has none, as `labels parse --widen`."""
+    corrections: str | None = None
+    """CSV of a person's decisions: image_id, tag, present (1 or 0). No rule overrides them."""
+
+    models: tuple[str, ...] = ("ram-mini",)
+    """Names or folders. One: it judges every image, and must have trained on none of them.
+    K of them: model f judges fold f, the images it has not trained on (`fold_of`)."""
+    generate: bool = True
+    """Add tags that the model is sure of."""
+    caption: bool = False
+    """Also let the model write a caption and parse it; it needs a caption decoder (Tag2Text)."""
+    locate: bool = True
+    """Find a region for every tag."""
+    cluster: bool = True
+    """Judge how unusual each region looks; needs `locate`."""
+    filter: bool = True
+    """Remove tags by rules; off: nothing is removed."""
+
+    target_precision: float = 0.9
+    """Share of right tags among the added ones that the thresholds aim at, 0..1."""
+    trusted: str | None = None
+    """Labels of people for some images of the source, complete (layouts as of `evaluate`): the
+    thresholds then come from them instead of from agreement with captions."""
+    sample_images: int = 10_000
+    """Most images that thresholds are chosen on, drawn by hash."""
+    floor: float = 0.05
+    """Scores below are not stored, 0..1; a tag from here up is a candidate and gets a region."""
+
+    locator: LocatorKind = "windows"
+    """`windows` needs no weights; `onnx` and `grounding-dino` need `locator_file`."""
+    locator_file: str | None = None
+    """ONNX detector, or folder of Grounding-DINO weights, readable by every process."""
+    locator_names: str | None = None
+    """Text file with the ONNX detector's classes, one a line."""
+    pixels_px: int | None = None
+    """Side of the decoded image that regions are cut from; None: twice the model's input."""
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    clusters: ClusterConfig = field(default_factory=ClusterConfig)
+    filtering: FilterConfig = field(default_factory=FilterConfig)
+    keep_unlocated: tuple[str, ...] = ()
+    """Kinds (object, scene, attribute, action) whose tags are kept where no region was found; the
+    others are then judged by the remaining evidence. The same as `filtering.policy` in Python."""
+
+    tables: tuple[str, ...] = ()
+    """`NAME=FOLDER`: take the tables of a step from there instead of making them; NAME as in
+    steps/NAME-..., FOLDER with its tables and commits for the same images (docs/data-engine.md)."""
+
+    shard_rows: int = 1_000
+    """Images per shard, about; the unit of commit and resume."""
+    store: StoreConfig = field(default_factory=StoreConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    fetch_timeout_s: float = 60.0
+    fetch_concurrency: int = 32
+    device: Device = "auto"
+    precision: Precision = "fp32"
+    batch_size: int | None = None
+    """Crops per model call; None: as many as there are windows, else 16 on a CPU, 64 on a GPU."""
+    num_taggers: int | None = None
+    """Model processes; None: one per GPU share, or one on a CPU."""
+    gpus_per_tagger: float = 1.0
+    num_decoders: int | None = None
+    """Fetch-and-decode processes; None: as many as the CPUs carry."""
+    num_workers: int | None = None
+    """Processes of the steps without a model; None: one per CPU."""
+    cpus_per_worker: float = 0.9
+    address: str | None = None
+    """Ray cluster to join; None: a local Ray of this process."""
+    max_error_rate: float = 0.05
+    """Share of images that could not be looked at above which the exit code is 3."""
+    max_rounds: int = 3
+    """Passes over uncommitted shards before giving up."""
+
+    def __post_init__(self) -> None:
+        for name in ("source", "output"):
+            require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
+        require(bool(self.models) and all(self.models), "models", self.models, "at least one name")
+        for name in ("floor", "max_error_rate"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, name, value, "between 0 and 1")
+        target = self.target_precision
+        require(0 < target < 1, "target_precision", target, "between 0 and 1")
+        for name in ("sample_images", "shard_rows", "batch_size", "num_taggers", "num_decoders",
+                     "num_workers", "fetch_concurrency", "max_rounds", "pixels_px"):  # fmt: skip
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "at least 1")
+        for name in ("fetch_timeout_s", "cpus_per_worker", "gpus_per_tagger"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        for name, kinds in (("locator", LocatorKind), ("device", Device), ("precision", Precision)):
+            value = getattr(self, name)
+            require(value in get_args(kinds), name, value, " or ".join(get_args(kinds)))
+        needs_file = self.locator != "windows"
+        has_file = self.locator_file is not None
+        allowed = f"given for {self.locator}" if needs_file else "left out for windows"
+        require(has_file == needs_file, "locator_file", self.locator_file, allowed)
+        names_ok = self.locator_names is None or self.locator == "onnx"
+        names_ok = names_ok and (self.locator != "onnx" or self.locator_names is not None)
+        require(names_ok, "locator_names", self.locator_names, "given for onnx, and only for it")
+        require(self.locate or not self.cluster, "cluster", self.cluster, "false without locate")
+        require(
+            self.generate or not self.caption, "caption", self.caption, "false without generate"
+        )
+        for text in self.tables:
+            known = text.partition("=")[0] in TABLE_STEPS and text.partition("=")[2]
+            require(bool(known), "tables", text, f"NAME=FOLDER, NAME of {', '.join(TABLE_STEPS)}")
+        unknown = sorted(set(self.keep_unlocated) - set(KINDS))
+        require(not unknown, "keep_unlocated", unknown, f"of the kinds {', '.join(KINDS)}")
+        trusted_ok = self.generate or self.trusted is None
+        require(trusted_ok, "trusted", self.trusted, "left out without generate")
+
+    @property
+    def looks(self) -> bool:
+        """Whether images are decoded at all."""
+        return self.generate or self.locate or self.filter
+
+    @property
+    def filter_config(self) -> FilterConfig:
+        """`filtering`, with the kinds of `keep_unlocated` kept."""
+        policy = dict(self.filtering.policy) | dict.fromkeys(self.keep_unlocated, "keep")
+        return replace(self.filtering, policy=policy)
+
+
+def engine_config(
+    flags: Mapping[str, object], *, config_file: str | None = None, settings: Iterable[str] = ()
+) -> EngineConfig:
+    """Return the EngineConfig of a YAML file, flags and `key=value` texts; later ones win.
+
+    Raises:
+        ConfigError: unknown key, wrong type or value; names the key and what is allowed.
+    """
+    merged = merge_settings(flags, config_file=config_file, settings=settings)
+    return build_config(EngineConfig, merged)

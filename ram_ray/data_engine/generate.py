@@ -1,0 +1,316 @@
+"""Step 2: the tags that the model adds.
+
+    steps/look-*/scores/          tables.SCORES, quarantine/ images that could not be seen
+    steps/generate-*/additions/   tables.ADDITIONS; thresholds.parquet beside it
+
+The pass over the images is shared with `locate` (`looking.py`). Thresholds are chosen on a sample
+of shards, which are random by hash; then every shard is decided on its own.
+"""
+
+import io
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ram_model.vocabulary import Vocabulary
+from ram_ray.config import StoreConfig
+from ram_ray.data_engine.config import EngineConfig
+from ram_ray.data_engine.generation import (
+    NEVER,
+    Thresholds,
+    additions,
+    choose_thresholds,
+)
+from ram_ray.data_engine.image_plan import read_images, shard_of
+from ram_ray.data_engine.parse import read_run_vocabulary
+from ram_ray.data_engine.steps import (
+    EngineRun,
+    Step,
+    counts_table,
+    in_workers,
+    open_step,
+    read_table,
+    run_tables,
+)
+from ram_ray.data_engine.tables import ADDITIONS
+from ram_ray.errors import ConfigError
+from ram_ray.labels.parser.caption_parser import CaptionParser
+from ram_ray.storage.commits import Commit, commit_tables
+from ram_ray.storage.plans import to_parquet
+from ram_ray.storage.stores import open_store
+
+THRESHOLDS_KEY = "thresholds.parquet"
+GENERATED_TAG, GENERATED_CAPTION = "generated_tag", "generated_caption"
+THRESHOLDS = pa.schema(
+    [
+        pa.field("rule", pa.string(), nullable=False),  # generated_tag or generated_caption
+        pa.field("tag_id", pa.int32(), nullable=False),
+        pa.field("tag", pa.string(), nullable=False),
+        pa.field("threshold", pa.float32(), nullable=False),  # 1: the tag is never added
+        pa.field("precision", pa.float32(), nullable=False),  # estimated, of the additions; NaN
+        pa.field("num_additions", pa.int64(), nullable=False),  # in the sample
+        pa.field("evidence", pa.string(), nullable=False),  # trusted, agreement or own_caption
+    ]
+)
+
+
+def generate(run: EngineRun, parsed: Step, seen: Step | None) -> Step | None:
+    """Choose thresholds and decide which tags are added; return the step, None where it is off."""
+    if not run.uses("generate") or seen is None:
+        return None
+    config = run.config
+    settings = {
+        "target_precision": config.target_precision,
+        "trusted_sha256": _file_sha256(config.trusted),
+        "sample_images": config.sample_images,
+        "widen": config.widen,
+    }
+    step = open_step(run, "generate", settings, (parsed, seen))
+    store = step.open(config.store)
+    if "generate" in run.wanted and not store.exists(THRESHOLDS_KEY):
+        # In a worker: the sample is dense, the driver stays small.
+        call = (config, parsed.url, seen.url, run.plan.shards)
+        (table,) = in_workers(fit_thresholds, [call])
+        store.create(THRESHOLDS_KEY, to_parquet(table))
+    arguments = (config.output, config.store, parsed.url, seen.url, step.url, config.widen)
+    run_tables(run, step, AddTags, *arguments)
+    return step
+
+
+def sample_shards(num_shards: int, shard_rows: int, num_images: int) -> list[int]:
+    """Return evenly spread shards that hold about `num_images` images, at least one."""
+    wanted = min(num_shards, max(1, -(-num_images // shard_rows)))
+    return [position * num_shards // wanted for position in range(wanted)]
+
+
+def fit_thresholds(
+    config: EngineConfig, parsed_url: str, seen_url: str, num_shards: int
+) -> pa.Table:
+    """Return THRESHOLDS, chosen on the sample, or on the trusted images where there are some."""
+    plan = open_store(config.output, config.store)
+    vocabulary = read_run_vocabulary(plan)
+    truth = _read_trusted(config, vocabulary)
+    if truth:
+        shards = sorted({shard_of(image_id, num_shards) for image_id in truth})
+    else:
+        shards = sample_shards(num_shards, config.shard_rows, config.sample_images)
+    parser = CaptionParser(vocabulary, widen=config.widen) if config.caption else None
+    samples = [
+        read_sample(config.store, parsed_url, seen_url, shard, len(vocabulary), parser)
+        for shard in shards
+    ]
+    sample = _join(samples)
+    trusted = None
+    if truth:
+        there = [at for at, image_id in enumerate(sample.image_ids) if image_id in truth]
+        if not there:
+            raise ConfigError(f"trusted is {config.trusted!r}, but none of its images was seen.")
+        labels = np.stack([truth[sample.image_ids[at]] for at in there])
+        trusted = (np.array(there), labels)
+    rows: list[dict[str, Any]] = []
+    for rule, candidates in ((GENERATED_TAG, None), (GENERATED_CAPTION, sample.written)):
+        if rule == GENERATED_CAPTION and not config.caption:
+            continue
+        chosen = choose_thresholds(
+            sample.scores,
+            # Other captions are witnesses only where they are not what they witness about.
+            sample.named if trusted else sample.first,
+            target_precision=config.target_precision,
+            agreement=sample.agreement,
+            trusted=trusted,
+            candidates=candidates,
+        )
+        rows += _threshold_rows(rule, chosen, vocabulary)
+    return pa.Table.from_pylist(rows, THRESHOLDS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sample:
+    """Dense rows of some images."""
+
+    image_ids: list[str]
+    scores: np.ndarray
+    """float32 [N, T], 0 below the floor."""
+    first: np.ndarray
+    """bool [N, T], what the first caption names."""
+    named: np.ndarray
+    """bool [N, T], what any caption names."""
+    agreement: np.ndarray
+    """int8 [N, T], what the other captions name: 1 or 0; -1 without other captions."""
+    written: np.ndarray
+    """bool [N, T], what the generated caption names."""
+
+
+def read_sample(
+    config: StoreConfig,
+    parsed_url: str,
+    seen_url: str,
+    shard: int,
+    num_tags: int,
+    parser: CaptionParser | None,
+) -> Sample:
+    """Return the images of one shard that were seen, as dense rows."""
+    seen = read_table(open_store(seen_url, config), "scores", shard).to_pylist()
+    mentions = read_table(open_store(parsed_url, config), "mentions", shard).to_pylist()
+    named_by: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in mentions:
+        named_by[row["image_id"]].append(row)
+    size = (len(seen), num_tags)
+    scores, agreement = np.zeros(size, np.float32), np.full(size, -1, np.int8)
+    first, named, written = (np.zeros(size, bool) for _ in range(3))
+    for at, image in enumerate(seen):
+        scores[at, image["tag_ids"]] = image["scores"]
+        rows = named_by[image["image_id"]]
+        # Captions count from the first that names anything: an empty one witnesses nothing.
+        numbers = sorted({number for row in rows for number in row["captions"]})
+        if len(numbers) > 1:
+            agreement[at] = 0
+        for row in rows:
+            named[at, row["tag_id"]] = True
+            first[at, row["tag_id"]] = numbers[0] in row["captions"]
+            if len(numbers) > 1 and any(number != numbers[0] for number in row["captions"]):
+                agreement[at, row["tag_id"]] = 1
+    if parser is not None:
+        texts = [image["caption"] or "" for image in seen]
+        for at, tag_ids in enumerate(parser.parse(texts)["tag_ids"].to_pylist()):
+            written[at, tag_ids] = True
+    return Sample(
+        image_ids=[image["image_id"] for image in seen],
+        scores=scores,
+        first=first,
+        named=named,
+        agreement=agreement,
+        written=written,
+    )
+
+
+class AddTags:
+    """Decides on the additions of a shard."""
+
+    def __init__(
+        self,
+        output: str,
+        config: StoreConfig,
+        parsed_url: str,
+        seen_url: str,
+        step_url: str,
+        widen: bool,
+    ) -> None:
+        self._config = config
+        self._plan = open_store(output, config)
+        self._urls = parsed_url, seen_url
+        self._store = open_store(step_url, config)
+        vocabulary = read_run_vocabulary(self._plan)
+        self._num_tags = len(vocabulary)
+        self._thresholds = read_thresholds(self._store.read(THRESHOLDS_KEY), self._num_tags)
+        writes = GENERATED_CAPTION in self._thresholds
+        self._parser = CaptionParser(vocabulary, widen=widen) if writes else None
+
+    def commit(self, shard: int) -> Commit:
+        """Decide on one shard and commit it."""
+        sample = read_sample(self._config, *self._urls, shard, self._num_tags, self._parser)
+        taken = sample.named.copy()
+        rows: list[dict[str, Any]] = []
+        for rule, thresholds in self._thresholds.items():
+            candidates = sample.written if rule == GENERATED_CAPTION else None
+            added = additions(sample.scores, taken, thresholds, candidates)
+            taken |= added
+            rows += [
+                {
+                    "image_id": sample.image_ids[at],
+                    "tag_id": tag_id,
+                    "rule": rule,
+                    "score": sample.scores[at, tag_id],
+                    "threshold": thresholds.values[tag_id],
+                }
+                for at, tag_id in np.argwhere(added).tolist()
+            ]
+        rows.sort(key=lambda row: (row["image_id"], row["tag_id"]))
+        num_images = read_images(self._plan, shard, ["image_id"]).num_rows
+        counts: Counter[Any] = Counter(row["rule"] for row in rows)
+        counts.update(("added", row["tag_id"]) for row in rows)
+        counts["images_with_additions"] = len({row["image_id"] for row in rows})
+        tables = {
+            "additions": pa.Table.from_pylist(rows, ADDITIONS),
+            "counts": counts_table(counts),
+        }
+        return commit_tables(self._store, shard, tables, tagged=num_images, quarantined_by_code={})
+
+
+def read_thresholds(data: bytes, num_tags: int) -> dict[str, Thresholds]:
+    """Return the thresholds by rule."""
+    table = pq.read_table(io.BytesIO(data))
+    found: dict[str, Thresholds] = {}
+    for rule in table["rule"].unique().to_pylist():
+        rows = [row for row in table.to_pylist() if row["rule"] == rule]
+        values, precision = np.full(num_tags, NEVER, np.float32), np.full(num_tags, np.nan)
+        number = np.zeros(num_tags, np.int64)
+        for row in rows:
+            values[row["tag_id"]] = row["threshold"]
+            precision[row["tag_id"]] = row["precision"]
+            number[row["tag_id"]] = row["num_additions"]
+        found[rule] = Thresholds(
+            values=values,
+            precision=precision.astype(np.float32),
+            num_additions=number,
+            evidence=rows[0]["evidence"],
+        )
+    return found
+
+
+def _threshold_rows(rule: str, chosen: Thresholds, vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    return [
+        {
+            "rule": rule,
+            "tag_id": tag_id,
+            "tag": name,
+            "threshold": float(chosen.values[tag_id]),
+            "precision": float(chosen.precision[tag_id]),
+            "num_additions": int(chosen.num_additions[tag_id]),
+            "evidence": chosen.evidence,
+        }
+        for tag_id, name in enumerate(vocabulary.names)
+    ]
+
+
+def _read_trusted(config: EngineConfig, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+    """Return complete labels bool [T] by image id; tags outside the vocabulary are left out."""
+    if config.trusted is None:
+        return {}
+    from ram_model.metrics import PRESENT
+    from ram_ray.evaluation.truth import read_truth
+
+    truth = read_truth(config.trusted)
+    columns = [(at, found) for at, name in enumerate(truth.names)
+               for found in vocabulary.find(name)]  # fmt: skip
+    labels: dict[str, np.ndarray] = {}
+    for row, image_id in enumerate(truth.image_ids):
+        present = np.zeros(len(vocabulary), bool)
+        for at, tag_id in columns:
+            present[tag_id] |= truth.labels[row, at] == PRESENT
+        labels[image_id] = present
+    return labels
+
+
+def _join(samples: list[Sample]) -> Sample:
+    columns = ("scores", "first", "named", "agreement", "written")
+    return Sample(
+        image_ids=[image_id for sample in samples for image_id in sample.image_ids],
+        **{name: np.concatenate([getattr(one, name) for one in samples]) for name in columns},
+    )
+
+
+def _file_sha256(path: str | None) -> str | None:
+    import hashlib
+    from pathlib import Path
+
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,293 @@
+"""report.html of an engine run: needs no server, no network, no other file; all text is escaped."""
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from ram_ray import __version__
+from ram_ray.data_engine.decision_log import (
+    BELOW_CUT,
+    CAPTION,
+    HUMAN,
+    NOT_JUDGED,
+    REMOVING_RULES,
+)
+from ram_ray.data_engine.wording import RULE_NAMES, explain_decision
+
+if TYPE_CHECKING:
+    from ram_ray.data_engine.report import Example, ReportData
+
+MAX_TAGS = 60
+"""Rows of the table of tags; those that changed most."""
+
+
+def render(data: "ReportData", pictures: Sequence[str | None]) -> str:
+    """Return the page; `pictures` are data URIs of the added and then the removed examples."""
+    page = files("ram_ray.data_engine").joinpath("report.html").read_text(encoding="utf-8")
+    facts = data.revision.facts
+    shown = iter(pictures)
+    return Template(page).substitute(
+        title=escape(f"Data engine: {facts['source']}"),
+        heading=_heading(data),
+        subtitle=f"from <code>{escape(str(facts['source']))}</code>, revision "
+        f"{data.revision.number} ({escape(data.revision.made_by)})",
+        tiles=_tiles(data),
+        notes=_notes(data),
+        steps=_steps(data),
+        added=_cards(data.added, shown, "No tag was added in the part that examples come from."),
+        removed=_cards(data.removed, shown, "No tag was removed."),
+        rules=_rules(data),
+        tags=_tags(data),
+        problems=_problems(data),
+        footer=escape(f"Written by ram-ray {__version__}, {data.revision.created_at}."),
+    )
+
+
+def _total(counts: Counter[Any], name: str) -> int:
+    return sum(value for key, value in counts.items() if isinstance(key, tuple) and key[0] == name)
+
+
+def _heading(data: "ReportData") -> str:
+    labels = data.steps["labels"]
+    before, after = _total(labels, "before"), labels["present"]
+    return f"{before:,} tags from captions became {after:,} labels"
+
+
+def _tiles(data: "ReportData") -> str:
+    labels = data.steps["labels"]
+    images = max(1, data.plan["images"])
+    before, after = _total(labels, "before"), labels["present"]
+    unseen = sum(data.unseen_by_code.values())
+    tiles = [
+        ("", "Images", f"{data.plan['images']:,}"),
+        ("", "Tags per image before", f"{before / images:.1f}"),
+        ("", "after", f"{after / images:.1f}"),
+        ("good", "Added", _signed(_total(labels, "gained"), "+") or "0"),
+        ("bad", "Removed", _signed(_total(labels, "lost"), "&minus;") or "0"),
+    ]
+    if unseen:
+        tiles.append(("bad", "Not seen", f"{unseen:,}"))
+    if decided := labels[f"decided_by_{HUMAN}"]:
+        tiles.append(("", "By a person", f"{decided:,}"))
+    return "".join(
+        f'<div class="{kind}"><dt>{name}</dt><dd>{value}</dd></div>' for kind, name, value in tiles
+    )
+
+
+def _notes(data: "ReportData") -> str:
+    facts = data.revision.facts
+    models = facts["models"]
+    notes: list[str] = []
+    if len(models) == 1:
+        notes.append(
+            f"{models[0]} judged every image. That is out of fold only if it has not trained on "
+            "these images; where it has, it confirms what it learnt."
+        )
+    else:
+        notes.append(f"{len(models)} models, each judging the images it has not trained on.")
+    if facts["filter_on"] and data.filter is None:
+        notes.append(
+            "There were too few named tags to learn a filter from (50 are needed, and as many of "
+            "other images): nothing was removed by a rule."
+        )
+    elif data.filter is not None and data.filter["cut"] == float("inf"):
+        notes.append("No cut kept the promised precision: nothing was removed by a rule.")
+    if data.thresholds and all(row["threshold"] >= 1 for row in data.thresholds):
+        notes.append("No tag reaches the target precision on this sample: nothing was added.")
+    if data.revision.undone:
+        notes.append(f"Undone: {', '.join(data.revision.undone)}.")
+    return "".join(f"<p>{escape(note)}</p>" for note in notes)
+
+
+def _steps(data: "ReportData") -> str:
+    rows = [("parse", *_parse_row(data)), ("generate", *_generate_row(data))]
+    rows += [("locate", *_locate_row(data)), ("cluster", *_cluster_row(data))]
+    rows.append(("filter", *_filter_row(data)))
+    return "".join(
+        f"<tr><th>{name}</th><td>{escape(what)}</td><td>{escape(result)}</td>"
+        f'<td class="number">{escape(cost)}</td></tr>'
+        for name, what, result, cost in rows
+    )
+
+
+_OFF = ("off", "", "0")
+
+
+def _parse_row(data: "ReportData") -> tuple[str, str, str]:
+    parsed = data.steps["parsed"]
+    what = f"{parsed['captions']:,} captions of {data.plan['images']:,} images read"
+    result = f"{parsed['tags']:,} tags; {parsed['captions_without_tags']:,} captions name none"
+    if data.plan["without_captions"]:
+        result += f"; {data.plan['without_captions']:,} images have no caption"
+    return what, result, "0"
+
+
+def _generate_row(data: "ReportData") -> tuple[str, str, str]:
+    seen = data.steps.get("seen")
+    if seen is None:
+        return _OFF
+    images = max(1, seen["images"])
+    cost = f"{seen['model_passes'] / images:.0f}"
+    added = data.steps.get("added")
+    if added is None:
+        return f"{seen['images']:,} images scored, nothing generated", "", cost
+    facts = data.revision.facts
+    evidence = _EVIDENCE.get(data.thresholds[0]["evidence"] if data.thresholds else "", "")
+    what = f"{seen['images']:,} images scored; thresholds for {facts['target_precision']:.0%} "
+    what += f"right additions, from {evidence}"
+    allowed = sum(row["threshold"] < 1 for row in data.thresholds)
+    result = f"{_total(added, 'added'):,} tags added on {added['images_with_additions']:,} images; "
+    result += f"{allowed:,} of {len(data.thresholds):,} tags may be added"
+    return what, result, cost
+
+
+_EVIDENCE = {
+    "trusted": "the trusted labels",
+    "agreement": "agreement with the images' other captions",
+    "own_caption": "the images' own captions",
+}
+
+
+def _locate_row(data: "ReportData") -> tuple[str, str, str]:
+    located = data.steps.get("located")
+    if located is None:
+        return _OFF
+    cost = f"{located['model_passes'] / max(1, located['images']):.0f}"
+    bad = {name[7:]: n for name, n in located.items() if str(name).startswith("region_")}
+    unusable = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in sorted(bad.items()))
+    result = f"unusable regions: {unusable}" if unusable else "every region usable"
+    return f"regions by {data.revision.facts['locator']}, in the same pass", result, cost
+
+
+def _cluster_row(data: "ReportData") -> tuple[str, str, str]:
+    judged = data.steps.get("judged")
+    if judged is None:
+        return _OFF
+    result = f"{judged['outliers']:,} look unusual for their tag"
+    return f"{judged['regions']:,} regions judged", result, "0"
+
+
+def _filter_row(data: "ReportData") -> tuple[str, str, str]:
+    labels = data.steps["labels"]
+    if not data.revision.facts["filter_on"]:
+        return _OFF
+    kept = labels[f"decided_by_{CAPTION}"]
+    what = "nothing to learn from" if data.filter is None else _fitted(data.filter)
+    removed = sum(labels[f"decided_by_{rule}"] for rule in REMOVING_RULES)
+    return what, f"{removed:,} tags removed, {kept:,} of the captions' kept", "0"
+
+
+def _fitted(facts: dict[str, Any]) -> str:
+    text = f"learned on {facts['num_named']:,} named and {facts['num_wrong']:,} foreign tags; "
+    if facts["precision"] == facts["precision"]:
+        text += f"estimates {facts['precision']:.0%} of removals right, "
+        text += f"{facts['over_removal']:.1%} of right tags lost; "
+    return text + f"{facts['wrong_share']:.1%} of named tags wrong at least"
+
+
+def _rules(data: "ReportData") -> str:
+    labels = data.steps["labels"]
+    decided = [
+        (name, count)
+        for name in RULE_NAMES
+        if (count := labels[f"decided_by_{name}"]) and name not in (BELOW_CUT, NOT_JUDGED)
+    ]
+    return "".join(
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(RULE_NAMES[name])}</td>"
+        f'<td class="number">{count:,}</td></tr>'
+        for name, count in decided
+    )
+
+
+def _tags(data: "ReportData") -> str:
+    labels = data.steps["labels"]
+    thresholds = {row["tag_id"]: row for row in data.thresholds if row["rule"] == "generated_tag"}
+    tag_ids = {key[1] for key in labels if isinstance(key, tuple)}
+
+    def change(tag_id: int) -> tuple[int, int, int]:
+        moved = labels["gained", tag_id] + labels["lost", tag_id]
+        return -moved, -labels["before", tag_id], tag_id
+
+    rows: list[str] = []
+    for tag_id in sorted(tag_ids, key=change)[:MAX_TAGS]:
+        row = thresholds.get(tag_id)
+        limit = "" if row is None else "never" if row["threshold"] >= 1 else _two(row["threshold"])
+        precision = "" if row is None or row["threshold"] >= 1 else f"{row['precision']:.0%}"
+        rows.append(
+            f"<tr><td>{escape(data.names.get(tag_id, str(tag_id)))}</td>"
+            + "".join(
+                f'<td class="number {kind}">{_signed(labels[name, tag_id], sign)}</td>'
+                for name, kind, sign in (
+                    ("before", "", ""),
+                    ("gained", "gain", "+"),
+                    ("lost", "loss", "&minus;"),
+                    ("after", "", ""),
+                )
+            )
+            + f'<td class="number">{limit}</td><td class="number">{precision}</td></tr>'
+        )
+    return "".join(rows)
+
+
+def _signed(count: int, sign: str) -> str:
+    return f"{sign}{count:,}" if count or not sign else ""
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _cards(examples: "list[Example]", pictures: Any, nothing: str) -> str:
+    cards = [_card(example, next(pictures)) for example in examples]
+    return "".join(cards) or f'<p class="empty">{escape(nothing)}</p>'
+
+
+def _card(example: "Example", picture: str | None) -> str:
+    label = example.label
+    image_id = escape(label["image_id"])
+    shown = (
+        f'<img src="{picture}" alt="{image_id}">'
+        if picture
+        else '<span class="lost">cannot be shown any more</span>'
+    )
+    kind, sign = ("gain", "+") if label["present"] else ("loss", "&minus;")
+    deciding = [one for one in label["decisions"] if one["rule"] == label["decided_by"]]
+    why = explain_decision(deciding[-1]) if deciding else label["decided_by"]
+    captions = "".join(f"<li>{escape(text)}</li>" for text in example.captions[:5])
+    box = "" if label["box"] is None or not picture else _box(label["box"])
+    return (
+        f'<article class="card"><div class="picture"><div class="frame">{shown}{box}</div></div>'
+        f'<h3 class="{kind}">{sign} {escape(label["tag"])} '
+        f'<span class="rule">{escape(label["decided_by"])}</span></h3>'
+        f'<p class="why">{escape(why)}</p><ul>{captions}</ul>'
+        f'<p class="name" title="{image_id}"><bdi>{image_id}</bdi></p></article>'
+    )
+
+
+def _box(box: Sequence[float]) -> str:
+    left, top, right, bottom = (100 * side for side in box)
+    style = f"left:{left:.1f}%;top:{top:.1f}%;width:{right - left:.1f}%;height:{bottom - top:.1f}%"
+    return f'<i class="box" style="{style}"></i>'
+
+
+def _problems(data: "ReportData") -> str:
+    if not data.problems:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(what)}</td><td>{escape(where)}</td><td>{escape(why)}</td></tr>"
+        for what, where, why in data.problems
+    )
+    counts = {
+        "caption lines that could not be read": data.plan["problems"],
+        "captions whose image is not there": data.plan["orphans"],
+    }
+    counts |= {f"images not seen ({code})": n for code, n in sorted(data.unseen_by_code.items())}
+    text = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return (
+        f'<h2>What could not be used</h2><p class="lead">{escape(text)}</p>'
+        '<div class="scroll"><table><tr><th>What</th><th>Where</th><th>Why</th></tr>'
+        f"{rows}</table></div>"
+    )
