@@ -1,6 +1,6 @@
 """What the locators find and cost: a real ONNX detector and the tagger's own windows.
 
-    python -m benchmarks.data_engine_locators --data ../shared/data
+    python -m benchmarks.data_engine_locators --data ../shared/data [--window-photos 20]
 
 On the 80 COCO photos whose objects people labelled: of the tags on a photo, the share that is
 located; of the regions' tags when all tags are asked for, the share that is on it; CPU time per
@@ -69,7 +69,9 @@ def main() -> None:
     """Print the measures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    data = parser.parse_args().data
+    parser.add_argument("--window-photos", type=int, default=80, help="0: no windows")
+    arguments = parser.parse_args()
+    data = arguments.data
     torch.set_num_threads(1)
     photos = read_photos(data)
     classes = (data / "teachers/coco.names").read_text().split("\n")
@@ -81,16 +83,25 @@ def main() -> None:
         config = DetectorConfig(min_score=score)
         detector = OnnxDetector(data / "teachers/FastestDet.onnx", classes, tags, config)
         results[f"FastestDet, score {score}"] = measure(detector, coco, detector.tag_ids, photos)
+    if arguments.window_photos:
+        results |= measure_windows(coco, photos[: arguments.window_photos])
+    print(json.dumps({"photos": len(photos), "locators": results}, indent=1))
+
+
+def measure_windows(coco: Sequence[str], photos: Sequence[Photo]) -> dict[str, Any]:
+    """Return the measures of ram-mini's windows at two scores."""
     tagger = Tagger.load("ram-mini", batch_size=16)
+    results = {}
     names = tagger.vocabulary.names
     shared = [tag_id for tag_id, name in enumerate(names) if name in coco]
     for score in (0.3, 0.5):
         locator = WindowLocator(tagger, WindowConfig(min_score=score))
         found = measure(locator, names, shared, photos)
         results[f"windows of ram-mini, score {score}"] = found | {
-            "passes_per_photo": locator.passes_per_image
+            "passes_per_photo": locator.passes_per_image,
+            "photos": len(photos),
         }
-    print(json.dumps({"photos": len(photos), "locators": results}, indent=1))
+    return results
 
 
 if __name__ == "__main__":
