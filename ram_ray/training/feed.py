@@ -5,6 +5,7 @@ their order, so parts are never mixed, and the feed can say of each image where 
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -20,8 +21,11 @@ from ram_ray.images import Decoder
 from ram_ray.training.order import Plan
 from ram_ray.training.reading import SampleReader
 
-WAVE_PARTS = 512
-"""Most parts per Ray Data execution: bounds what its driver, the worker, must remember."""
+WAVE_PARTS = 8192
+"""Most parts per Ray Data execution: bounds what its driver, the worker, must remember. Each
+execution starts its processes anew, so it should last for minutes."""
+BLOCK_PARTS = 4
+"""Parts that one call of a decoder process takes on."""
 
 _PLACES = ("image_id", "uri", "kind", "offset", "size")
 DECODED_PART = pa.schema(
@@ -172,13 +176,14 @@ def _decode_with_ray_data(
 
     remaining = iter(rows)
     while wave := list(islice(remaining, WAVE_PARTS)):
-        # as texts, in a block each: from_arrow would ask for a whole CPU to look at the tables
+        # as texts, from items: from_arrow would ask for a whole CPU to look at the tables
         items = [{"part": json.dumps(row)} for row in wave]
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         limits = ExecutionResources(cpu=num_decoders * cpus)
         context.execution_options = ExecutionOptions(preserve_order=True, resource_limits=limits)
-        parts = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        num_blocks = math.ceil(len(items) / BLOCK_PARTS)
+        parts = ray.data.from_items(items, override_num_blocks=num_blocks).map_batches(
             DecodeParts,
             fn_constructor_args=(config,),
             batch_size=1,

@@ -75,8 +75,13 @@ class Learner:
         )
         self._wrapped = self._wrap()
         trained = [p for p in self._objective.parameters() if p.requires_grad]
+        # scalars, which FSDP cannot shard, apart: AdamW takes no mixture
+        self._scalars = [p for p in trained if p.ndim == 0]
+        groups = [[p for p in trained if p.ndim > 0], self._scalars]
         self._optimizer = torch.optim.AdamW(
-            trained, lr=config.learning_rate, weight_decay=config.weight_decay
+            [{"params": group} for group in groups if group],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
         )
         self._average: dict[str, Tensor] | None = None
         if config.ema_decay is not None:
@@ -118,6 +123,7 @@ class Learner:
                 f"learning_rate than {rate:g}, a longer warm-up or clip_grad_norm may help; "
                 "the last checkpoint is sound."
             )
+        self._average_scalars()
         norm = self._clip()
         self._optimizer.step()
         self._update_average(step)
@@ -157,7 +163,8 @@ class Learner:
                 )
             for block in _blocks(self._objective):
                 fully_shard(block, mp_policy=policy)
-            fully_shard(self._objective, mp_policy=policy)
+            scalars = {p for p in self._objective.parameters() if p.ndim == 0}
+            fully_shard(self._objective, mp_policy=policy, ignored_params=scalars)
             return self._objective
         if worker.world == 1:
             return self._objective
@@ -249,9 +256,25 @@ class Learner:
     def _clip(self) -> float | None:
         if self._config.clip_grad_norm is None:
             return None
-        trained = [p for p in self._objective.parameters() if p.requires_grad]
-        norm = nn.utils.clip_grad_norm_(trained, self._config.clip_grad_norm)
-        return _whole(norm).item()
+        sharded, plain = [], []
+        for _, parameter in self._named_trained():
+            if parameter.grad is not None:
+                (sharded if hasattr(parameter, "device_mesh") else plain).append(parameter)
+        groups = [group for group in (sharded, plain) if group]
+        norms = [_whole(nn.utils.get_total_norm([p.grad for p in group])) for group in groups]
+        norm = torch.stack(norms).norm()
+        for group in groups:
+            nn.utils.clip_grads_with_norm_(group, self._config.clip_grad_norm, norm)
+        return norm.item()
+
+    def _average_scalars(self) -> None:
+        """Do for scalars what FSDP does for the weights that it shards."""
+        if isinstance(self._wrapped, DistributedDataParallel) or self._worker.world == 1:
+            return
+        for parameter in self._scalars:
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= self._worker.world
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:

@@ -33,6 +33,8 @@ def run_worker(config: TrainConfig, worker: Worker, notes: Notes) -> None:
     Such an error goes into the notes. It is raised too where only this worker knows of it, so
     that the others do not wait for it.
     """
+    if worker.rank == 0:
+        notes.begin()
     if notes.snapshot()["failure"] is not None:
         return
     try:
@@ -43,6 +45,9 @@ def run_worker(config: TrainConfig, worker: Worker, notes: Notes) -> None:
         notes.fail(str(error), error.exit_code)
         if worker.world > 1:
             raise
+    except Exception as error:
+        notes.error(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        raise
 
 
 def _train(config: TrainConfig, worker: Worker, notes: Notes) -> None:

@@ -25,7 +25,7 @@ ELASTIC: dict[str, Any] = {
     "num_decoders": 1,
     "resize_interval_s": 5.0,
     "start_timeout_s": 45.0,
-    "micro_batch_size": 1,
+    "micro_batch_size": 2,
     "checkpoint_steps": 4,
     "learning_rate": 1e-4,
 }
@@ -61,7 +61,7 @@ def test_training_survives_deaths_and_resizes_exactly(
     short = request.config.getoption("--faults-short")
     events = FULL[:1] if short else FULL
     settings: dict[str, Any] = (
-        write_scene(tmp_path / "disturbed") | ELASTIC | {"epochs": 12 if short else 60}
+        write_scene(tmp_path / "disturbed") | ELASTIC | {"epochs": 12 if short else 40}
     )
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "tests.faults.training_driver"]
