@@ -74,6 +74,9 @@ class EngineConfig:
     """Kinds (object, scene, attribute, action) whose tags are kept where no region was found; the
     others are then judged by the remaining evidence. The same as `filtering.policy` in Python."""
 
+    agreed: int | None = 2
+    """A tag that this many captions of the image name is kept whatever the filter says: writers who
+    do not know of each other do not err alike. None: off."""
     tables: tuple[str, ...] = ()
     """`NAME=FOLDER`: take the tables of a step from there instead of making them; NAME as in
     steps/NAME-..., FOLDER with its tables and commits for the same images (docs/data-engine.md)."""
@@ -112,8 +115,9 @@ class EngineConfig:
             require(0 <= value <= 1, name, value, "between 0 and 1")
         target = self.target_precision
         require(0 < target < 1, "target_precision", target, "between 0 and 1")
-        for name in ("sample_images", "shard_rows", "batch_size", "num_taggers", "num_decoders",
-                     "num_workers", "fetch_concurrency", "max_rounds", "pixels_px"):  # fmt: skip
+        for name in ("sample_images", "agreed", "shard_rows", "batch_size", "num_taggers",
+                     "num_decoders", "num_workers", "fetch_concurrency", "max_rounds",
+                     "pixels_px"):  # fmt: skip
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")
         for name in ("fetch_timeout_s", "cpus_per_worker", "gpus_per_tagger"):

@@ -16,8 +16,8 @@ from ram_ray.data_engine.tables import IMAGE_ID, TAG_ID
 
 ADD, REMOVE, KEEP, UNDO = "add", "remove", "keep", "undo"
 CAPTION, HUMAN = "caption", "human"
-BELOW_CUT, NOT_JUDGED = "below_cut", "not_judged"
-"""Rules of a decision to keep: it was judged, or nothing could judge it."""
+BELOW_CUT, AGREED, NOT_JUDGED = "below_cut", "agreed", "not_judged"
+"""Rules of a decision to keep: judged so, several captions name it, or nothing could judge it."""
 
 ADDING_RULES = (CAPTION, GENERATED_TAG, GENERATED_CAPTION)
 REMOVING_RULES = RULES

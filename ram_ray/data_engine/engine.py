@@ -23,7 +23,7 @@ from ram_ray.data_engine.config import STEPS, EngineConfig
 from ram_ray.data_engine.filter import filter_labels
 from ram_ray.data_engine.generate import generate
 from ram_ray.data_engine.image_plan import ImagePlan, read_image_plan, write_image_plan
-from ram_ray.data_engine.locate import look_at_images
+from ram_ray.data_engine.locate import look_at_images, open_detector
 from ram_ray.data_engine.models import ModelIdentity, identify_models
 from ram_ray.data_engine.parse import VOCABULARY_KEY, parse
 from ram_ray.data_engine.report import run_facts, write_report
@@ -98,6 +98,8 @@ def run(
     wanted = _wanted_steps(from_step, only)
     _check_places(config)
     models, vocabulary = identify_models(config)
+    if config.locate and config.locator != "windows":
+        open_detector(config, vocabulary, "cpu")  # refuse early what no process could open
     with _open_run(config, vocabulary, wanted, on_progress) as engine:
         parsed = parse(engine)
         # One decode pass gives the scores that `generate` decides on, and `locate`'s regions.

@@ -25,6 +25,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.data_engine.config import EngineConfig
 from ram_ray.data_engine.decision_log import (
     ADD,
+    AGREED,
     BELOW_CUT,
     CAPTION,
     HUMAN,
@@ -86,6 +87,7 @@ def filter_labels(run: EngineRun, inputs: StepsDone) -> Step | None:
     settings = {
         "filter": repr(config.filter_config) if config.filter else None,
         "sample_images": config.sample_images,
+        "agreed": config.agreed,
         "corrections_sha256": hashlib.sha256(json.dumps(corrections).encode()).hexdigest(),
     }
     step = open_revision(run, settings, inputs.all())
@@ -95,9 +97,8 @@ def filter_labels(run: EngineRun, inputs: StepsDone) -> Step | None:
     if config.filter and "filter" in run.wanted and not store.exists(FILTER_KEY):
         (fitted,) = in_workers(fit_filter, [(config, folders, run.plan.shards)])
         store.create(FILTER_KEY, fitted)
-    run_tables(
-        run, step, DecideLabels, config.output, config.store, folders, step.url, run.plan.shards
-    )
+    arguments = (config.output, config.store, folders, step.url, run.plan.shards, config.agreed)
+    run_tables(run, step, DecideLabels, *arguments)
     return step
 
 
@@ -128,8 +129,10 @@ class DecideLabels:
         folders: StepFolders,
         step_url: str,
         num_shards: int,
+        agreed: int | None,
     ) -> None:
         self._config = config
+        self._agreed = agreed
         self._plan = open_store(output, config)
         self._folders = folders
         self._store = open_store(step_url, config)
@@ -247,8 +250,11 @@ class DecideLabels:
             rival_id = said.pop("rival_id")
             rival_tag = self._vocabulary.names[rival_id] if rival_id >= 0 else None
             rule = said.pop("rule")
-            action = KEEP if rule is None else REMOVE
-            yield entry(rule or BELOW_CUT, action, **said, rival_tag=rival_tag)
+            if rule and mention and self._agreed and len(mention["captions"]) >= self._agreed:
+                yield entry(AGREED, KEEP, **said, rival_tag=rival_tag, against=rule)
+            else:
+                action = KEEP if rule is None else REMOVE
+                yield entry(rule or BELOW_CUT, action, **said, rival_tag=rival_tag)
         elif self._judge is not None and (mention or added):
             reason = "the image could not be seen" if image.scores is None else "no score"
             yield entry(NOT_JUDGED, KEEP, reason=reason)

@@ -18,6 +18,8 @@ from ram_ray.data_engine.looking import look
 from ram_ray.data_engine.model_eyes import Eyes
 from ram_ray.data_engine.models import ModelIdentity
 from ram_ray.data_engine.steps import EngineRun, Step, open_step
+from ram_ray.data_engine.windows import WindowLocator
+from ram_ray.errors import ConfigError
 
 
 def look_at_images(
@@ -75,22 +77,28 @@ def decoded_px(config: EngineConfig, models: tuple[ModelIdentity, ...]) -> int:
 
 
 def make_locator(config: EngineConfig, eyes: Eyes, vocabulary: Vocabulary) -> Locator:
-    """Return the locator of a configuration, in the process that uses it.
+    """Return the locator of a configuration, in the process that uses it."""
+    if config.locator == "windows":
+        return WindowLocator(eyes, config.windows)
+    return open_detector(config, vocabulary, eyes.device)
+
+
+def open_detector(config: EngineConfig, vocabulary: Vocabulary, device: str) -> Locator:
+    """Return the detector in `locator_file`.
 
     Raises:
-        ConfigError: its file cannot be read, or a package that it needs is missing.
+        ConfigError: the file cannot be read, or a package that it needs is missing.
     """
+    assert config.locator_file is not None, "EngineConfig has checked it"
     if config.locator == "onnx":
         from ram_ray.data_engine.onnx_detector import OnnxDetector
 
-        names = read_lines(config.locator_names) if config.locator_names else []
-        return OnnxDetector(config.locator_file or "", names, vocabulary)
-    if config.locator == "grounding-dino":
-        from ram_ray.data_engine.grounding_dino import GroundingConfig, GroundingDino
+        assert config.locator_names is not None, "EngineConfig has checked it"
+        try:
+            names = [line for line in read_lines(config.locator_names) if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"locator_names cannot be read: {error}.") from error
+        return OnnxDetector(config.locator_file, names, vocabulary)
+    from ram_ray.data_engine.grounding_dino import GroundingConfig, GroundingDino
 
-        return GroundingDino(
-            config.locator_file or "", vocabulary, GroundingConfig(device=eyes.device)
-        )
-    from ram_ray.data_engine.windows import WindowLocator
-
-    return WindowLocator(eyes, config.windows)
+    return GroundingDino(config.locator_file, vocabulary, GroundingConfig(device=device))

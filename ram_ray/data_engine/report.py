@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
@@ -28,6 +29,8 @@ from ram_ray.storage.stores import Store, open_store
 REPORT_KEY = "report.html"
 MAX_SHARDS_READ = 8
 """Shards that examples are taken from."""
+MAX_CANDIDATES = 200
+"""Labels of a shard that examples are drawn from."""
 EXAMPLES = 12
 """Pictures of added, of removed, and of kept tags each."""
 MAX_PROBLEMS = 100
@@ -102,7 +105,12 @@ def read_report(store: Store, revision: Revision, config: StoreConfig) -> Report
     for name, folder in revision.steps.items():
         if folder is not None:
             counts[name] = _sum(f"{store.url.rstrip('/')}/{folder}", revision, config)
-    labels = [label for shard in _shards(revision) for label in _labels(own, shard)]
+    examples = {
+        present: [
+            row for shard in _shards(revision) for row in _candidates(own, shard, present=present)
+        ]
+        for present in (True, False)
+    }
     plan = read_image_plan(store)
     assert plan is not None, "a revision has a plan"
     return ReportData(
@@ -115,8 +123,8 @@ def read_report(store: Store, revision: Revision, config: StoreConfig) -> Report
         thresholds=_thresholds(store, revision, config),
         filter=_filter(own),
         names={label["tag_id"]: label["tag"] for label in _tag_names(store)},
-        added=_examples([one for one in labels if _is_added(one)]),
-        removed=_examples([one for one in labels if _is_removed(one)]),
+        added=_examples(examples[True]),
+        removed=_examples(examples[False]),
         problems=list(_problems(store, revision, config)),
         unseen_by_code=_unseen(store, revision, config),
     )
@@ -130,23 +138,24 @@ def _shards(revision: Revision) -> list[int]:
     return spread(range(revision.num_shards), at_most=MAX_SHARDS_READ)
 
 
-def _labels(own: Store, shard: int) -> list[dict[str, Any]]:
-    captions = {
-        row["image_id"]: row["captions"]
-        for row in read_table(own, "images", shard).select(["image_id", "captions"]).to_pylist()
-    }
-    rows = read_table(own, "labels", shard).to_pylist()
-    return [row | {"image_captions": captions[row["image_id"]]} for row in rows]
-
-
-def _is_added(label: dict[str, Any]) -> bool:
-    return label["present"] and label["decided_by"] in (*ADDING_RULES[1:], HUMAN)
-
-
-def _is_removed(label: dict[str, Any]) -> bool:
-    by_rule = label["decided_by"] in REMOVING_RULES
-    by_person = label["decided_by"] == HUMAN and bool(label["sources"])
-    return not label["present"] and (by_rule or by_person)
+def _candidates(own: Store, shard: int, *, present: bool) -> list[dict[str, Any]]:
+    """Return some labels of a shard that were added, or removed; the others stay a table."""
+    table = read_table(own, "labels", shard)
+    rules = (*ADDING_RULES[1:], HUMAN) if present else (*REMOVING_RULES, HUMAN)
+    decided = np.isin(table["decided_by"].to_numpy(zero_copy_only=False), rules)
+    chosen = np.flatnonzero(decided & (table["present"].to_numpy() == present)).tolist()
+    some = np.array(spread(chosen, at_most=MAX_CANDIDATES), np.int64)
+    rows = table.take(some).to_pylist()
+    names = {row["image_id"] for row in rows}
+    images = read_table(own, "images", shard).select(["image_id", "captions"])
+    wanted = np.isin(images["image_id"].to_numpy(zero_copy_only=False), list(names))
+    captions = {row["image_id"]: row["captions"] for row in images.filter(wanted).to_pylist()}
+    # What a person removed is an example only where somebody had said it.
+    return [
+        row | {"image_captions": captions[row["image_id"]]}
+        for row in rows
+        if present or row["sources"]
+    ]
 
 
 def _examples(labels: list[dict[str, Any]]) -> list[Example]:

@@ -20,6 +20,8 @@ from ram_ray.data_engine.wording import RULE_NAMES, explain_decision
 if TYPE_CHECKING:
     from ram_ray.data_engine.report import Example, ReportData
 
+FEW_NAMED = 5_000
+"""Named tags below which the page warns; chosen by looking at removals on 40 to 250 photos."""
 MAX_TAGS = 60
 """Rows of the table of tags; those that changed most."""
 
@@ -95,6 +97,11 @@ def _notes(data: "ReportData") -> str:
         )
     elif data.filter is not None and data.filter["cut"] == float("inf"):
         notes.append("No cut kept the promised precision: nothing was removed by a rule.")
+    if data.filter is not None and data.filter["num_named"] < FEW_NAMED:
+        notes.append(
+            f"The filter learned on {data.filter['num_named']:,} named tags; with fewer than "
+            f"{FEW_NAMED:,} its estimates are rough: look at what it removed."
+        )
     if data.thresholds and all(row["threshold"] >= 1 for row in data.thresholds):
         notes.append("No tag reaches the target precision on this sample: nothing was added.")
     if data.revision.undone:

@@ -4,7 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ram_ray.data_engine.decision_log import ADD, BELOW_CUT, CAPTION, HUMAN, NOT_JUDGED, UNDO
+from ram_ray.data_engine.decision_log import (
+    ADD,
+    AGREED,
+    BELOW_CUT,
+    CAPTION,
+    HUMAN,
+    NOT_JUDGED,
+    UNDO,
+)
 from ram_ray.data_engine.generate import GENERATED_CAPTION, GENERATED_TAG
 
 RULE_NAMES = {
@@ -17,6 +25,7 @@ RULE_NAMES = {
     "caption_mismatch": "the caption seems to belong to another picture",
     HUMAN: "a person decided",
     BELOW_CUT: "judged, and kept",
+    AGREED: "kept, several captions name it",
     NOT_JUDGED: "kept, nothing could judge it",
     UNDO: "a rule was undone",
 }
@@ -61,6 +70,9 @@ def _by_caption(facts: dict[str, Any], captions: list[str] | None) -> str:
 
 def _judged(rule: str, facts: dict[str, Any]) -> str:
     suspicion, cut = _number(facts["suspicion"]), _number(facts.get("cut"))
+    if rule == AGREED:
+        against = f"the rule {facts['against']} would remove it"
+        return f"several captions name it, so it is kept, though {against}; {_seen(facts)}"
     if rule == BELOW_CUT:
         where = f"below the cut {cut}" if facts.get("cut") is not None else "and there is no cut"
         return f"judged and kept: suspicion {suspicion}, {where}; {_seen(facts)}"
