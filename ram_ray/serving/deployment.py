@@ -28,6 +28,9 @@ from ram_ray.serving.serve_backend import MODEL_DEPLOYMENT
 _INGRESS_TARGET = 16  # requests of an ingress that is well used: most of them wait for the model
 _LOOK_BACK_S = 10.5  # of autoscaling; Serve wants more than the 10 s between its reports
 _HEALTH_PERIOD_S, _HEALTH_TIMEOUT_S = 1.0, 10.0
+_INGRESS_HEALTH_TIMEOUT_S = 60.0
+"""In a flood an ingress answers late: three times 10 s, and Serve stopped it with all that it had
+accepted. A process that has died is noticed at once, whatever this says."""
 _DRAIN_PERIOD_S = 0.5
 _POLICY = "ram_ray.serving.scaling:replicas_for_demand"
 _ROUTER = "ram_ray.serving.counting_router:CountingRouter"
@@ -82,7 +85,7 @@ def application(config: ServeConfig, model_class: type[ModelServer] = ModelServe
         graceful_shutdown_timeout_s=limits.request_timeout_s + limits.body_timeout_s,
         graceful_shutdown_wait_loop_s=_DRAIN_PERIOD_S,
         health_check_period_s=_HEALTH_PERIOD_S,
-        health_check_timeout_s=_HEALTH_TIMEOUT_S,
+        health_check_timeout_s=_INGRESS_HEALTH_TIMEOUT_S,
     )(Ingress)
     return ingress.bind(model, fixed)
 

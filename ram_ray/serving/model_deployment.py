@@ -78,6 +78,6 @@ class ModelServer:
         finally:
             self._demand -= demand
 
-    def record_autoscaling_stats(self) -> dict[str, float]:
+    async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return what `scaling.replicas_for_demand` decides by; Serve asks every few seconds."""
         return {DEMAND: self._demand}

@@ -63,6 +63,7 @@ def test_a_clusters_nodes_can_set_the_same() -> None:
 def test_rays_haproxy_file_is_closed_to_others(tmp_path: Path) -> None:
     template = HAPROXY_CONFIG_TEMPLATE.replace("{{ config.metrics_port }}", "9101")
     template = template.replace("{{ config.stats_port }}", "8404")
+    template = template.replace("server {{ server.name }}", "server SERVE_REPLICA_1")
     written = tmp_path / "haproxy.cfg"
     written.write_text(template)
     wrapper = environment._HAPROXY_SCRIPT
@@ -79,5 +80,9 @@ def test_rays_haproxy_file_is_closed_to_others(tmp_path: Path) -> None:
     assert "bind 127.0.0.1:8404" in lines
     assert not any(line.startswith(("bind :", "bind *")) for line in lines)
     assert lines[lines.index("frontend http_frontend") + 1].endswith("X-Forwarded-For %[src]")
+    assert lines[lines.index("defaults") + 1] == "timeout queue 5s"
+    servers = [line for line in lines if line.startswith("server SERVE_REPLICA")]
+    assert servers
+    assert all(line.endswith(" maxconn 256") for line in servers)
     assert any(line.startswith("http-error status 503") for line in lines)
     assert not any(line.startswith("errorfile 503") for line in lines)
