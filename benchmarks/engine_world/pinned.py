@@ -78,4 +78,4 @@ def swap(
     swapped = generator.random(count) < noise.swapped
     others = (np.arange(count) + generator.integers(1, max(count, 2), count)) % count
     rows = np.where(swapped, others, np.arange(count))
-    return [captions[row] for row in rows.tolist()], swapped
+    return [str(captions[row]) for row in rows.tolist()], swapped
