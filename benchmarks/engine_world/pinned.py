@@ -1,7 +1,7 @@
 """The pinned world: rates, sizes, splits. `tests/benchmarks/test_engine_world.py` holds a digest.
 
-Rates were set before any engine ran on the measured seeds, so that captions through our parser give labels of precision
-.86-.90 and recall .38-.42, and never changed since.
+Rates were set before any engine ran on the measured seeds, so that captions through our parser give
+labels of precision .86-.90 and recall .38-.42, and never changed since.
 """
 
 from collections.abc import Sequence
