@@ -74,9 +74,9 @@ def main() -> None:
     data = arguments.data
     torch.set_num_threads(1)
     photos = read_photos(data)
-    classes = (data / "teachers/coco.names").read_text().split("\n")
-    classes = [line.strip() for line in classes if line.strip()]
-    coco = [COCO_SYNONYMS.get(name, name) for name in classes]
+    lines: list[str] = (data / "teachers/coco.names").read_text().split("\n")
+    classes = [line.strip() for line in lines if line.strip()]
+    coco: list[str] = [COCO_SYNONYMS.get(name, name) for name in classes]
     tags = Vocabulary(names=tuple(coco), thresholds=np.full(len(coco), 0.5, np.float32))
     results = {}
     for score in SCORES:

@@ -1,6 +1,7 @@
 """The engine's steps on cached features: generate, clean. The decisions are the product's own."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import logit
@@ -98,11 +99,11 @@ def generate(
         both = np.concatenate([scores, trusted_scores[:num_trusted]])
         named = np.concatenate([observed, dataset.trusted.observed[:num_trusted]])
         trusted = (np.arange(count, count + num_trusted), truth)
-        told = dict(trusted=trusted, agreement=None)
+        told: dict[str, Any] = {"trusted": trusted, "agreement": None}
     else:
         both, named = scores, observed
         agreement = dataset.train.agreement if method == "agreement" else None
-        told = dict(trusted=None, agreement=agreement)
+        told = {"trusted": None, "agreement": agreement}
     thresholds = choose_thresholds(both, named, target_precision=target, **told)
     by_tags = additions(scores, observed, thresholds)
     said = generated_captions(dataset.train, scores)
