@@ -13,6 +13,7 @@ the same 6,449 phrases on the same captions in the same run.
 import argparse
 import json
 import platform
+import random
 import re
 import statistics
 import time
@@ -27,6 +28,7 @@ from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import load_lexicon
 from ram_ray.labels.parser.caption_parser import CaptionParser
 
+HALVES_SEED = 20261126
 NUM_PHRASES = 6_449
 """Names of RAM's label system before merging (RAM section 3.1)."""
 BATCH_CAPTIONS = 8_192
@@ -39,7 +41,12 @@ def main() -> None:
     arguments = parse_arguments()
     rows = [json.loads(line) for line in arguments.captions.read_text("utf-8").splitlines()]
     if "labels" in rows[0]:
+        development = development_images(rows)
+        if arguments.half != "all":
+            wanted = arguments.half == "development"
+            rows = [row for row in rows if (row["image_id"] in development) == wanted]
         result = measure_labels(rows, arguments.per_image, arguments.synonyms)
+        result |= {"half": arguments.half, "images": len(rows)}
         captions = [text for row in rows for text in row["captions"][: arguments.per_image]]
     else:
         rows = [row for row in rows if arguments.half in ("all", half_of(row["id"]))]
@@ -56,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--per-image", type=int, default=5)
     parser.add_argument("--synonyms", type=Path, help="LVIS categories, or lines of a,b,c")
     parser.add_argument("--vocabulary", type=Path, help="one name a line; needed for `tags`")
-    parser.add_argument("--half", choices=("development", "test", "all"), default="test")
+    parser.add_argument("--half", choices=("development", "test", "all"), default="all")
     parser.add_argument("--rounds", type=int, default=5, help="of the speed measurement")
     return parser.parse_args()
 
@@ -64,6 +71,12 @@ def parse_arguments() -> argparse.Namespace:
 def half_of(caption_id: int) -> str:
     """Return which half a labelled caption is in: rules were written looking at odd ids only."""
     return "development" if caption_id % 2 else "test"
+
+
+def development_images(rows: list[Any]) -> set[int]:
+    """Return a random half of the images: rules were chosen looking at these only."""
+    numbers = sorted(row["image_id"] for row in rows)
+    return set(random.Random(HALVES_SEED).sample(numbers, len(numbers) // 2))
 
 
 def measure_labels(rows: list[Any], per_image: int, synonyms: Path | None) -> dict[str, object]:
@@ -78,7 +91,10 @@ def measure_labels(rows: list[Any], per_image: int, synonyms: Path | None) -> di
     )
     parser = CaptionParser(vocabulary, widen=True)
     right, wrong, missed = Counter[str](), Counter[str](), Counter[str]()
-    found = parser.parse([text for row in rows for text in row["captions"][:per_image]])
+    texts = [
+        (image, text) for image, row in enumerate(rows) for text in row["captions"][:per_image]
+    ]
+    found = parser.parse([text for _, text in texts], [image for image, _ in texts])
     tags = iter(found["tags"].to_pylist())
     for row in rows:
         got = {tag for _ in row["captions"][:per_image] for tag in next(tags)}
@@ -87,7 +103,7 @@ def measure_labels(rows: list[Any], per_image: int, synonyms: Path | None) -> di
         missed.update(set(row["labels"]) - got)
     classes = {name: rates(right[name], wrong[name], missed[name]) for name in names}
     others = [name for name in names if name != "person"]
-    recalls = [right[name] / (right[name] + missed[name]) for name in names]
+    recalls = [right[n] / (right[n] + missed[n]) for n in names if right[n] + missed[n]]
     return {
         **rates(right.total(), wrong.total(), missed.total()),
         "without_person": rates(*(sum(c[n] for n in others) for c in (right, wrong, missed))),

@@ -41,7 +41,7 @@ QUICK_ENCODER = {"pictures": 4_000, "epochs": 8}
 QUICK_COUNTS = {"train": 2_000, "trusted": 600, "test": 1_000}
 
 
-def run_scenes(out: Path, seeds: list[int], *, quick: bool) -> None:
+def run_scenes(out: Path, seeds: list[int], *, quick: bool, train: bool) -> None:
     """Measure every arm on the scenes of each seed."""
     name = "encoder-quick.pt" if quick else "encoder.pt"
     encoder = train_encoder(out / name, **(QUICK_ENCODER if quick else ENCODER))
@@ -49,25 +49,25 @@ def run_scenes(out: Path, seeds: list[int], *, quick: bool) -> None:
     for seed in seeds:
         if not _is_done(out, "scenes", seed):
             dataset = cached_scenes(out, encoder, out / name, seed, counts=counts)
-            run_seed(dataset, seed, out, quick=quick)
+            run_seed(dataset, seed, out, quick=quick, train=train)
 
 
-def run_photos(out: Path, seeds: list[int], data: Path) -> None:
+def run_photos(out: Path, seeds: list[int], data: Path, *, train: bool) -> None:
     """Measure every arm on Flickr8k."""
     path = prepare(data, out)
     for seed in seeds:
         if not _is_done(out, "flickr8k", seed):
-            run_seed(photos(path, seed), seed, out, quick=False)
+            run_seed(photos(path, seed), seed, out, quick=False, train=train)
 
 
-def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool) -> None:
+def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool, train: bool) -> None:
     """Measure every arm of one seed, and write labels and measures."""
     started = time.monotonic()
     results: dict[str, Any] = {}
     suspicions: dict[str, np.ndarray] = {}
     for arm in arms(dataset, seed):
         write_labels(dataset, arm, out / "labels" / dataset.name / f"seed-{seed}")
-        results[arm.name] = measure(dataset, arm, seed)
+        results[arm.name] = measure(dataset, arm, seed, train=train)
         if arm.suspicion is not None:
             suspicions[arm.name] = arm.suspicion
         took = time.monotonic() - started
@@ -77,6 +77,7 @@ def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool) -> None:
         "dataset": dataset.name,
         "seed": seed,
         "quick": quick,
+        "trained": train,
         "images": len(dataset.train.observed),
         "tags": dataset.num_tags,
         "rare_tags": int(rare_tags(dataset.train.observed).sum()),
@@ -88,13 +89,13 @@ def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool) -> None:
     path.write_text(json.dumps(record, indent=1))
 
 
-def measure(dataset: Dataset, arm: Arm, seed: int) -> dict[str, Any]:
+def measure(dataset: Dataset, arm: Arm, seed: int, *, train: bool) -> dict[str, Any]:
     """Return the measures of a label set and of a model trained on it."""
     images = dataset.train
     found: dict[str, Any] = {
         "labels": label_measures(images.truth, images.observed, arm.labels),
     }
-    if arm.train:
+    if train and arm.train:
         heads = [
             train_head(images.tokens, arm.labels, seed=seed * 100 + 98 + member, loss=arm.loss)
             for member in range(2)
@@ -153,15 +154,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/data-engine"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--labels-only", action="store_true", help="train no model on the labels")
     parser.add_argument("--quick", action="store_true", help="one small seed of scenes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = arguments.out / "quick" if arguments.quick else arguments.out
+    train = not arguments.labels_only
     seeds = [0] if arguments.quick else list(range(arguments.seeds))
     if arguments.what == "scenes":
-        run_scenes(out, seeds, quick=arguments.quick)
+        run_scenes(out, seeds, quick=arguments.quick, train=train)
     elif arguments.what == "flickr8k":
-        run_photos(out, seeds, arguments.data)
+        run_photos(out, seeds, arguments.data, train=train)
     print(json.dumps(summarise(out / "results"), indent=1))
 
 

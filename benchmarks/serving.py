@@ -28,17 +28,21 @@ from typing import Any
 import psutil
 from ray import serve
 
+from benchmarks.cpu_time import CpuTime, memory_mib, own_processes, title
 from benchmarks.http_load import Load, Target, closed_loop, open_loop
 from benchmarks.sleeping_model import SECONDS_PER_IMAGE, SleepingServer
 from ram_ray.cluster import ray_session
 from ram_ray.serving.config import ReplicaConfig, ServeConfig
 from ram_ray.serving.deployment import application
-from ram_ray.serving.server import APP_NAME, prepare_environment, running_server
+from ram_ray.serving.environment import prepare_environment
+from ram_ray.serving.server import APP_NAME, running_server
 
 SCENES = ("load", "overload", "kill", "rolling", "autoscaling")
-CLIENTS = (1, 8, 64)
+CLIENTS: tuple[int, ...] = (1, 8, 64)
 REPLICA_TITLE = f"ServeReplica:{APP_NAME}:model"
 FLOOR = 0.05
+OVERLOAD_S = 60.0
+ROUNDS = 3
 TINY = {"cpus_per_replica": 0.2, "cpus_per_ingress": 0.2}
 
 
@@ -109,17 +113,22 @@ def free_port() -> int:
 
 
 def load_scene(bench: Bench) -> dict[str, Any]:
-    """Measure throughput and latency: bare FastAPI, Serve with batching, Serve without."""
+    """Measure throughput and latency: bare FastAPI, Serve with batching, Serve without.
+
+    Bare and Serve take turns, several times: what else the machine does then meets both.
+    """
     rows: dict[str, Any] = {}
-    with bare_server(batch_size=16) as port:
-        rows["bare"] = _clients(bench, port)
-    for name, batch_size in (("serve", 16), ("serve, no batching", 1)):
-        config = serving(batch_size=batch_size)
-        with running_server(config):
-            rows[name] = _clients(bench, config.port)
+    config = serving()
+    with bare_server(config.batch_size) as port, running_server(config):
+        rows |= _turns(bench, {"bare": port, "serve": config.port})
+    config = serving(batch_size=1)
+    with running_server(config):
+        rows |= _turns(bench, {"serve, no batching": config.port}, rounds=1)
     bare, ours = rows["bare"], rows["serve"]
     rows["of bare"] = {
         "throughput": {n: round(ours[n]["per_s"] / bare[n]["per_s"], 3) for n in ours},
+        # what the ratio would be if CPU time were all that limits both
+        "by_cpu": {n: round(bare[n]["cpu_ms"] / ours[n]["cpu_ms"], 3) for n in ours},
         "p50_ms_above_at_1_client": round(ours["1"]["p50_ms"] - bare["1"]["p50_ms"], 1),
     }
     return rows
@@ -142,15 +151,31 @@ def bare_server(batch_size: int) -> Iterator[int]:
         process.wait()
 
 
-def _clients(bench: Bench, port: int) -> dict[str, Any]:
-    target = bench.target(port)
-    asyncio.run(closed_loop(target, clients=4, seconds=2))  # decoders start, models warm up
-    rows: dict[str, Any] = {}
-    for clients in CLIENTS:
-        psutil.cpu_percent()  # the next call then covers this load
-        load = asyncio.run(closed_loop(target, clients=clients, seconds=bench.seconds))
-        rows[str(clients)] = load.row() | {"machine_busy_percent": psutil.cpu_percent()}
-    return rows
+def _turns(bench: Bench, ports: dict[str, int], rounds: int = ROUNDS) -> dict[str, Any]:
+    """Load servers in turns; return their rows by name and number of clients."""
+    loads = {name: {clients: Load(ended=0.0) for clients in CLIENTS} for name in ports}
+    cpu = {name: {clients: CpuTime() for clients in CLIENTS} for name in ports}
+    seconds = {name: dict.fromkeys(CLIENTS, 0.0) for name in ports}
+    for port in ports.values():
+        asyncio.run(closed_loop(bench.target(port), clients=4, seconds=2))  # all is warm then
+    for _ in range(rounds):
+        for clients in CLIENTS:
+            for name, port in ports.items():
+                with cpu[name][clients].of(port, ports.values()):
+                    load = asyncio.run(
+                        closed_loop(bench.target(port), clients=clients, seconds=bench.seconds)
+                    )
+                seconds[name][clients] += load.ended - load.started
+                loads[name][clients].add(load)
+    return {
+        name: {
+            str(clients): load.row()
+            | {"per_s": round(len(load.seconds) / seconds[name][clients], 1)}
+            | cpu[name][clients].row(sum(load.statuses.values()))
+            for clients, load in by_clients.items()
+        }
+        for name, by_clients in loads.items()
+    }
 
 
 def overload_scene(bench: Bench) -> dict[str, Any]:
@@ -163,14 +188,15 @@ def overload_scene(bench: Bench) -> dict[str, Any]:
         rate = 5 * peak.goodput()
         memory = [memory_mib("ServeReplica")]
         with Sampler(lambda: memory.append(memory_mib("ServeReplica"))):
-            load = asyncio.run(open_loop(target, rate=rate, until=lambda s: s > bench.seconds * 3))
-        recovered_s = _seconds_until_quick(target, 3_000 * SECONDS_PER_IMAGE)
+            load = asyncio.run(open_loop(target, rate=rate, until=lambda s: s > OVERLOAD_S))
+        recovered_s = _seconds_until_quick(target, 5_000 * SECONDS_PER_IMAGE)
     windows = _goodput_per_window(load, 5.0)
     return {
         "peak": peak.row(),
         "offered_per_s": round(rate, 1),
         "overload": load.row(),
         "lowest_5s_goodput_of_peak": round(min(windows) / peak.goodput(), 3),
+        "goodput_per_5s": windows,
         "memory_mib": {"before": memory[0], "highest": max(memory), "after": memory[-1]},
         "seconds_until_latency_is_normal": recovered_s,
     }
@@ -289,8 +315,7 @@ def _until_replicas(
     with Sampler(look):
         while time.monotonic() - started < 120:
             part = asyncio.run(closed_loop(target, clients=clients, seconds=2))
-            total.seconds += part.seconds
-            total.statuses += part.statuses
+            total.add(part)
             if reached and time.monotonic() - started > reached[0] + extra_s:
                 break
     total.ended = time.monotonic()
@@ -333,29 +358,7 @@ def running_replicas() -> int:
 
 def replica_processes() -> list[psutil.Process]:
     """Return the model replicas' processes among this process's own children."""
-    return [process for process in own_processes() if REPLICA_TITLE in _title(process)]
-
-
-def memory_mib(title: str) -> int:
-    """Return the resident memory of own processes whose title holds `title`, in MiB."""
-    total = 0
-    for process in own_processes():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if title in _title(process):
-                total += process.memory_info().rss
-    return total // 2**20
-
-
-def own_processes() -> list[psutil.Process]:
-    """Return the descendants of this process, Ray's workers among them."""
-    return psutil.Process().children(recursive=True)
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
+    return [process for process in own_processes() if REPLICA_TITLE in title(process)]
 
 
 def main() -> None:
@@ -376,7 +379,7 @@ def main() -> None:
         "autoscaling": autoscaling_scene,
     }
     result: dict[str, Any] = {"photos": len(bench.bodies), "cpus": os.cpu_count()}
-    prepare_environment()
+    prepare_environment(ServeConfig().host)
     with ray_session(None):
         for name in options.scenes.split(","):
             before = os.getloadavg()[0]

@@ -1,19 +1,27 @@
 """Make the package's word tables from a WordNet 3.0 `dict` folder.
 
-    python jobs/build_lexicon.py /usr/share/wordnet
+    python -m jobs.build_lexicon /usr/share/wordnet
 
-Writes ram_ray/labels/lexicon/{words,synsets,irregular}.parquet; the same input gives the same
-files. Left out: proper names (instances and capitalised lemmas), lemmas of more than four words.
+Writes the tables of ram_ray/labels/lexicon/; the same input gives the same files. Left out: proper
+names (instances and capitalised lemmas), lemmas of more than four words.
 """
 
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from jobs.lexicon_definitions import (
+    Synset,
+    equipment,
+    parts,
+    used_offsets,
+    with_food,
+    young,
+)
 
 OUTPUT = Path(__file__).parents[1] / "ram_ray" / "labels" / "lexicon"
 
@@ -34,18 +42,6 @@ OFFENSIVE = re.compile(
 MAX_WORDS = 4
 MAX_SENSES = 4
 """Senses kept of a noun: beyond the fourth, none is what a caption means."""
-
-
-@dataclass(frozen=True)
-class Synset:
-    """One noun synset."""
-
-    category: str
-    lemmas: list[str]
-    offensive: list[str]
-    """Lemmas, lower case, that are a slur, a disparagement or an obscenity in this sense."""
-    hypernyms: list[int]
-    is_instance: bool
 
 
 def main(folder: Path) -> None:
@@ -87,7 +83,7 @@ def write(
     words: list[dict[str, object]], synsets: dict[int, Synset], irregular: list[tuple[str, ...]]
 ) -> None:
     """Write the tables; synsets are numbered by their row."""
-    used = [offset for offset, synset in sorted(synsets.items()) if not synset.is_instance]
+    used = used_offsets(synsets)
     row_of = {offset: row for row, offset in enumerate(used)}
     known = {str(word["lemma"]) for word in words}
     for word in words:
@@ -112,6 +108,18 @@ def write(
         "offset": pa.array(used, pa.int32()),
     }
     pq.write_table(pa.table(table), OUTPUT / "synsets.parquet", compression="zstd")
+    write_pairs("equipment", {"activity": pa.int32(), "thing": pa.int32()}, [
+        (row_of[activity], row_of[thing])
+        for activity, thing in equipment(synsets, words)
+        if activity in row_of and thing in row_of
+    ])  # fmt: skip
+    write_pairs("with_food", {"thing": pa.int32()}, [
+        (row_of[thing],) for thing in with_food(synsets, words) if thing in row_of
+    ])  # fmt: skip
+    write_pairs("young", {"animal": pa.int32(), "kind": pa.string()}, [
+        (row_of[animal], kind) for animal, kind in young(synsets, words) if animal in row_of
+    ])  # fmt: skip
+    write_pairs("parts", {"noun": pa.string(), "part": pa.string()}, sorted(parts(synsets, words)))
     columns = zip(*irregular, strict=True)
     names = ("form", "lemma", "part")
     pq.write_table(
@@ -119,6 +127,16 @@ def write(
         OUTPUT / "irregular.parquet",
         compression="zstd",
     )
+
+
+def write_pairs(
+    name: str, columns: dict[str, pa.DataType], pairs: Sequence[tuple[object, ...]]
+) -> None:
+    """Write a table of one or two columns, each row once."""
+    schema = pa.schema(list(columns.items()))
+    rows = [dict(zip(columns, pair, strict=True)) for pair in dict.fromkeys(pairs)]
+    table = pa.Table.from_pylist(rows, schema)
+    pq.write_table(table, OUTPUT / f"{name}.parquet", compression="zstd")
 
 
 def read_counts(path: Path) -> dict[tuple[str, str], int]:
@@ -175,6 +193,7 @@ def read_noun_synsets(path: Path) -> dict[int, Synset]:
             offensive=[lemma.lower() for lemma in lemmas] if OFFENSIVE.search(gloss) else [],
             hypernyms=hypernyms,
             is_instance="@i" in pointers[::4] or not lower,
+            definition=gloss.split('; "')[0].strip(),
         )
     return synsets
 

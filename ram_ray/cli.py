@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ram_ray import __version__, exit_codes, flags
-from ram_ray.commands import engine, evaluation, labels, model
+from ram_ray.commands import engine, evaluation, labels, model, outputs
 from ram_ray.commands.serve import serve
 from ram_ray.commands.train import train
 from ram_ray.config import TagConfig
@@ -28,6 +28,8 @@ app = typer.Typer(
 app.add_typer(model.app, name="model")
 app.command()(evaluation.evaluate)
 app.command()(evaluation.calibrate)
+app.command()(outputs.rethreshold)
+app.command()(outputs.export)
 app.command()(train)
 app.add_typer(labels.app, name="labels")
 app.add_typer(engine.app, name="engine")

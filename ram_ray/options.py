@@ -107,6 +107,19 @@ def parse_threshold(text: str) -> dict[str, object]:
     )
 
 
+def read_threshold_file(path: str) -> tuple[float, ...]:
+    """Return the numbers of a threshold file, in tag order.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else than numbers.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split()
+        return tuple(float(line) for line in lines)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"threshold_file {path} cannot be read: {error}") from error
+
+
 def _with_tags_and_threshold(layer: dict[str, object]) -> dict[str, object]:
     layer = dict(layer)
     if isinstance(tags := layer.get("tags"), str):

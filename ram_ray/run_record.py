@@ -5,12 +5,12 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from ram_ray import __version__
 from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
+from ram_ray.options import read_threshold_file
 from ram_ray.storage.stores import Store, split_url
 from ram_ray.workers import TaggerOptions, load_tagger
 
@@ -224,12 +224,7 @@ def threshold_option(config: TagConfig) -> float | tuple[float, ...] | None:
     """
     if config.threshold_file is None:
         return config.threshold
-    path = Path(config.threshold_file)
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-        return tuple(float(line) for line in lines)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"threshold_file {path} cannot be read: {error}") from error
+    return read_threshold_file(config.threshold_file)
 
 
 def _to_json(record: RunRecord) -> bytes:

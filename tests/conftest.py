@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from ram_ray.config import StoreConfig
+from ram_ray.serving.environment import prepare_environment
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -120,6 +121,7 @@ def ray_session(s3: S3Server) -> Iterator[None]:
     del s3
     import ray
 
+    prepare_environment("127.0.0.1")  # serving's processes as `ram-ray serve` starts them
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
         ray.init(
             address="local",

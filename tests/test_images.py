@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ram_model.transforms import ViewRequest
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, RamRayError
 from ram_ray.images import Decoder, _Child, decode
@@ -358,6 +359,14 @@ def test_a_bug_in_the_child_is_no_image_error() -> None:
             child.decode(photo(), SIZE, timeout_s=20)
     finally:
         child.kill()
+
+
+def test_the_child_gives_the_training_view_that_is_asked_for(decoder: Decoder) -> None:
+    view = ViewRequest("full", 1, 2, "a/\u00fc.jpg")
+    found, expected = decoder.decode(photo(), view), decode(photo(), SIZE, CONFIG, view)
+    assert np.array_equal(found.pixels, expected.pixels)
+    assert (found.crop, found.mirrored) == (expected.crop, expected.mirrored)
+    assert found.crop != (0, 0, 1, 1)
 
 
 def test_sizes_below_one_are_refused() -> None:

@@ -20,22 +20,16 @@ def _of_dataset(runs: list[dict[str, Any]]) -> dict[str, Any]:
     names = [name for name in runs[0]["arms"] if all(name in run["arms"] for run in runs)]
     return {
         "seeds": [run["seed"] for run in runs],
+        "seeds_with_models": [run["seed"] for run in runs if run.get("trained", True)],
         "quick": any(run["quick"] for run in runs),
         "images": runs[0]["images"],
         "tags": runs[0]["tags"],
         "seconds_per_seed": [run["seconds"] for run in runs],
         "arms": {name: _of_arm([run["arms"][name] for run in runs]) for name in names},
         "against_parsing": {
-            name: {
-                key: interval(
-                    [
-                        _get(run["arms"][name], key) - _get(run["arms"]["parsing"], key)
-                        for run in runs
-                    ]
-                )
-                for key in ("labels.f1", "labels.recall", "model.map", "model.map_rare")
-                if key.split(".")[0] in runs[0]["arms"][name]
-            }
+            name: _against(
+                [run["arms"][name] for run in runs], [run["arms"]["parsing"] for run in runs]
+            )
             for name in names
             if name != "parsing"
         },
@@ -43,10 +37,20 @@ def _of_dataset(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _of_arm(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    keys = [f"{group}.{key}" for group, values in runs[0].items() for key in values]
-    return {key: interval([_get(run, key) for run in runs]) for key in keys}
+    keys = {f"{group}.{key}" for run in runs for group, values in run.items() for key in values}
+    return {key: interval([_get(run, key) for run in runs]) for key in sorted(keys)}
+
+
+def _against(runs: list[dict[str, Any]], parsing: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the differences to parsing alone, paired by seed."""
+    differences = {
+        key: interval([_get(a, key) - _get(b, key) for a, b in zip(runs, parsing, strict=True)])
+        for key in ("labels.f1", "labels.recall", "model.map", "model.map_rare")
+    }
+    return {key: found for key, found in differences.items() if found["mean"] == found["mean"]}
 
 
 def _get(arm: dict[str, Any], key: str) -> float:
+    """Return a measure; NaN where a seed does not have it."""
     group, name = key.split(".", 1)
-    return arm[group][name]
+    return arm.get(group, {}).get(name, float("nan"))

@@ -39,6 +39,8 @@ LEAST_ADDITIONS = 3
 """Fewer additions show nothing."""
 GRID = 32
 """Levels of score."""
+LEAST_CHANCE = 0.5
+"""What is more likely wrong than right is not added, whatever the target."""
 LEAST_SHARE = 0.2
 """Levels where fewer additions are right do not count in a tag's own factor."""
 
@@ -219,13 +221,13 @@ def _depth(chance: np.ndarray, added: np.ndarray, target: float) -> np.ndarray:
         chance: [G, T], falling, of an addition of that level to be right.
     """
     order = np.argsort(-chance, axis=None, kind="stable")
-    weights = added.ravel()[order]
-    mean = np.cumsum(chance.ravel()[order] * weights) / np.maximum(np.cumsum(weights), 1e-9)
-    reached = np.flatnonzero((mean >= target) & (np.cumsum(weights) > 0))
+    ranked, weights = chance.ravel()[order], added.ravel()[order]
+    mean = np.cumsum(ranked * weights) / np.maximum(np.cumsum(weights), 1e-9)
+    last_of_tie = np.append(ranked[1:] < ranked[:-1], True)
+    reached = np.flatnonzero((mean >= target) & last_of_tie & (ranked >= LEAST_CHANCE))
     if len(reached) == 0:
         return np.zeros(added.shape[1], np.int64)
-    least = chance.ravel()[order][reached[-1]]
-    return (chance >= least).sum(axis=0)
+    return (chance >= ranked[reached[-1]]).sum(axis=0)
 
 
 def _falling(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

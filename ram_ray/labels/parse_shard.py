@@ -125,8 +125,8 @@ class ParseShard:
         evidence: list[dict[str, Any]] = []
         for number, piece in enumerate(read_pieces(self._store, shard)):
             captions = list(read_piece(piece, self._config, problems))
-            for start in range(0, len(captions), BATCH_CAPTIONS):
-                self._add(number, captions[start : start + BATCH_CAPTIONS], images, evidence)
+            for some in batches(captions):
+                self._add(number, some, images, evidence)
         tables = {
             "tags": _image_rows(images),
             "quarantine": _problem_rows(problems),
@@ -149,14 +149,27 @@ class ParseShard:
         evidence: list[dict[str, Any]],
     ) -> None:
         texts = [caption.text for caption in captions]
+        numbers: dict[str, int] = {}
+        same = [numbers.setdefault(caption.image, len(numbers)) for caption in captions]
         parse = self._parser.parse_with_evidence if self._with_evidence else self._parser.parse
-        for caption, row in zip(captions, parse(texts).to_pylist(), strict=True):
+        for caption, row in zip(captions, parse(texts, same).to_pylist(), strict=True):
             image = images.setdefault((piece, caption.image), _Image(caption.source, caption.line))
             tags = zip(row["tag_ids"], row["tags"], row["kinds"], strict=True)
             image.tags.update(dict.fromkeys(tags, 1))
             if self._with_evidence:
                 evidence += _evidence_rows(caption.image, len(image.captions), row)
             image.captions.append(caption.text)
+
+
+def batches(captions: list[Caption], size: int = BATCH_CAPTIONS) -> Iterator[list[Caption]]:
+    """Yield about `size` captions at a time; neighbours of one image stay together."""
+    start = 0
+    while start < len(captions):
+        end = start + size
+        while end < len(captions) and captions[end].image == captions[end - 1].image:
+            end += 1
+        yield captions[start:end]
+        start = end
 
 
 def read_piece(piece: Piece, config: StoreConfig, problems: list[Problem]) -> Iterator[Caption]:

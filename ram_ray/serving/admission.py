@@ -12,6 +12,10 @@ from ram_ray.serving.problems import Problem
 _RETRY_AFTER_S = 1.0
 _NUM_RECENT = 8
 """Answers of which even the quickest must have been slow, so that no single hiccup refuses work."""
+_NUM_PACED = 64
+"""Last answers whose pace says how long what is pending will take."""
+_QUEUE = 32
+"""Pending images from which the pace is the server's; with fewer it is that of their coming."""
 
 
 class Admission:
@@ -23,6 +27,8 @@ class Admission:
         self.pending_bytes = 0
         self._recent_s: deque[float] = deque(maxlen=_NUM_RECENT)
         """How long the last answers took, since there was last nothing to do."""
+        self._paced: deque[tuple[float, int]] = deque(maxlen=_NUM_PACED)
+        """When the last answers went out, and how many images each was of; likewise."""
 
     def check(self) -> None:
         """Refuse before the body is read where not even one image would be accepted.
@@ -44,11 +50,14 @@ class Admission:
         accepted = monotonic()
         try:
             yield
-            self._recent_s.append(monotonic() - accepted)
+            now = monotonic()
+            self._recent_s.append(now - accepted)
+            self._paced.append((now, count))
         finally:
             self.pending_images -= count
             if self.pending_images == 0:
                 self._recent_s.clear()
+                self._paced.clear()
 
     def take_bytes(self, count: int) -> None:
         """Hold room for body bytes until `give_bytes`.
@@ -69,9 +78,19 @@ class Admission:
             raise _overloaded(f"{self.pending_images} images are waiting", _RETRY_AFTER_S)
         # A longer queue answers no more requests, only later, until their clients have left.
         allowed = self._limits.max_wait_s
-        quickest = min(self._recent_s) if len(self._recent_s) == _NUM_RECENT else 0.0
-        if quickest > allowed:
-            raise _overloaded(f"an answer takes {quickest:.0f} s", quickest - allowed)
+        wait = max(self._quickest_recent_s(), self._expected_wait_s())
+        if wait > allowed:
+            raise _overloaded(f"an answer takes {wait:.0f} s", wait - allowed)
+
+    def _quickest_recent_s(self) -> float:
+        return min(self._recent_s) if len(self._recent_s) == _NUM_RECENT else 0.0
+
+    def _expected_wait_s(self) -> float:
+        """Return how long what is pending will take at the pace of the last answers."""
+        if self.pending_images < _QUEUE or len(self._paced) < _NUM_RECENT:
+            return 0.0
+        num_images = sum(count for _, count in self._paced) - self._paced[0][1]
+        return self.pending_images * (monotonic() - self._paced[0][0]) / max(1, num_images)
 
 
 def _overloaded(reason: str, wait_s: float) -> Problem:

@@ -53,6 +53,9 @@ ERROR_SHAPES: dict[tuple[str, str], ErrorShape] = {
 }
 """How errors of these routes look; everywhere else they are an ErrorResponse."""
 
+TAGGING = (("POST", "/v1/tag"), *ERROR_SHAPES)
+"""Routes whose requests bring images, refused first when there is too much to do."""
+
 
 def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = None) -> FastAPI:
     """Return the application; its lifespan starts and closes the backend.
@@ -108,6 +111,7 @@ def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = 
         admission=context.admission,
         limits=config.limits,
         metrics=metrics,
+        tagging=TAGGING,
     )
     return app
 

@@ -150,7 +150,6 @@ async def _tag(
     request: Request, context: Context, language: str, model_version: str, caption: bool
 ) -> tuple[TaggedRequest, bytes | None]:
     """Return the answer, and the image's bytes where they came with the request."""
-    context.admission.check()
     if language not in _LANGUAGES:
         known = ", ".join(_LANGUAGES)
         raise Problem(RequestErrorCode.INVALID_REQUEST, f"language must be one of {known}.")

@@ -25,6 +25,10 @@ class Selection:
     boxes: bool = False
 
 
+ImageCall = tuple[np.ndarray, Selection]
+"""One image of a call to a model process: uint8 [S, S, 3] RGB, and what is wanted of it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """A model's answer for one image; plain arrays and texts, cheap to send."""

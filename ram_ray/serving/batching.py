@@ -1,4 +1,4 @@
-"""Batches of calls: whatever waits while the model is busy goes into its next call.
+"""Batches of calls: whatever waits while the callee is busy goes into its next call.
 
 Not `@serve.batch`: that closes a batch a fixed time after its first item, also while the model is
 busy (ray/serve/batching.py, `_process_batches` waits for its semaphore after the batch is made). An
@@ -8,59 +8,91 @@ idle model then waits for nothing, and a busy one gets batches that could have b
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Run(Protocol[Item, Result]):
+    """What a Batcher calls."""
+
+    async def __call__(self, items: list[Item], /, *, alone: bool) -> list[Result]: ...
+
+
 class Batcher(Generic[Item, Result]):
-    """Joins concurrent calls of one event loop into calls of `run`, one at a time."""
+    """Joins concurrent calls of one event loop into calls of `run`, a few at a time."""
 
     def __init__(
         self,
-        run: Callable[[list[Item]], list[Result]],
+        run: "Run[Item, Result]",
         *,
         max_batch_size: int,
-        executor: Executor,
+        max_calls: Callable[[], int] = lambda: 1,
+        max_full_calls: Callable[[], int] | None = None,
     ) -> None:
         """Remember what to run.
 
         Args:
-            run: takes 1 to `max_batch_size` items, returns one result per item; must not raise
-                for a single bad item, since its neighbours would fail too.
-            executor: where it runs, so that the event loop goes on collecting.
+            run: takes 1 to `max_batch_size` items, and whether it is one that is to be alone;
+                returns one result per item; must not raise for a single bad item, since its
+                neighbours would fail too.
+            max_calls: how many calls of `run` may be under way now; asked before each.
+            max_full_calls: the same for a call that no waiting would make larger.
         """
         self._run = run
         self._max_batch_size = max_batch_size
-        self._executor = executor
+        self._max_calls = max_calls
+        self._max_full_calls = max_full_calls or max_calls
         self._waiting: deque[_Call[Item, Result]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: Item, *, alone: bool = False) -> Result:
         """Return the result of one item; `alone` gives it a call of its own."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(_Call(item, alone, future))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+        if len(self._waiting) in (1, self._max_batch_size):
+            loop.call_soon(self._start_calls)  # soon: what comes in the same moment joins
         return await future
 
-    async def _work(self) -> None:
-        while batch := self._next_batch():
-            items = [call.item for call in batch]
-            loop = asyncio.get_running_loop()
-            try:
-                results = await loop.run_in_executor(self._executor, self._run, items)
-            except Exception as error:  # noqa: BLE001  whatever it is, the callers get it
-                for call in batch:
-                    if not call.future.done():
-                        call.future.set_exception(error)
-                continue
-            for call, result in zip(batch, results, strict=True):
+    @property
+    def num_waiting(self) -> int:
+        """Items that are in no call yet."""
+        return len(self._waiting)
+
+    @property
+    def num_calls(self) -> int:
+        """Calls of `run` under way."""
+        return len(self._under_way)
+
+    def _start_calls(self) -> None:
+        while self._may_call() and (batch := self._next_batch()):
+            task = asyncio.create_task(self._call(batch))
+            self._under_way.add(task)
+            task.add_done_callback(self._end_call)
+
+    def _may_call(self) -> bool:
+        is_full = len(self._waiting) >= self._max_batch_size
+        most = self._max_full_calls() if is_full else self._max_calls()
+        return len(self._under_way) < most
+
+    def _end_call(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._start_calls()
+
+    async def _call(self, batch: list["_Call[Item, Result]"]) -> None:
+        try:
+            results = await self._run([call.item for call in batch], alone=batch[0].alone)
+        except Exception as error:  # noqa: BLE001  whatever it is, the callers get it
+            for call in batch:
                 if not call.future.done():
-                    call.future.set_result(result)
+                    call.future.set_exception(error)
+            return
+        for call, result in zip(batch, results, strict=True):
+            if not call.future.done():
+                call.future.set_result(result)
 
     def _next_batch(self) -> list["_Call[Item, Result]"]:
         batch: list[_Call[Item, Result]] = []

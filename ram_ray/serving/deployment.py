@@ -10,7 +10,12 @@ from typing import Any
 
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.config import (
+    AutoscalingConfig,
+    AutoscalingPolicy,
+    BackpressureConfig,
+    RequestRouterConfig,
+)
 from ray.serve.schema import LoggingConfig
 
 from ram_ray.options import build_config, flatten_settings
@@ -24,6 +29,9 @@ _INGRESS_TARGET = 16  # requests of an ingress that is well used: most of them w
 _LOOK_BACK_S = 10.5  # of autoscaling; Serve wants more than the 10 s between its reports
 _HEALTH_PERIOD_S, _HEALTH_TIMEOUT_S = 1.0, 10.0
 _DRAIN_PERIOD_S = 0.5
+_POLICY = "ram_ray.serving.scaling:replicas_for_demand"
+_ROUTER = "ram_ray.serving.counting_router:CountingRouter"
+_MOST_CALLS = 1_000
 
 
 def build_app(args: Mapping[str, Any]) -> Application:
@@ -85,7 +93,8 @@ def _model_options(config: ServeConfig) -> dict[str, Any]:
         "autoscaling_config": AutoscalingConfig(
             min_replicas=replicas.min_replicas,
             max_replicas=replicas.max_replicas,
-            # a full batch in the model: below, there is room; above, calls wait
+            # a full batch in the model: below, there is room; above, images wait
+            policy=AutoscalingPolicy(policy_function=_POLICY),
             target_ongoing_requests=config.batch_size,
             upscale_delay_s=replicas.upscale_delay_s,
             downscale_delay_s=replicas.downscale_delay_s,
@@ -95,8 +104,11 @@ def _model_options(config: ServeConfig) -> dict[str, Any]:
             "num_cpus": replicas.cpus_per_replica,
             "num_gpus": replicas.gpus_per_replica,
         },
-        # one batch in the model, the next one waiting beside it, and one arriving
-        "max_ongoing_requests": 3 * config.batch_size,
+        "request_router_config": RequestRouterConfig(
+            request_router_class=_ROUTER  # pyright: ignore[reportArgumentType]  Ray's, reads str
+        ),
+        # calls of up to `batch_size` images; each ingress has few under way
+        "max_ongoing_requests": _MOST_CALLS,
         # Admission is the ingress's: refusing here would fail an accepted request's retry.
         "max_queued_requests": -1,
         "max_surge_percent": replicas.surge_percent,

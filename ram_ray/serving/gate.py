@@ -5,6 +5,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Collection
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -32,12 +33,15 @@ class Gate:
         admission: Admission,
         limits: LimitConfig,
         metrics: Metrics,
+        tagging: Collection[tuple[str, str]],
     ) -> None:
+        """Remember the parts; `tagging`: methods and paths that bring images."""
         self._app = app
         self._access = access
         self._admission = admission
         self._limits = limits
         self._metrics = metrics
+        self._tagging = frozenset(tagging)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is an answer with a request id."""
@@ -51,6 +55,8 @@ class Gate:
         body = _Body(receive, self._admission, self._limits)
         try:
             state["client"] = self._access.client_of(scope)
+            if (scope["method"], scope["path"]) in self._tagging:
+                self._admission.check()  # before anything costs time: under overload most end here
             body.announce(Headers(scope=scope).get("content-length"))
             await self._app(scope, body.receive, answer.send)
         except Problem as problem:

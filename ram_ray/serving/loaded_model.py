@@ -83,9 +83,7 @@ class LoadedModel:
         self._rules: OrderedDict[Selection, _Rules] = OrderedDict()
         self._open_sets: OrderedDict[tuple[str, ...], tuple[Tagger, NewLabels]] = OrderedDict()
         self.use_thresholds(config.threshold_of())
-        self._call = Batcher(
-            self._predict, max_batch_size=config.batch_size, executor=self._executor
-        )
+        self._call = Batcher(self._predict_in_thread, max_batch_size=config.batch_size)
 
     def use_thresholds(self, by_tag: dict[str, float]) -> None:
         """Put thresholds of single tags over the model's own, those given before included.
@@ -125,6 +123,13 @@ class LoadedModel:
         except ValueError as error:  # UnknownTagError, LabelError: one sentence each
             return Failure(RequestErrorCode.UNKNOWN_TAGS, str(error))
         return await self._call((pixels, rules), alone=alone)
+
+    async def _predict_in_thread(
+        self, items: list[tuple[np.ndarray, _Rules]], *, alone: bool
+    ) -> list[Outcome]:
+        del alone  # it is
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._predict, items)
 
     def _predict(self, items: list[tuple[np.ndarray, _Rules]]) -> list[Outcome]:
         """Run in the executor: one network call per tagger, one selection per set of rules."""

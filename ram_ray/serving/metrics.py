@@ -32,6 +32,11 @@ class Metrics:
         self.pending_images = Gauge(
             "ram_ray_pending_images", "Accepted and unanswered images.", registry=registry
         )
+        self.model_calls = Counter(
+            "ram_ray_model_calls",
+            "Calls to model processes; each holds one image or several.",
+            registry=registry,
+        )
         self.replica_retries = Counter(
             "ram_ray_replica_retries",
             "Calls repeated because their model process died.",

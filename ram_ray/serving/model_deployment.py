@@ -4,16 +4,17 @@ import asyncio
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
 from ray import serve
 
-from ram_ray.serving.backend import ModelCard, Outcome, Selection
+from ram_ray.serving.backend import ImageCall, ModelCard, Outcome
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.loaded_model import LoadedModel
+from ram_ray.serving.scaling import DEMAND
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class ModelServer:
             torch.set_num_threads(config.threads)
         self._config = config
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._demand = 0.0
 
         async def load(name: str) -> LoadedModel:
             return await asyncio.to_thread(self.model_class, name, self._config, self._executor)
@@ -52,14 +54,30 @@ class ModelServer:
         return (await self._load(model)).card
 
     async def tag(
-        self, model: str, pixels: np.ndarray, selection: Selection, alone: bool
-    ) -> Outcome:
-        """Return the tags of one image, uint8 [S, S, 3] RGB; bad images are outcomes too."""
-        loaded = await self._load(model)
+        self, model: str, images: Sequence[ImageCall], alone: bool, demand: float
+    ) -> list[Outcome]:
+        """Return the tags of each image; bad images are outcomes too.
+
+        Args:
+            model: one of `config.models`.
+            images: calls of other ingress processes may join them in the model.
+            alone: the only image of the call is to be alone in the model too.
+            demand: images that this call stands for: its own, and a share of those that its
+                ingress holds back while calls are under way.
+        """
+        self._demand += demand
         try:
-            return await loaded.tag(pixels, selection, alone=alone)
+            loaded = await self._load(model)
+            calls = (loaded.tag(pixels, selection, alone=alone) for pixels, selection in images)
+            return list(await asyncio.gather(*calls))
         except torch.AcceleratorError:
             # The device's context is broken for good. Dying says so to everyone: callers retry
             # elsewhere, and Serve starts a new process.
             _log.exception("The accelerator failed: ending this process.")
             os._exit(1)
+        finally:
+            self._demand -= demand
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return what `scaling.replicas_for_demand` decides by; Serve asks every few seconds."""
+        return {DEMAND: self._demand}

@@ -6,13 +6,11 @@ those, are made again within the request's deadline.
 """
 
 import asyncio
-import logging
 import random
 import time
 from typing import Any
 
 import numpy as np
-from ray import serve
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -20,23 +18,24 @@ from ray.serve.handle import DeploymentHandle
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.serving.api import ModelVersion, RequestErrorCode
 from ram_ray.serving.backend import (
+    ImageCall,
     ModelCard,
     Outcome,
     Prediction,
     Selection,
     prediction_of,
 )
+from ram_ray.serving.batching import Batcher
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.problems import Problem
+from ram_ray.serving.replica_count import running_replicas
 
-_log = logging.getLogger(__name__)
-
+MODEL_DEPLOYMENT = "model"
 DEATHS_UNTIL_ALONE = 2
 """Model processes that died in an image's calls before it gets calls of its own."""
 DEATHS_UNTIL_GIVEN_UP = 3
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-_STATUS_PERIOD_S = 1.0
 _CARD_PERIOD_S = 1.0  # how often at most a changed model is asked for its card
 _CARD_TIMEOUT_S = 60.0
 
@@ -52,24 +51,29 @@ class ServeBackend:
             # a single model needs no routing by model
             several = len(config.models) > 1
             self._handles[name] = handle.options(multiplexed_model_id=name) if several else handle
+        self._callers = {
+            name: _Caller(name, self._handles[name], config, metrics) for name in config.models
+        }
         self._cards: dict[str, tuple[ModelCard, float]] = {}
         self._card_locks = {name: asyncio.Lock() for name in config.models}
         self._one_alone = asyncio.Lock()
-        self._not_ready = "The models are starting."
-        self._watch: asyncio.Task[None] | None = None
+        self._connecting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to watch which model processes are up."""
-        self._watch = asyncio.create_task(self._watch_status())
+        """Connect to the model processes without waiting for them, unless they are to sleep."""
+        if self._config.replicas.min_replicas > 0:
+            self._connecting = asyncio.create_task(self._connect())
 
     async def close(self) -> None:
-        """Stop watching."""
-        if self._watch is not None:
-            self._watch.cancel()
+        """Stop connecting; calls end with their requests."""
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     async def not_ready_reason(self) -> str:
         """Return "" while a model process is up, or may be started by a request."""
-        return self._not_ready
+        if self._config.replicas.min_replicas == 0 or running_replicas(MODEL_DEPLOYMENT):
+            return ""
+        return "No model process is up."
 
     async def card(self, model: str) -> ModelCard:
         """Return a model's card, remembered until its answers show another version.
@@ -112,16 +116,25 @@ class ServeBackend:
         self._notice(model, prediction.version)
         return prediction
 
+    async def _connect(self) -> None:
+        """Make a first call: Serve's handles learn of replicas from then on."""
+        while True:
+            try:
+                await self.card(self._config.models[0])
+                return
+            except Problem:  # processes that die or cannot start; Serve goes on trying
+                await asyncio.sleep(_LONGEST_PAUSE_S)
+
     async def _tag_once(
         self, model: str, pixels: np.ndarray, selection: Selection, deaths: int
     ) -> Outcome:
-        call = self._handles[model].tag
+        call = self._callers[model].tag
         try:
             if deaths < DEATHS_UNTIL_ALONE:
-                return await call.remote(model, pixels, selection, False)
+                return await call((pixels, selection))
             # One at a time, so that the next death is of this image and condemns no other.
             async with self._one_alone:
-                return await call.remote(model, pixels, selection, True)
+                return await call((pixels, selection), alone=True)
         except DeploymentUnavailableError:
             raise _unavailable() from None
 
@@ -144,26 +157,34 @@ class ServeBackend:
             if time.monotonic() - known[1] > _CARD_PERIOD_S:
                 del self._cards[model]
 
-    async def _watch_status(self) -> None:
-        app, deployment = _own_app_name(), MODEL_DEPLOYMENT
-        while True:
-            try:
-                status = await asyncio.to_thread(serve.status)
-                found = status.applications[app].deployments[deployment]
-                running = sum(n for s, n in found.replica_states.items() if s == "RUNNING")
-                is_up = running > 0 or self._config.replicas.min_replicas == 0
-                self._not_ready = "" if is_up else "No model process is up."
-            except (ActorDiedError, ActorUnavailableError, KeyError, TimeoutError) as error:
-                # the controller restarts by itself; what was known stays true meanwhile
-                _log.warning("Serve's controller does not answer: %s", error)
-            await asyncio.sleep(_STATUS_PERIOD_S)
+
+class _Caller:
+    """Joins the images that wait for one model into calls of up to `batch_size` images."""
+
+    def __init__(
+        self, model: str, handle: DeploymentHandle, config: ServeConfig, metrics: Metrics
+    ) -> None:
+        self._model = model
+        self._metrics = metrics
+        self._handle = handle
+        # A call costs about as much CPU as tagging an image with a small model, so images wait
+        # here for a free process, and then go together; a full batch goes beside the call before.
+        self.tag = Batcher(
+            self._call,
+            max_batch_size=config.batch_size,
+            max_calls=_model_processes,
+            max_full_calls=lambda: 2 * _model_processes(),
+        )
+
+    async def _call(self, images: list[ImageCall], *, alone: bool) -> list[Outcome]:
+        waiting, calls = self.tag.num_waiting, self.tag.num_calls
+        self._metrics.model_calls.inc()
+        demand = len(images) + waiting / calls
+        return await self._handle.tag.remote(self._model, images, alone, demand)
 
 
-MODEL_DEPLOYMENT = "model"
-
-
-def _own_app_name() -> str:
-    return serve.get_replica_context().app_name
+def _model_processes() -> int:
+    return max(1, running_replicas(MODEL_DEPLOYMENT))
 
 
 def _is_death(error: Exception) -> bool:

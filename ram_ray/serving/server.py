@@ -1,7 +1,6 @@
 """`ram-ray serve`: the application on this machine's Ray, or on a cluster's, until stopped."""
 
 import logging
-import os
 import signal
 import socket
 import threading
@@ -16,20 +15,13 @@ from ram_ray.cluster import ray_session
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.serving.access import load_keys
 from ram_ray.serving.config import ServeConfig, check_access
+from ram_ray.serving.environment import prepare_environment
 
 if TYPE_CHECKING:
     from ram_ray.serving.model_deployment import ModelServer
 
 APP_NAME = "ram-ray"
 _READY_TIMEOUT_S, _READY_PERIOD_S = 60.0, 0.1
-
-# Ours is asynchronous code that never blocks: Serve's extra threads and its log lines per request
-# only cost time (benchmarks/results, serving). They must be set before Ray starts.
-_SERVE_ENVIRONMENT = {
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
-    "RAY_SERVE_LOG_TO_STDERR": "0",
-}
 
 
 def run_server(config: ServeConfig, *, on_ready: Callable[[str], None]) -> None:
@@ -60,12 +52,6 @@ def check_server(config: ServeConfig) -> None:
         check_port(config)
 
 
-def prepare_environment() -> None:
-    """Set what Ray's processes inherit; before Ray starts."""
-    for name, value in _SERVE_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
 @contextmanager
 def running_server(
     config: ServeConfig, model_class: "type[ModelServer] | None" = None
@@ -79,7 +65,8 @@ def running_server(
     Raises:
         UnreachableError: no Ray, or a model process that does not start.
     """
-    prepare_environment()
+    if config.address is None:  # a cluster's nodes have their own
+        prepare_environment(config.host)
     with ray_session(config.address, with_dashboard=config.jobs.enabled):
         # imported here: Serve reads its environment at import
         from ray import serve

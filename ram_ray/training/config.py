@@ -38,8 +38,10 @@ class TrainConfig:
     """`decoder`: only label embeddings of tags new to `from_model`, so that the others' scores
     stay bit-equal; `labels`: all label embeddings; `all`: every weight that the papers train."""
     variant: str = "mini"
-    """Shape of a new model, one of `ram_model.config.VARIANTS`."""
-    kind: Kind = "ram"
+    """Shape of a new model, one of `ram_model.config.VARIANTS`; of a CLIP: `small`, or one of
+    open_clip's models, such as ViT-B-16."""
+    kind: Kind | Literal["clip"] = "ram"
+    """`clip` trains image and text towers on images with `captions`, without a vocabulary."""
     image_size_px: int | None = None
     """Side of the input; None: the model's own. Position biases are resized where need be."""
     text_encoder: str | None = None
@@ -170,17 +172,22 @@ def _check_choices(config: TrainConfig) -> None:
         "augment": get_args(Augment),
         "statistics": get_args(Statistics),
         "tag_mode": get_args(TagMode),
-        "kind": get_args(Kind),
+        "kind": (*get_args(Kind), "clip"),
         "device": get_args(Device),
-        "variant": VARIANTS,
         "precision": ("auto", "fp32", "bf16"),
     }
     for name, allowed in choices.items():
         value = getattr(config, name)
         require(value in allowed, name, value, "one of " + ", ".join(allowed))
+    if config.kind != "clip":
+        known = config.variant in VARIANTS
+        require(known, "variant", config.variant, "one of " + ", ".join(VARIANTS))
 
 
 def _check_combinations(config: TrainConfig) -> None:
+    if config.kind == "clip":
+        _check_clip(config)
+        return
     labelled = config.labels is not None or config.captions is not None
     require(labelled, "labels", config.labels, "given, or else captions")
     known = config.vocabulary is not None or config.from_model is not None
@@ -201,3 +208,14 @@ def _check_combinations(config: TrainConfig) -> None:
     require(some, "tag_weight", config.tag_weight, "above 0 where no other loss is")
     gpus = config.parallel != "fsdp" or config.max_workers > 1
     require(gpus, "parallel", config.parallel, "'ddp' for one worker")
+
+
+def _check_clip(config: TrainConfig) -> None:
+    """Refuse what a CLIP has no use for, so that nothing given is passed over."""
+    require(config.captions is not None, "captions", config.captions, "given for kind clip")
+    for name in ("labels", "vocabulary", "tags", "text_encoder", "word_pieces", "teacher"):
+        value = getattr(config, name)
+        require(value is None, name, value, "left out for kind clip")
+    for name in ("caption_weight", "distillation_weight", "alignment_weight"):
+        require(getattr(config, name) == 0, name, getattr(config, name), "0 for kind clip")
+    require(config.trains == "all", "trains", config.trains, "'all' for kind clip")

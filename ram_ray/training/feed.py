@@ -4,6 +4,8 @@ A row between stages is one part: the images of one forward pass. Ray moves whol
 their order, so parts are never mixed, and the feed can say of each image where in the run it is.
 """
 
+import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,34 +21,26 @@ from ram_ray.images import Decoder
 from ram_ray.training.order import Plan
 from ram_ray.training.reading import SampleReader
 
-WAVE_PARTS = 512
-"""Most parts per Ray Data execution: bounds what its driver, the worker, must remember."""
+WAVE_PARTS = 8192
+"""Most parts per Ray Data execution: bounds what its driver, the worker, must remember. Each
+execution starts its processes anew, so it should last for minutes."""
+BLOCK_PARTS = 4
+"""Parts that one call of a decoder process takes on."""
 
 _PLACES = ("image_id", "uri", "kind", "offset", "size")
-PART = pa.schema(
+DECODED_PART = pa.schema(
     [
         ("step", pa.int64()),
-        ("epoch", pa.int32()),
         ("part", pa.int32()),
         ("num_parts", pa.int32()),
         ("sample", pa.list_(pa.int64())),
-        ("image_id", pa.list_(pa.string())),
-        ("uri", pa.list_(pa.string())),
-        ("kind", pa.list_(pa.string())),
-        ("offset", pa.list_(pa.int64())),
-        ("size", pa.list_(pa.int64())),
-    ]
-)
-"""What one forward pass shall see."""
-DECODED_PART = pa.schema(
-    [
-        *(PART.field(name) for name in ("step", "part", "num_parts", "sample")),
         ("error_code", pa.list_(pa.string())),
         ("message", pa.list_(pa.string())),
         ("crops", pa.large_binary()),
         ("pixels", pa.large_binary()),
     ]
 )
+"""A part with its pixels and crops, as bytes of the arrays in `Part`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +71,11 @@ class Part(NamedTuple):
 def plan_parts(
     plan: Plan, samples: pa.Table, *, rank: int, world: int, micro_batch_size: int, first_step: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield PART rows of one worker from a step to the end of the run."""
+    """Yield one row per forward pass of a worker, from a step to the end of the run.
+
+    A row names step, epoch, part of the step, number of its parts, and per image its row in the
+    table of samples and its place in the store.
+    """
     places = samples.select(list(_PLACES))
     for step in range(first_step, plan.num_steps):
         num_parts = plan.num_parts(step, world, micro_batch_size)
@@ -89,7 +87,7 @@ def plan_parts(
 
 
 class DecodeParts:
-    """Turns PART rows into DECODED_PART: reads concurrently, decodes in a child process."""
+    """Turns planned parts into DECODED_PART: reads concurrently, decodes in a child process."""
 
     def __init__(self, config: FeedConfig) -> None:
         self._config = config
@@ -97,8 +95,8 @@ class DecodeParts:
         self._decoder = Decoder(config.image_size_px, config.decode)
 
     def __call__(self, parts: pa.Table) -> pa.Table:
-        """Return one row for each."""
-        return pa.concat_tables([self.decode(row) for row in parts.to_pylist()])
+        """Return one row for each; a planned part comes as JSON."""
+        return pa.concat_tables([self.decode(json.loads(p)) for p in parts["part"].to_pylist()])
 
     def close(self) -> None:
         """End the decoder's process and the reader's threads."""
@@ -178,12 +176,14 @@ def _decode_with_ray_data(
 
     remaining = iter(rows)
     while wave := list(islice(remaining, WAVE_PARTS)):
-        tables = [pa.Table.from_pylist([row], PART) for row in wave]
+        # as texts, from items: from_arrow would ask for a whole CPU to look at the tables
+        items = [{"part": json.dumps(row)} for row in wave]
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         limits = ExecutionResources(cpu=num_decoders * cpus)
         context.execution_options = ExecutionOptions(preserve_order=True, resource_limits=limits)
-        parts = ray.data.from_arrow(tables).map_batches(
+        num_blocks = math.ceil(len(items) / BLOCK_PARTS)
+        parts = ray.data.from_items(items, override_num_blocks=num_blocks).map_batches(
             DecodeParts,
             fn_constructor_args=(config,),
             batch_size=1,

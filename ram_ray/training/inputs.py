@@ -1,16 +1,23 @@
 """What a run consists of, made once and kept in its folder: samples, vocabulary, first weights."""
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ram_model.caption_files import WORD_PIECES
+from ram_model.checkpoint import VOCABULARY
+from ram_model.vocabulary import Vocabulary
+from ram_model.wordpiece import WordPieceTokenizer
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.storage.plans import to_parquet
 from ram_ray.storage.stores import Store
 from ram_ray.training.checkpoints import Position, save_checkpoint, steps_saved
 from ram_ray.training.config import TrainConfig
+from ram_ray.training.contrastive import ClipStudent
 from ram_ray.training.labels import label_samples
 from ram_ray.training.order import EpochOrder, Plan
 from ram_ray.training.samples import index_hash, index_samples
@@ -28,9 +35,13 @@ class Run:
     position: Position
     """At step 0; checkpoints must be of the same run."""
     num_unlabelled: int
+    vocabulary: Vocabulary | None
+    """None for a CLIP."""
+    tokenizer: WordPieceTokenizer | None
+    """Of the caption side; None where captions are not trained."""
 
 
-def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student]:
+def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipStudent]:
     """Make the run folder, or check that it holds this run.
 
     Raises:
@@ -51,6 +62,10 @@ def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student]:
     record |= {"num_samples": len(samples), "config": asdict(config)}
     if not _is_recorded(store, run):
         store.write(SAMPLES, to_parquet(samples))
+        if student.vocabulary is not None:
+            store.write(VOCABULARY, _vocabulary_bytes(student.vocabulary))
+        if student.word_pieces is not None:
+            store.write(WORD_PIECES, student.word_pieces)
         store.write(RECORD, json.dumps(record, indent=1).encode())
     if not steps_saved(store):
         tensors = {"model": student.state(), "optimizer": None, "average": None, "values": {}}
@@ -69,10 +84,14 @@ def read_run(config: TrainConfig, store: Store) -> Run:
         plan=plan,
         position=position,
         num_unlabelled=record["num_unlabelled"],
+        vocabulary=None if config.kind == "clip" else _read_vocabulary(store),
+        tokenizer=_tokenizer(store.read(WORD_PIECES)) if config.caption_weight > 0 else None,
     )
 
 
-def _run_of(config: TrainConfig, samples: pa.Table, num_unlabelled: int, student: Student) -> Run:
+def _run_of(
+    config: TrainConfig, samples: pa.Table, num_unlabelled: int, student: Student | ClipStudent
+) -> Run:
     plan = _plan(config, samples)
     position = Position(
         step=0,
@@ -81,10 +100,35 @@ def _run_of(config: TrainConfig, samples: pa.Table, num_unlabelled: int, student
         seed=config.seed,
         batch_size=config.batch_size,
         index_sha256=index_hash(samples),
-        vocabulary_sha256=student.vocabulary.sha256,
+        vocabulary_sha256="" if student.vocabulary is None else student.vocabulary.sha256,
         model_config=student.config_json,
     )
-    return Run(samples=samples, plan=plan, position=position, num_unlabelled=num_unlabelled)
+    return Run(
+        samples=samples,
+        plan=plan,
+        position=position,
+        num_unlabelled=num_unlabelled,
+        vocabulary=student.vocabulary,
+        tokenizer=None if student.word_pieces is None else _tokenizer(student.word_pieces),
+    )
+
+
+def _tokenizer(word_pieces: bytes) -> WordPieceTokenizer:
+    return WordPieceTokenizer(word_pieces.decode("utf-8").removesuffix("\n").split("\n"))
+
+
+def _vocabulary_bytes(vocabulary: Vocabulary) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / VOCABULARY
+        vocabulary.to_parquet(path)
+        return path.read_bytes()
+
+
+def _read_vocabulary(store: Store) -> Vocabulary:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / VOCABULARY
+        path.write_bytes(store.read(VOCABULARY))
+        return Vocabulary.from_parquet(path)
 
 
 def _plan(config: TrainConfig, samples: pa.Table) -> Plan:

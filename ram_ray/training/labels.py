@@ -51,7 +51,7 @@ class SampleLabels:
 
 def label_samples(
     places: pa.Table,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | None,
     *,
     labels: str | None,
     captions: str | None,
@@ -59,13 +59,15 @@ def label_samples(
 ) -> tuple[pa.Table, int]:
     """Return the samples that have labels, with the columns of LABELS, and how many have none.
 
+    Without a vocabulary only captions count.
+
     Labels meet samples by `image_id`, or by its last part or stem where that is unambiguous.
 
     Raises:
         ConfigError: labels that cannot be read, or that fit no sample.
     """
     known: dict[str, SampleLabels] = {}
-    if labels is not None:
+    if labels is not None and vocabulary is not None:
         _read_labels(labels, vocabulary, store, known)
     if captions is not None:
         _read_captions(captions, vocabulary, known, gives_tags=labels is None)
@@ -195,14 +197,17 @@ def _label_files(url: str, store: StoreConfig) -> list[str]:
 
 
 def _read_captions(
-    path: str, vocabulary: Vocabulary, known: dict[str, SampleLabels], *, gives_tags: bool
+    path: str, vocabulary: Vocabulary | None, known: dict[str, SampleLabels], *, gives_tags: bool
 ) -> None:
     problems: list[Problem] = []
     read = list(read_captions(path, problems.append))
     if not read:
         raise ConfigError(f"captions is {path!r}, but holds no caption that can be read.")
-    parsed = CaptionParser(vocabulary).parse([caption.text for caption in read])
-    for caption, ids in zip(read, parsed["tag_ids"].to_pylist(), strict=True):
+    found: list[list[int]] = [[] for _ in read]
+    if vocabulary is not None:
+        parsed = CaptionParser(vocabulary).parse([caption.text for caption in read])
+        found = parsed["tag_ids"].to_pylist()
+    for caption, ids in zip(read, found, strict=True):
         sample = known.setdefault(caption.image, SampleLabels())
         if gives_tags:
             sample.scores.update(dict.fromkeys(ids, 1.0))

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -49,6 +50,14 @@ class Trained(nn.Module):
     """Of the losses in use, by name."""
 
 
+class Coupled(Trained):
+    """A loss that couples all samples of a step: see `ram_ray.training.contrastive`."""
+
+    def couple(self, features: Tensor, present: Tensor) -> tuple[float, Tensor, float]:
+        """Return the loss of a step's features [G, F], and its gradients by them and the scale."""
+        raise NotImplementedError
+
+
 class Learner:
     """Trains an objective, alone or as one of several workers."""
 
@@ -66,8 +75,13 @@ class Learner:
         )
         self._wrapped = self._wrap()
         trained = [p for p in self._objective.parameters() if p.requires_grad]
+        # scalars, which FSDP cannot shard, apart: AdamW takes no mixture
+        self._scalars = [p for p in trained if p.ndim == 0]
+        groups = [[p for p in trained if p.ndim > 0], self._scalars]
         self._optimizer = torch.optim.AdamW(
-            trained, lr=config.learning_rate, weight_decay=config.weight_decay
+            [{"params": group} for group in groups if group],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
         )
         self._average: dict[str, Tensor] | None = None
         if config.ema_decay is not None:
@@ -87,6 +101,7 @@ class Learner:
         rate = learning_rate(self._config, step, self._steps_per_epoch)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        batches, coupled = self._couple(batches)
         counts = self._reduce(_summed([batch.counts() for batch in batches]))
         factors = self._factors(step, batches, counts)
         # dropout of a step depends on nothing before it
@@ -100,7 +115,7 @@ class Learner:
                 loss = torch.stack([parts[n] * factors[n] for n in parts]).sum()
                 (loss * self._worker.world).backward()
             sums.append({name: value.item() for name, value in parts.items()})
-        values = self._means(self._reduce(_summed(sums)), counts)
+        values = self._means(self._reduce(_summed(sums)), counts) | coupled
         total = sum(self._weights[name] * value for name, value in values.items())
         if not math.isfinite(total):
             raise NotFiniteError(
@@ -108,6 +123,7 @@ class Learner:
                 f"learning_rate than {rate:g}, a longer warm-up or clip_grad_norm may help; "
                 "the last checkpoint is sound."
             )
+        self._average_scalars()
         norm = self._clip()
         self._optimizer.step()
         self._update_average(step)
@@ -147,13 +163,15 @@ class Learner:
                 )
             for block in _blocks(self._objective):
                 fully_shard(block, mp_policy=policy)
-            fully_shard(self._objective, mp_policy=policy)
+            scalars = {p for p in self._objective.parameters() if p.ndim == 0}
+            fully_shard(self._objective, mp_policy=policy, ignored_params=scalars)
             return self._objective
         if worker.world == 1:
             return self._objective
         # without the tag loss some weights of the decoder get no gradient
         return DistributedDataParallel(
-            self._objective, find_unused_parameters="tag" not in self._weights
+            self._objective,
+            find_unused_parameters=not {"tag", "contrastive"} & self._weights.keys(),
         )
 
     def _forward(self, batch: Any) -> dict[str, Tensor]:
@@ -188,6 +206,40 @@ class Learner:
             factors["tag"] *= ratio if ratio > 0 and math.isfinite(ratio) else 1.0
         return factors
 
+    def _couple(self, batches: Sequence[Any]) -> tuple[Sequence[Any], dict[str, float]]:
+        """Give batches of a coupled loss their part of its gradient; return the loss too."""
+        if not isinstance(self._objective, Coupled):
+            return batches, {}
+        with torch.no_grad():
+            own = torch.cat([self._forward(batch)["features"] for batch in batches])
+        present = torch.cat([batch.present for batch in batches])
+        features, first = self._gather(own)
+        loss, signal, scale_signal = self._objective.couple(features, self._gather(present)[0])
+        ends = np.cumsum([len(batch.present) for batch in batches])
+        starts = [0, *ends[:-1]]
+        signalled = [
+            batch._replace(
+                signal=signal[first + start : first + end],
+                scale_signal=scale_signal if first + start == 0 else 0.0,
+            )
+            for batch, start, end in zip(batches, starts, ends, strict=True)
+        ]
+        return signalled, {"contrastive": loss}
+
+    def _gather(self, own: Tensor) -> tuple[Tensor, int]:
+        """Return the rows of all workers in rank order, and where this worker's begin."""
+        if self._worker.world == 1:
+            return own, 0
+        counts = torch.zeros(self._worker.world, dtype=torch.int64, device=own.device)
+        counts[self._worker.rank] = len(own)
+        dist.all_reduce(counts)
+        padded = own.new_zeros((int(counts.max()), *own.shape[1:]))
+        padded[: len(own)] = own
+        found = [torch.empty_like(padded) for _ in range(self._worker.world)]
+        dist.all_gather(found, padded)
+        rows = torch.cat([part[: int(n)] for part, n in zip(found, counts, strict=True)])
+        return rows, int(counts[: self._worker.rank].sum())
+
     def _means(self, sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
         return {name: value / max(counts[name], 1.0) for name, value in sums.items()}
 
@@ -204,9 +256,25 @@ class Learner:
     def _clip(self) -> float | None:
         if self._config.clip_grad_norm is None:
             return None
-        trained = [p for p in self._objective.parameters() if p.requires_grad]
-        norm = nn.utils.clip_grad_norm_(trained, self._config.clip_grad_norm)
-        return _whole(norm).item()
+        sharded, plain = [], []
+        for _, parameter in self._named_trained():
+            if parameter.grad is not None:
+                (sharded if hasattr(parameter, "device_mesh") else plain).append(parameter)
+        groups = [group for group in (sharded, plain) if group]
+        norms = [_whole(nn.utils.get_total_norm([p.grad for p in group])) for group in groups]
+        norm = torch.stack(norms).norm()
+        for group in groups:
+            nn.utils.clip_grads_with_norm_(group, self._config.clip_grad_norm, norm)
+        return norm.item()
+
+    def _average_scalars(self) -> None:
+        """Do for scalars what FSDP does for the weights that it shards."""
+        if isinstance(self._wrapped, DistributedDataParallel) or self._worker.world == 1:
+            return
+        for parameter in self._scalars:
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= self._worker.world
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:

@@ -17,12 +17,14 @@ from ram_ray.storage.stores import Store, open_store
 from ram_ray.training.batches import BatchMaker
 from ram_ray.training.checkpoints import newest_whole, read_checkpoint, save_checkpoint
 from ram_ray.training.config import TrainConfig
+from ram_ray.training.contrastive import PairMaker
 from ram_ray.training.feed import FeedConfig, Part, plan_parts, read_steps
 from ram_ray.training.inputs import Run, read_run
 from ram_ray.training.learner import Learner, NotFiniteError, Worker
 from ram_ray.training.metrics import MetricsLog
 from ram_ray.training.notes import Notes
 from ram_ray.training.students import build_objective
+from ram_ray.training.teachers import open_teacher, open_texts
 
 
 def run_worker(config: TrainConfig, worker: Worker, notes: Notes) -> None:
@@ -31,6 +33,8 @@ def run_worker(config: TrainConfig, worker: Worker, notes: Notes) -> None:
     Such an error goes into the notes. It is raised too where only this worker knows of it, so
     that the others do not wait for it.
     """
+    if worker.rank == 0:
+        notes.begin()
     if notes.snapshot()["failure"] is not None:
         return
     try:
@@ -41,6 +45,9 @@ def run_worker(config: TrainConfig, worker: Worker, notes: Notes) -> None:
         notes.fail(str(error), error.exit_code)
         if worker.world > 1:
             raise
+    except Exception as error:
+        notes.error(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        raise
 
 
 def _train(config: TrainConfig, worker: Worker, notes: Notes) -> None:
@@ -55,9 +62,8 @@ def _train(config: TrainConfig, worker: Worker, notes: Notes) -> None:
     step = _resume(learner, store, run, worker, notes)
     progress = _Progress(config, worker, run, notes)
     log = MetricsLog(store, config, step) if worker.rank == 0 else None
-    shape = RamConfig.from_json(run.position.model_config)
-    batches = BatchMaker(run.samples, num_tags=shape.num_tags, device=worker.device)
-    for parts in _feed(config, worker, run, step, shape.image_size_px):
+    batches, size = _batch_maker(config, run, worker)
+    for parts in _feed(config, worker, run, step, size):
         line = learner.step(step, [batches.make(part) for part in parts])
         step += 1
         line = progress.done(step, parts, line)
@@ -67,6 +73,29 @@ def _train(config: TrainConfig, worker: Worker, notes: Notes) -> None:
             _save(learner, store, run, config, step, log)
     if log is not None:
         log.close()
+
+
+def _batch_maker(
+    config: TrainConfig, run: Run, worker: Worker
+) -> tuple[BatchMaker | PairMaker, int]:
+    """Return what makes tensors of parts, and the side of the model's images."""
+    facts: dict[str, Any] = {"seed": config.seed, "device": worker.device}
+    if run.vocabulary is None:
+        clip = json.loads(run.position.model_config)
+        length = clip["text_cfg"]["context_length"]
+        pairs = PairMaker(run.samples, run.plan, context_length=length, **facts)
+        return pairs, clip["vision_cfg"]["image_size"]
+    shape = RamConfig.from_json(run.position.model_config)
+    labelled = BatchMaker(
+        run.samples,
+        run.plan,
+        run.vocabulary,
+        tokenizer=run.tokenizer,
+        teacher=open_teacher(config, shape.label_dim),
+        texts=open_texts(config, shape.label_dim),
+        **facts,
+    )
+    return labelled, shape.image_size_px
 
 
 def _resume(learner: Learner, store: Store, run: Run, worker: Worker, notes: Notes) -> int:

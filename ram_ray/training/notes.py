@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
 
+MAX_FRUITLESS_STARTS = 5
+"""Starts of the workers in a row without a step: then it is no death, but an error that returns."""
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -28,7 +31,25 @@ class RunNotes:
     line: dict[str, Any] = field(default_factory=dict)
     on_line: Callable[[dict[str, Any]], None] | None = None
     """Called with every line of metrics."""
+    _fruitless: int = 0
+    _error: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        """Note that workers were started, whether or not they get as far as a checkpoint."""
+        with self._lock:
+            self._fruitless += 1
+            if self._fruitless > MAX_FRUITLESS_STARTS and self.failure is None:
+                message = (
+                    f"Training started {MAX_FRUITLESS_STARTS} times without doing a step; the last "
+                    f"error: {self._error or 'a worker died without a word'}"
+                )
+                self.failure = (message, 1)
+
+    def error(self, text: str) -> None:
+        """Note why a worker ended; its death may be another one's fault."""
+        with self._lock:
+            self._error = text
 
     def start(self, workers: int, first_step: int) -> None:
         """Note a start of the workers."""
@@ -40,6 +61,7 @@ class RunNotes:
         """Note that `step` steps are done, and the metrics of the last."""
         with self._lock:
             self.attempts[-1].reached = max(self.attempts[-1].reached, step)
+            self._fruitless = 0
             self.line = line
         if self.on_line is not None:
             self.on_line(line)
@@ -74,6 +96,8 @@ def recomputed(attempts: list[Attempt]) -> int:
 class Notes(Protocol):
     """How a worker reaches the notes."""
 
+    def begin(self) -> None: ...
+    def error(self, text: str) -> None: ...
     def start(self, workers: int, first_step: int) -> None: ...
     def reach(self, step: int, line: dict[str, Any]) -> None: ...
     def fail(self, message: str, exit_code: int) -> None: ...
@@ -86,6 +110,14 @@ class RemoteNotes:
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
+
+    def begin(self) -> None:
+        """As in `RunNotes`."""
+        self._wait(self._actor.begin.remote())
+
+    def error(self, text: str) -> None:
+        """As in `RunNotes`."""
+        self._wait(self._actor.error.remote(text))
 
     def start(self, workers: int, first_step: int) -> None:
         """As in `RunNotes`."""

@@ -18,12 +18,13 @@ from ram_ray.errors import RamRayError
 from ram_ray.storage.stores import Store, open_store, split_url
 from ram_ray.training.checkpoints import newest_whole, read_checkpoint
 from ram_ray.training.config import TrainConfig
-from ram_ray.training.inputs import Run, prepare_run
+from ram_ray.training.contrastive import ClipStudent
+from ram_ray.training.inputs import prepare_run
 from ram_ray.training.learner import Worker
 from ram_ray.training.loop import run_worker
 from ram_ray.training.metrics import check_sinks
 from ram_ray.training.notes import Attempt, RunNotes, recomputed
-from ram_ray.training.students import Student, export_student
+from ram_ray.training.students import Student
 
 MODEL = "model"
 """Of the run folder: the trained model folder."""
@@ -76,7 +77,7 @@ def train(config: TrainConfig, *, on_progress: OnProgress | None = None) -> Trai
     notes = _run_workers(config, on_progress)
     if notes["failure"] is not None:
         raise TrainingFailedError(*notes["failure"])
-    model = _export(config, store, run, student)
+    model = _export(config, store, student)
     return TrainResult(
         output=config.output,
         model=model,
@@ -110,16 +111,15 @@ def _own_device(config: TrainConfig) -> str:
     return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _export(config: TrainConfig, store: Store, run: Run, student: Student) -> str:
+def _export(config: TrainConfig, store: Store, student: Student | ClipStudent) -> str:
     """Write the model folder of the newest checkpoint and return its place."""
     step, _ = newest_whole(store)
     tensors, _ = read_checkpoint(store, step)
-    facts = (run.position.model_config, student.vocabulary, tensors)
     scheme, _, folder = split_url(config.output)
     if scheme == "file":
-        return str(export_student(config, *facts, Path(folder) / MODEL))
+        return str(student.export(config, tensors, Path(folder) / MODEL))
     with tempfile.TemporaryDirectory() as temporary:
-        written = export_student(config, *facts, Path(temporary) / MODEL)
+        written = student.export(config, tensors, Path(temporary) / MODEL)
         # checksums.json last: without it there is no model
         files = sorted(written.iterdir(), key=lambda file: file.name == "checksums.json")
         for file in files:

@@ -9,9 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ram_model.caption_files import WORD_PIECES
 from ram_model.checkpoint import build_model, write_folder
-from ram_model.config import RamConfig, variant
-from ram_model.errors import CheckpointError, LabelError, UnknownModelError, UnknownTagError
+from ram_model.config import CaptionConfig, RamConfig, variant
+from ram_model.errors import (
+    CaptionError,
+    CheckpointError,
+    LabelError,
+    UnknownModelError,
+    UnknownTagError,
+)
 from ram_model.label_embeddings import embed_words, find_label_source
 from ram_model.open_set import OPEN_SET_THRESHOLD, embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
@@ -21,8 +28,18 @@ from ram_model.vocabulary import Vocabulary
 from ram_ray.errors import ConfigError
 from ram_ray.labels.vocabulary_files import read_vocabulary
 from ram_ray.training.config import TrainConfig
+from ram_ray.training.contrastive import (
+    ClipObjective,
+    ClipStudent,
+    build_clip_objective,
+    make_clip_student,
+)
 from ram_ray.training.objective import Objective
 
+OFFICIAL_WIDTH = 768
+"""Of the tag decoder of every released model."""
+NUM_MARKS = 2
+"""[DEC] and [ENC], which follow the listed word pieces."""
 PREFIX = "model."
 """Of the model's weights within an `Objective`."""
 
@@ -33,6 +50,8 @@ class Student:
 
     model: Ram
     vocabulary: Vocabulary
+    word_pieces: bytes | None = None
+    """The list of word pieces of a caption side."""
 
     @property
     def config_json(self) -> str:
@@ -43,25 +62,50 @@ class Student:
         """Return the weights under the names that an `Objective` has for them."""
         return {PREFIX + name: tensor for name, tensor in self.model.state_dict().items()}
 
+    def export(self, config: TrainConfig, tensors: dict[str, Any], folder: Path) -> Path:
+        """Write a model folder of a checkpoint's weights: the averaged ones where there are any."""
+        state = tensors["model"] | (tensors["average"] or {})
+        state = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
+        shape, vocabulary = self.model.config, self.vocabulary
+        if config.trains == "decoder" and config.tag_mode == "add":
+            opened = open_model(str(config.from_model))
+            vocabulary = opened.vocabulary.extended(vocabulary.names, OPEN_SET_THRESHOLD)
+            rows = state["label_embeddings"].unflatten(0, (shape.num_tags, -1))
+            model = _sized(opened.model, config).append_tags(list(rows))
+            state, shape = model.state_dict(), model.config
+        if self.word_pieces is None:
+            return write_folder(state, shape, vocabulary, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        pieces = folder / WORD_PIECES
+        pieces.write_bytes(self.word_pieces)
+        return write_folder(state, shape, vocabulary, folder, word_pieces=pieces)
 
-def make_student(config: TrainConfig) -> Student:
+
+def make_student(config: TrainConfig) -> Student | ClipStudent:
     """Return the model that a run starts with.
 
     Raises:
         ConfigError: model, tags and vocabulary do not fit together.
     """
+    if config.kind == "clip":
+        return make_clip_student(config)
     try:
         if config.from_model is None:
             return _new_student(config)
-        return _student_from(config, open_model(config.from_model))
-    except (CheckpointError, LabelError, UnknownModelError, UnknownTagError, ValueError) as error:
+        wants_captions = config.caption_weight > 0
+        return _student_from(config, open_model(config.from_model, captions=wants_captions))
+    except (
+        CaptionError, CheckpointError, LabelError, UnknownModelError, UnknownTagError, ValueError,
+    ) as error:  # fmt: skip
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"The model cannot be made: {error}") from error
 
 
-def build_objective(config: TrainConfig, model_config: str) -> Objective:
+def build_objective(config: TrainConfig, model_config: str) -> Objective | ClipObjective:
     """Return model and losses on a worker, with weights that a checkpoint replaces."""
+    if config.kind == "clip":
+        return build_clip_objective(config, model_config)
     model = build_model(RamConfig.from_json(model_config))
     if config.caption_weight == 0 and model.caption_head is not None:
         model.caption_head.requires_grad_(False)
@@ -71,29 +115,18 @@ def build_objective(config: TrainConfig, model_config: str) -> Objective:
     return Objective(model, config)
 
 
-def export_student(
-    config: TrainConfig, model_config: str, vocabulary: Vocabulary, tensors: dict[str, Any],
-    folder: Path,
-) -> Path:  # fmt: skip
-    """Write a model folder of a checkpoint's weights: the averaged ones where there are any."""
-    state = tensors["model"] | (tensors["average"] or {})
-    state = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
-    shape = RamConfig.from_json(model_config)
-    if config.trains == "decoder" and config.tag_mode == "add":
-        opened = open_model(str(config.from_model))
-        vocabulary = opened.vocabulary.extended(vocabulary.names, OPEN_SET_THRESHOLD)
-        rows = state["label_embeddings"].unflatten(0, (shape.num_tags, -1))
-        model = _sized(opened.model, config).append_tags(list(rows))
-        state, shape = model.state_dict(), model.config
-    return write_folder(state, shape, vocabulary, folder)
-
-
 def _new_student(config: TrainConfig) -> Student:
     vocabulary = read_vocabulary(str(config.vocabulary))
+    assert config.kind != "clip"
     shape = variant(config.variant, kind=config.kind, num_tags=len(vocabulary))
     if config.image_size_px is not None:
         encoder = resized_encoder(shape.image_encoder, config.image_size_px)
         shape = replace(shape, image_encoder=encoder)
+    pieces = _word_pieces(config, None)
+    if pieces is not None:
+        shape = replace(
+            shape, captions=_caption_shape(shape, pieces.removesuffix(b"\n").count(b"\n") + 1)
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = build_model(shape)
@@ -104,7 +137,37 @@ def _new_student(config: TrainConfig) -> Student:
     if config.text_encoder is not None:
         with torch.no_grad():
             model.label_embeddings.copy_(_embed_vocabulary(config, shape, vocabulary))
-    return Student(model=model, vocabulary=vocabulary)
+    return Student(model=model, vocabulary=vocabulary, word_pieces=pieces)
+
+
+def _word_pieces(config: TrainConfig, folder: Path | None) -> bytes | None:
+    """Return the list of word pieces of a run with captions."""
+    if config.caption_weight == 0:
+        return None
+    own = None if folder is None else folder / WORD_PIECES
+    path = Path(config.word_pieces) if config.word_pieces is not None else own
+    if path is None or not path.is_file():
+        raise ConfigError(
+            f"word_pieces is {config.word_pieces!r}, but must be a vocab.txt where captions are "
+            "trained (`ram-ray model fetch tag2text` brings one)."
+        )
+    return path.read_bytes()
+
+
+def _caption_shape(shape: RamConfig, num_pieces: int) -> CaptionConfig:
+    """Return the caption side for a model: the official one for its width, else a small one."""
+    decoder = shape.tag_decoder
+    official = CaptionConfig()
+    if decoder.hidden_dim == OFFICIAL_WIDTH:
+        return replace(official, vocab_size=num_pieces + NUM_MARKS)
+    return replace(
+        official,
+        num_heads=decoder.num_heads,
+        num_layers=decoder.num_layers + 1,
+        intermediate_dim=decoder.intermediate_dim,
+        vocab_size=num_pieces + NUM_MARKS,
+        num_positions=64,
+    )
 
 
 def _embed_vocabulary(config: TrainConfig, shape: RamConfig, vocabulary: Vocabulary) -> Tensor:
@@ -128,7 +191,8 @@ def _student_from(config: TrainConfig, opened: OpenedModel) -> Student:
             )
     if config.trains == "labels":
         model.label_embeddings.requires_grad_(True)
-    return Student(model=model, vocabulary=vocabulary)
+    pieces = _word_pieces(config, opened.folder)
+    return Student(model=model, vocabulary=vocabulary, word_pieces=pieces)
 
 
 def _sized(model: Ram, config: TrainConfig) -> Ram:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -26,6 +26,18 @@ except RamRayError as error:
 print(summary)
 """
 
+PARSE_DRIVER = """
+import json, sys
+from ram_ray.errors import RamRayError
+from ram_ray.labels.parsing import ParseConfig, parse_captions
+try:
+    summary = parse_captions(ParseConfig(**json.loads(sys.argv[1])))
+except RamRayError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+print(summary)
+"""
+
 SHARD_ROWS = 16
 _SHARD = re.compile(r"shard-\d{6}\.parquet")
 WAIT_S = 240.0
@@ -35,12 +47,19 @@ WAIT_S = 240.0
 class Driver:
     """One call of `tag_bucket` in a process of its own."""
 
+    script = DRIVER
+    defaults: Mapping[str, object] = {
+        "shard_rows": SHARD_ROWS,
+        "batch_size": 8,
+        "device": "cpu",
+        "score_floor": 0.0,
+    }
+
     def __init__(self, source: Path, output: Path, **settings: object) -> None:
         self.output = output
-        config = {"source": str(source), "output": str(output), "shard_rows": SHARD_ROWS}
-        config |= {"batch_size": 8, "device": "cpu", "score_floor": 0.0} | settings
+        config = {"source": str(source), "output": str(output), **self.defaults, **settings}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, json.dumps(config)],
+            [sys.executable, "-c", self.script, json.dumps(config)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -82,7 +101,7 @@ class Driver:
 
     def finish(self) -> tuple[int, str]:
         """Wait for the driver's end; return exit code and output."""
-        printed, _ = self.process.communicate(timeout=WAIT_S)
+        printed, _ = self.process.communicate(timeout=2 * WAIT_S)
         return self.process.returncode, printed
 
     def commits(self) -> int:
@@ -91,6 +110,20 @@ class Driver:
         if not folder.is_dir():
             return 0
         return sum(name.endswith(".json") for name in os.listdir(folder))
+
+
+class ParseDriver(Driver):
+    """One call of `parse_captions` in a process of its own."""
+
+    script = PARSE_DRIVER
+    defaults: Mapping[str, object] = {
+        "shard_bytes": 20_000,
+        "num_parsers": 1,
+        "cpus_per_parser": 0.5,
+        "max_error_rate": 1.0,
+        "widen": True,
+        "evidence": True,
+    }
 
 
 def rows(output: Path, folder: str = "tags") -> dict[str, dict[str, object]]:

@@ -25,7 +25,7 @@ ELASTIC: dict[str, Any] = {
     "num_decoders": 1,
     "resize_interval_s": 5.0,
     "start_timeout_s": 45.0,
-    "micro_batch_size": 1,
+    "micro_batch_size": 2,
     "checkpoint_steps": 4,
     "learning_rate": 1e-4,
 }
@@ -60,7 +60,9 @@ def test_training_survives_deaths_and_resizes_exactly(
 ) -> None:
     short = request.config.getoption("--faults-short")
     events = FULL[:1] if short else FULL
-    settings = write_scene(tmp_path / "disturbed") | ELASTIC | {"epochs": 12 if short else 100}
+    settings: dict[str, Any] = (
+        write_scene(tmp_path / "disturbed") | ELASTIC | {"epochs": 12 if short else 40}
+    )
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "tests.faults.training_driver"]
     command += [str(tmp_path / "settings.json"), ",".join(events)]
@@ -76,7 +78,10 @@ def test_training_survives_deaths_and_resizes_exactly(
         assert 1 in workers[1:]
         assert workers[-1] == 2
 
-    calm = write_scene(tmp_path / "calm") | {"learning_rate": 1e-4, "epochs": settings["epochs"]}
+    calm: dict[str, Any] = write_scene(tmp_path / "calm") | {
+        "learning_rate": 1e-4,
+        "epochs": settings["epochs"],
+    }
     train(config_of(calm))
     rows = audited(settings["audit"])
     lineage = lineage_of(rows, attempts)

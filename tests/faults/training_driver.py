@@ -49,6 +49,18 @@ class Scene:
     def _add(self) -> Any:
         return self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
 
+    def _add_while_running(self) -> None:
+        """Add a node; on a busy machine one may take longer to start than Ray waits, 30 s."""
+        before = self._alive()
+        try:
+            self.nodes.append(self._add())
+        except Exception as error:  # noqa: BLE001  Ray has no type for it
+            print(f"slow node: {str(error)[:60]}", flush=True)
+            self.wait_for("the new node", lambda: self._alive() > before)
+
+    def _alive(self) -> int:
+        return sum(1 for node in ray.nodes() if node["Alive"])
+
     def _train(self) -> None:
         try:
             self.result = asdict(train(self._config))
@@ -104,7 +116,7 @@ class Scene:
             self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
             workers = 1
         else:
-            self.nodes.append(self._add())
+            self._add_while_running()
             workers = 2
         self.wait_for(f"{event} to be overcome", lambda: self.has_steps(attempt, workers))
         print(f"{event}: overcome after {time.monotonic() - started:.0f} s", flush=True)

@@ -35,6 +35,19 @@ def test_proper_names_are_left_out() -> None:
     assert LEXICON.senses("london") == LEXICON.senses("shakespeare") == []
 
 
+def test_definitions_name_equipment_parts_food_and_young() -> None:
+    glove = LEXICON.senses("baseball glove")[0]
+    assert glove in LEXICON.equipment(LEXICON.senses("baseball")[0])
+    assert [LEXICON.first_part(noun) for noun in ("bookshelf", "clock tower", "carpet")] == [
+        "book",
+        "clock",
+        "",
+    ]
+    assert LEXICON.goes_with_food(LEXICON.senses("dining table")[0])
+    assert not LEXICON.goes_with_food(LEXICON.senses("bicycle")[0])
+    assert LEXICON.young_of(LEXICON.senses("kitten")[0]) == "cat"
+
+
 def test_source_and_licence_are_named_beside_the_tables() -> None:
     text = (FOLDER / "SOURCES.md").read_text(encoding="utf-8")
     for table in FOLDER.glob("*.parquet"):

@@ -11,7 +11,8 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.labels.parse_shard import ParseShard
+from ram_ray.labels.captions import Caption
+from ram_ray.labels.parse_shard import ParseShard, batches
 from ram_ray.labels.parsing import ParseConfig, parse_captions
 from tests.conftest import S3Server
 
@@ -183,6 +184,12 @@ def test_source_without_captions_is_refused(tmp_path: Path, vocabulary: str) -> 
         parse_captions(config(tmp_path, vocabulary))
     with pytest.raises(ConfigError, match="lies inside the source"):
         parse_captions(config(tmp_path, vocabulary, output=str(tmp_path / "in" / "out")))
+
+
+def test_captions_of_an_image_are_parsed_together() -> None:
+    captions = [Caption(str(n), f"image {n // 3}", "a.jsonl", n + 1) for n in range(10)]
+    sizes = [len(some) for some in batches(captions, 4)]
+    assert sizes == [6, 4]
 
 
 def test_late_attempt_changes_nothing(

@@ -114,3 +114,13 @@ def test_zero_losses_are_not_scaled(loss: float, other: float) -> None:
     scaled = as_large_as(x, torch.tensor(other))
     scaled.backward()
     assert (scaled.item(), x.grad) == (loss, torch.tensor(1.0))
+
+
+def test_unknown_tags_cost_nothing_and_give_no_gradient() -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.3]], requires_grad=True)
+    targets, known = torch.tensor([[1, 0, 0]]), torch.tensor([[True, False, True]])
+    loss = asymmetric_loss(logits, targets, known=known)
+    assert loss.item() == pytest.approx(_by_hand(2.0, 1, 7.0) + _by_hand(0.3, 0, 7.0), rel=1e-5)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 1] == 0

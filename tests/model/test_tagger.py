@@ -82,6 +82,16 @@ def test_neighbours_change_no_bit_of_a_slot(tagger: Tagger) -> None:
     assert first.scores.tobytes() == second.scores.tobytes()
 
 
+def test_any_number_of_images_is_described_by_scores_and_features(tagger: Tagger) -> None:
+    images = _images(6)  # more than a batch
+    scores, features = tagger.describe(images)
+    found = np.stack([_dense(tags) for part in (images[:3], images[3:]) for tags in tagger(part)])
+    assert np.abs(scores - found).max() <= 1e-5
+    assert features.shape == (6, tagger.describe(images[:0])[1].shape[1])
+    alone = tagger.describe(images[5:])[1]
+    assert np.abs(features[5] - alone[0]).max() <= 1e-5
+
+
 def test_empty_batch_and_wrong_batches(tagger: Tagger) -> None:
     assert tagger(_images(0)) == []
     with pytest.raises(ValueError, match="holds 5, but must hold at most 4"):

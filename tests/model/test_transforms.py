@@ -4,12 +4,14 @@ from PIL import Image
 
 from ram_model.transforms import (
     CropBox,
+    ViewRequest,
     augment_for_training,
     augmentation_rng,
     crop_and_resize,
     draw_crop,
     resize_for_inference,
     to_rgb,
+    training_view,
 )
 
 
@@ -147,3 +149,23 @@ def test_crop_is_resized_as_torchvision_does() -> None:
         image, box.top, box.left, box.height, box.width, [32, 32], Image.Resampling.BICUBIC
     )
     assert np.array_equal(np.array(crop_and_resize(image, box, 32)), np.array(theirs))
+
+
+def test_a_view_says_what_of_the_image_it_shows() -> None:
+    ramp = np.zeros((90, 120, 3), np.uint8)
+    ramp[..., 0] = np.linspace(0, 240, 120)  # red says how far right a pixel lies
+    image = Image.fromarray(ramp)
+    for epoch in range(6):
+        request = ViewRequest("crop", 3, epoch, "a.jpg")
+        view = training_view(image, 32, request)
+        assert np.array_equal(view.pixels, training_view(image, 32, request).pixels)
+        left, _, width, _ = view.crop
+        ends = (left, left + width) if not view.mirrored else (left + width, left)
+        seen = view.pixels[16, :, 0].astype(float)
+        assert seen[0] == pytest.approx(ends[0] * 240, abs=8)
+        assert seen[-1] == pytest.approx(ends[1] * 240, abs=8)
+    rng = augmentation_rng(seed=3, epoch=0, sample="a.jpg")
+    full = training_view(image, 32, ViewRequest("full", 3, 0, "a.jpg"))
+    assert np.array_equal(full.pixels, augment_for_training(image, 32, rng))
+    whole = training_view(image, 32, ViewRequest("none", 3, 0, "a.jpg"))
+    assert np.array_equal(whole.pixels, resize_for_inference(image, 32))

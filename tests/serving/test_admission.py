@@ -59,6 +59,26 @@ def test_work_that_would_come_too_late_is_refused(monkeypatch: pytest.MonkeyPatc
     admission.check()  # nothing waits any more
 
 
+def test_a_long_queue_of_slow_work_is_refused_before_its_first_late_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("ram_ray.serving.admission.monotonic", lambda: now)
+    admission = Admission(LimitConfig(max_wait_s=10, max_pending_images=1_000))
+    with admission.images(32):
+        for _ in range(8):  # one a second
+            with admission.images(1):
+                now += 1.0
+        with pytest.raises(Problem) as refused:
+            admission.check()  # 32 images at that pace: 32 s
+        assert code_of(refused) == ("overloaded", 22)
+    with admission.images(16):  # few images: the pace is that of their coming
+        for _ in range(8):
+            with admission.images(1):
+                now += 1.0
+        admission.check()
+
+
 def test_failed_requests_give_their_room_back() -> None:
     admission = Admission(LimitConfig())
     with pytest.raises(RuntimeError), admission.images(2):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,14 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from ram_ray.errors import ImageError
 from ram_ray.serving.api import ModelVersion, RequestErrorCode
-from ram_ray.serving.backend import Failure, ImageSizeError, Prediction, Selection, WrongSize
+from ram_ray.serving.backend import (
+    Failure,
+    ImageCall,
+    ImageSizeError,
+    Prediction,
+    Selection,
+    WrongSize,
+)
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.problems import Problem
@@ -40,17 +47,21 @@ class Handle:
     def __init__(self, *outcomes: Any) -> None:
         self._outcomes = iter(outcomes)
         self.alone: list[bool] = []
+        self.calls: list[tuple[int, float]] = []  # images, and those that the call stands for
         self.tag = self
 
     async def remote(
-        self, model: str, pixels: np.ndarray, selection: Selection, alone: bool
-    ) -> Any:
-        del model, pixels, selection
+        self, model: str, images: Sequence[ImageCall], alone: bool, demand: float
+    ) -> list[Any]:
+        del model
         self.alone.append(alone)
-        outcome = next(self._outcomes)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        self.calls.append((len(images), demand))
+        outcomes = [next(self._outcomes) for _ in images]
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        await asyncio.sleep(0.01)
+        return outcomes
 
 
 def died() -> ActorDiedError:
@@ -119,3 +130,20 @@ def test_outcomes_become_exceptions() -> None:
     with pytest.raises(Problem) as refused:
         ask(Handle(Failure(RequestErrorCode.UNKNOWN_TAGS, "no")))
     assert refused.value.code == "unknown_tags"
+
+
+def test_images_that_wait_go_together() -> None:
+    metrics, answers = Metrics(), [prediction() for _ in range(7)]
+    handle = Handle(*answers)
+
+    async def run() -> list[Prediction]:
+        config = ServeConfig(device="cpu", batch_size=3)
+        backend = ServeBackend(handle, config, metrics)  # pyright: ignore
+        deadline = time.monotonic() + 10
+        calls = (backend.tag("ram-mini", PIXELS, Selection(), deadline) for _ in range(7))
+        return list(await asyncio.gather(*calls))
+
+    assert asyncio.run(run()) == answers
+    # one process: a full batch in it, a full one beside, the seventh image waits for both
+    assert handle.calls == [(3, 3.5), (3, 3.5), (1, 1.0)]
+    assert b"ram_ray_model_calls_total 3.0" in metrics.exposition()

@@ -20,6 +20,7 @@ from ram_ray.labels.parser.function_words import (
     EMPTY_ADJECTIVES,
     EMPTY_NOUNS,
     EMPTY_VERBS,
+    NOT_ALIVE,
     PICTURES,
     POSITIONS,
     QUANTITIES,
@@ -105,7 +106,7 @@ class Analyzer:
         # Row of each compound, singular and plural; -1 until it is met.
         self._row_of_variant = np.full(2 * len(self._compounds), -1, np.int32)
         self._keys = np.zeros((3, 0), np.int32)
-        self._skip = np.zeros((0, 6), np.bool_)
+        self._skip = np.zeros((0, 7), np.bool_)
 
     @property
     def words(self) -> list[Word]:
@@ -197,6 +198,7 @@ class Analyzer:
         material = modifies & ((features & speech.MATERIAL) != 0)
         of_follows = np.append(row[1:] == self._row_of_of, False)
         head = is_noun & ~modifies & ~skip[:, 0] & ~(skip[:, 1] & of_follows)
+        head &= ~_is_toy(skip[:, 6], tags, features)
         is_verbal = (tags & (speech.VERB | speech.VING | speech.VED)) != 0
         participle = (tags == speech.VED) & ((after & (speech.NOUN | speech.ADJ)) != 0)
         participle &= (before & (speech.NOUN | speech.BE | speech.PRON | speech.REL)) == 0
@@ -216,14 +218,14 @@ class Analyzer:
         )
 
     def _skips(self) -> np.ndarray:
-        """Return bool [words, 6].
+        """Return bool [words, 7].
 
         No tag as noun, as noun before "of", as adjective, as verb; a head that says little; a
-        word of absence.
+        word of absence; a word that makes an animal a toy.
         """
         if len(self._skip) < len(self.words):
             new = [_skip(word) for word in self.words[len(self._skip) :]]
-            self._skip = np.concatenate([self._skip, np.array(new, np.bool_).reshape(-1, 6)])
+            self._skip = np.concatenate([self._skip, np.array(new, np.bool_).reshape(-1, 7)])
         return self._skip
 
 
@@ -236,7 +238,18 @@ def _skip(word: Word) -> tuple[bool, ...]:
         not word.verbs or word.verbs[0] in EMPTY_VERBS,
         noun in SHELLS,
         word.form in TRIGGERS,
+        word.form in NOT_ALIVE,
     )
+
+
+def _is_toy(makes_toy: np.ndarray, tags: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Tell which tokens are animals or persons of cloth: "stuffed bear", "plush white cat"."""
+    toy = np.zeros(len(tags), np.bool_)
+    for at in np.flatnonzero(makes_toy[:-1]).tolist():
+        at += 1 + bool(tags[at + 1] == speech.ADJ)
+        if at < len(tags):
+            toy[at] = (features[at] & speech.ANIMATE) != 0
+    return toy
 
 
 def _merge(mentions: Mentions, beside: _Stream) -> Mentions:

@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import Lexicon, load_lexicon
+from ram_ray.labels.parser.agreement import agreed
 from ram_ray.labels.parser.analysis import (
     ADJECTIVE_ROLE,
+    BEFORE_HEAD_ROLE,
     NOUN_ROLE,
     VERB_ROLE,
     Analyzer,
@@ -24,7 +26,6 @@ from ram_ray.labels.parser.analysis import (
 )
 from ram_ray.labels.parser.resolution import (
     CONTEXT,
-    IMPLIED,
     KINDS,
     NO_TAG,
     OBJECT,
@@ -35,6 +36,7 @@ from ram_ray.labels.parser.resolution import (
 )
 from ram_ray.labels.parser.spacy_tier import load_pipeline
 from ram_ray.labels.parser.tokens import fold
+from ram_ray.labels.parser.widening import WideResolver
 from ram_ray.labels.parser.words import Word
 
 TAGS = pa.schema(
@@ -97,27 +99,39 @@ class CaptionParser:
     ) -> None:
         self.vocabulary = vocabulary
         lexicon = lexicon or load_lexicon()
-        self._resolver = TagResolver(vocabulary, lexicon, widen=widen)
+        self._wide = WideResolver(vocabulary, lexicon) if widen else None
+        self._resolver = self._wide or TagResolver(vocabulary, lexicon)
         pipeline = None if spacy is None else load_pipeline(spacy)
         self._analyzer = Analyzer(self._resolver.names(), lexicon, pipeline)
         self._names = pa.array(vocabulary.names, pa.string())
         self._tag_id = np.zeros((0, _ROLES), np.int32)
         self._kind = np.zeros((0, _ROLES), np.int8)
         self._rule = np.zeros((0, _ROLES), np.int8)
-        self._widen = widen
-        self._implied = np.zeros(0, np.int32)
+        self._implied: dict[tuple[int, int], dict[int, int]] = {}
+        self._num_implied = np.zeros((0, _ROLES), np.int64)
         self._context: dict[int, tuple[int, frozenset[str]]] = {}
         self._has_context = np.zeros(0, np.bool_)
+        self._rivals: dict[int, frozenset[int]] = {}
+        self._is_food = np.zeros(0, np.bool_)
+        self._goes_with_food = self._wide.goes_with_food() if self._wide else None
 
-    def parse(self, captions: Sequence[str]) -> pa.Table:
-        """Return TAGS, one row per caption."""
-        found = self._find(captions)
+    def parse(self, captions: Sequence[str], images: Sequence[int] | None = None) -> pa.Table:
+        """Return TAGS, one row per caption.
+
+        Args:
+            captions: the texts.
+            images: a number for each caption, the same for captions of one image. With `widen`,
+                these then agree on what one of them alone does not settle (`agreement`).
+        """
+        found = self._find(captions, images)
         found = _once(found.where(~found.mentions.absent), len(self.vocabulary))
         return pa.table(self._columns(found, len(captions)), schema=TAGS)
 
-    def parse_with_evidence(self, captions: Sequence[str]) -> pa.Table:
-        """Return EVIDENCE, one row per caption."""
-        everything = self._find(captions)
+    def parse_with_evidence(
+        self, captions: Sequence[str], images: Sequence[int] | None = None
+    ) -> pa.Table:
+        """Return EVIDENCE, one row per caption; arguments as of `parse`."""
+        everything = self._find(captions, images)
         there = everything.where(~everything.mentions.absent)
         found = _once(there, len(self.vocabulary))
         columns = self._columns(found, len(captions))
@@ -136,40 +150,64 @@ class CaptionParser:
         columns["absent"] = self._absent(everything, found, len(captions))
         return pa.table(columns, schema=EVIDENCE)
 
-    def _find(self, captions: Sequence[str]) -> _Found:
+    def _find(self, captions: Sequence[str], images: Sequence[int] | None) -> _Found:
         mentions = self._analyzer.analyze(captions)
         self._resolve_new(mentions)
         where = mentions.word, mentions.role
         found = _Found(mentions, self._tag_id[where], self._kind[where], self._rule[where])
-        if self._widen:
-            self._decide_by_context(found, captions)
+        if self._wide is not None:
+            self._decide_by_context(found, captions, images)
             found = self._with_implied(found)
-        return found.where(found.tag_id != NO_TAG)
+        tagged = found.where(found.tag_id != NO_TAG)
+        if self._goes_with_food is None or images is None:
+            return tagged
+        food = np.zeros(len(captions), np.bool_)
+        speaks = self._is_food[found.mentions.word] & ~found.mentions.absent
+        food[found.mentions.caption[speaks]] = True
+        kept = agreed(
+            tagged.mentions,
+            tagged.tag_id,
+            tagged.rule,
+            np.asarray(images, np.int64),
+            self._rivals,
+            food,
+            self._goes_with_food[tagged.tag_id],
+        )
+        return tagged.where(kept)
 
-    def _decide_by_context(self, found: _Found, captions: Sequence[str]) -> None:
-        """Fill in the tags of words that mean one only beside certain other words."""
+    def _decide_by_context(
+        self, found: _Found, captions: Sequence[str], images: Sequence[int] | None
+    ) -> None:
+        """Fill in the tags of words that mean one only beside certain other words.
+
+        Beside: in the same caption, or in another one of the same image.
+        """
         mentions = found.mentions
         open_ = (found.tag_id == NO_TAG) & (mentions.role == NOUN_ROLE)
+        image_of = range(len(captions)) if images is None else images
+        texts: dict[int, list[str]] = {}
+        for image, caption in zip(image_of, captions, strict=True):
+            texts.setdefault(image, []).append(caption)
         for at in np.flatnonzero(open_ & self._has_context[mentions.word]).tolist():
             tag_id, needed = self._context[int(mentions.word[at])]
-            words = set(_WORDS.findall(fold(captions[int(mentions.caption[at])])))
+            image = image_of[int(mentions.caption[at])]
+            words = set(_WORDS.findall(fold("\n".join(texts[image]))))
             if needed <= words:
                 found.tag_id[at], found.rule[at] = tag_id, CONTEXT
 
     def _with_implied(self, found: _Found) -> _Found:
-        """Put the tools that verbs and agents are named after right behind these."""
+        """Put the tags that words speak of right behind these words."""
         mentions = found.mentions
-        tag_id = self._implied[mentions.word]
-        named = (mentions.role == NOUN_ROLE) | (mentions.role == VERB_ROLE)
-        extra = np.flatnonzero(named & (tag_id != NO_TAG))
-        order = np.concatenate([np.arange(len(tag_id)), extra])
-        order.sort(kind="stable")
+        count = self._num_implied[mentions.word, mentions.role]
+        order = np.repeat(np.arange(len(count)), count + 1)
         is_extra = np.concatenate([[False], order[1:] == order[:-1]])[: len(order)]
-        doubled = found.where(order)
-        doubled.tag_id[is_extra] = tag_id[order][is_extra]
-        doubled.rule[is_extra] = IMPLIED
-        doubled.kind[is_extra] = OBJECT
-        return doubled
+        more = found.where(order)
+        speak = count > 0
+        keys = zip(mentions.word[speak].tolist(), mentions.role[speak].tolist(), strict=True)
+        extra = [pair for key in keys for pair in self._implied[key].items()]
+        more.tag_id[is_extra], more.rule[is_extra] = np.array(extra, np.int32).reshape(-1, 2).T
+        more.kind[is_extra] = OBJECT
+        return more
 
     def _resolve_new(self, mentions: Mentions) -> None:
         """Look up the words that are met in a role for the first time."""
@@ -179,8 +217,9 @@ class CaptionParser:
             self._tag_id = np.pad(self._tag_id, shape, constant_values=_NOT_LOOKED_UP)
             self._kind = np.pad(self._kind, shape)
             self._rule = np.pad(self._rule, shape)
-            self._implied = np.pad(self._implied, (0, missing), constant_values=NO_TAG)
+            self._num_implied = np.pad(self._num_implied, shape)
             self._has_context = np.pad(self._has_context, (0, missing))
+            self._is_food = np.pad(self._is_food, (0, missing))
         new = self._tag_id[mentions.word, mentions.role] == _NOT_LOOKED_UP
         if new.any():
             pairs = zip(mentions.word[new].tolist(), mentions.role[new].tolist(), strict=True)
@@ -189,19 +228,29 @@ class CaptionParser:
                 where = row, role
                 found = self._resolve(word, role)
                 self._tag_id[where], self._kind[where], self._rule[where] = found
-                if self._widen:
-                    self._note_context(row, word)
+                if self._wide is not None:
+                    self._note_context(row, role, word, self._wide)
 
     def _resolve(self, word: Word, role: int) -> Resolved:
         if role == NOUN_ROLE and word.nouns:
             return self._resolver.noun(word)
         if role == VERB_ROLE:
             return self._resolver.action(word)
+        if role == BEFORE_HEAD_ROLE and word.nouns and self._wide is not None:
+            return self._wide.modifier(word)
         return self._resolver.attribute(word) if role == ADJECTIVE_ROLE else UNRESOLVED
 
-    def _note_context(self, row: int, word: Word) -> None:
-        self._implied[row] = self._resolver.implied(word)
-        tag_id, needed = self._resolver.in_context(word)
+    def _note_context(self, row: int, role: int, word: Word, wide: WideResolver) -> None:
+        if role in (NOUN_ROLE, VERB_ROLE, BEFORE_HEAD_ROLE):
+            implied = wide.implied(word, as_noun=role != VERB_ROLE)
+            self._implied[row, role] = implied
+            self._num_implied[row, role] = len(implied)
+        if role == NOUN_ROLE:
+            rivals = wide.rivals(word)
+            if rivals:
+                self._rivals[row] = rivals
+            self._is_food[row] = wide.is_food(word)
+        tag_id, needed = wide.in_context(word)
         if needed:
             self._context[row] = tag_id, needed
             self._has_context[row] = True

@@ -29,6 +29,10 @@ _TAKES_OBJECT = frozenset(
 """First words of names such as "play tennis"; not "paint", for "paint brush" is a brush."""
 
 
+_RAILS = tuple("train rail subway metro".split())
+"""Before "car", these make it a railcar."""
+
+
 class Compound(NamedTuple):
     """A name of several words."""
 
@@ -51,6 +55,7 @@ def compounds(names: Iterable[str], lexicon: Lexicon) -> Iterator[Compound]:
             yield from _written_apart(name, lexicon, anywhere=True)
         elif len(words) <= MAX_WORDS:
             yield Compound(words, name, _part(name, words, lexicon))
+    yield from (Compound((first, "car"), "railcar", speech.NOUN) for first in _RAILS)
     for name in lexicon.compounds():
         words = _split(name)
         if len(words) <= MAX_WORDS and _is_closed(name, words, lexicon):

@@ -56,6 +56,9 @@ MADE_OF = {
 }
 """Adjectives of material, and the material they name."""
 
+NOT_ALIVE = frozenset("stuffed plush".split())
+"""Before an animal or a person, these make it a toy: "a stuffed bear" is no bear."""
+
 SEVERAL = frozenset(
     "people police couple men women children group crowd family team cattle sheep deer fish pair "
     "folks others everyone".split()

@@ -49,8 +49,8 @@ class Homograph(NamedTuple):
 
 TABLE = (
     # Fruit, metal, flower beside a color.
-    Homograph("orange", DET | NUM, _END & ~CONJ, NOUN),
-    Homograph("olive", DET | NUM, _END & ~CONJ, NOUN),
+    Homograph("orange", DET | NUM, (_END | ADV) & ~CONJ, NOUN),
+    Homograph("olive", DET | NUM, (_END | ADV) & ~CONJ, NOUN),
     Homograph("lavender", PREP, _END, NOUN),
     Homograph("cream", NOUN | PREP | CONJ, _END, NOUN),
     Homograph("gold", PREP, _END, NOUN),

@@ -100,6 +100,10 @@ class PhraseTrie:
                 break
             ends = self._ends[nodes]
             whole = ends >= 0
+            whole = np.flatnonzero(whole)
+            # Of equal lengths the earlier name counts: "potted plant" of the vocabulary, not the
+            # lexicon's "pot plant"; the last assignment stays.
+            whole = whole[np.argsort(-ends[whole], kind="stable")]
             best_count[starts[whole]] = length
             best_phrase[starts[whole]] = ends[whole]
         first = np.flatnonzero(best_count)

@@ -1,13 +1,13 @@
 """From words to tags of a vocabulary; how a word can lead to a tag stands in RULES."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.lexicon import VISIBLE, Lexicon
 from ram_ray.labels.parser.function_words import MADE_OF
-from ram_ray.labels.parser.inflection import noun_lemmas, spellings
+from ram_ray.labels.parser.inflection import noun_lemmas, plural, spellings
 from ram_ray.labels.parser.kinds import noun_kind
 from ram_ray.labels.parser.tokens import fold
 from ram_ray.labels.parser.words import Word
@@ -27,9 +27,11 @@ RULES = (
     "wider",
     "context",
     "implied",
+    "modifier",
 )
 """How a word can lead to a tag, surest first: the values of `rule` in evidence."""
-SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD, NARROWER, WIDER, CONTEXT, IMPLIED = range(10)
+SURFACE, LEMMA, SPELLING, ALIAS, SYNONYM, HEAD = range(6)
+NARROWER, WIDER, CONTEXT, IMPLIED, MODIFIER = range(6, 11)
 
 NO_TAG = -1
 MIN_SHARE = 0.3
@@ -38,10 +40,6 @@ FURTHER_SHARE = 0.2
 """Share of a tag's name's use above which a further sense stands for the tag, too."""
 UNAMBIGUOUS_SHARE = 0.7
 """Share of a head's use in one sense above which it stands for the only tag that ends in it."""
-_AGENT_ENDS = ((2, ""), (1, ""), (3, ""), (3, "e"))
-"""Letters to take from an agent, and to add: skier, bicycler, batter, bicyclist."""
-_OF_PEOPLE = ("gathering", "kin", "unit", "musical organization", "force", "people")
-"""Groups of people: for a wider term, their members are persons."""
 
 
 class Resolved(NamedTuple):
@@ -62,17 +60,11 @@ def index_key(name: str) -> str:
 
 
 class TagResolver:
-    """Looks words up in a vocabulary.
+    """Looks words up in a vocabulary; see `widening` for vocabularies coarser than captions."""
 
-    Args:
-        widen: a word without a tag gives the nearest wider tag ("puppy": "dog"), by the
-            vocabulary's parents and the lexicon.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, *, widen: bool) -> None:
+    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon) -> None:
         self._vocabulary = vocabulary
         self._lexicon = lexicon
-        self._widen = widen
         self._by_name: dict[str, list[int]] = {}
         self._by_alias: dict[str, list[int]] = {}
         self._by_joined: dict[str, list[int]] = {}
@@ -92,6 +84,7 @@ class TagResolver:
                 self._by_head.setdefault(name.rpartition(" ")[2], []).extend(tag_ids)
         self._usual: dict[str, int] = {}
         self._by_sense: dict[int, int] = {}
+        self._by_usual_sense: dict[int, int] = {}
         self._index_senses()
 
         for head, tag_ids in self._by_head.items():
@@ -100,13 +93,6 @@ class TagResolver:
                 sense = lexicon.visible_sense(head)
                 if sense is not None and self._tag_sense(tag_ids[0]) is None:
                     self._by_sense.setdefault(sense, tag_ids[0])
-        self._person = lexicon.visible_sense("person")
-        self._people = {
-            sense
-            for noun in _OF_PEOPLE
-            for sense in lexicon.senses(noun)
-            if lexicon.category(sense) == "group"
-        }
 
     def _index_senses(self) -> None:
         """Note what each tag shows: its usual sense before its further ones."""
@@ -120,29 +106,37 @@ class TagResolver:
                 usual = next(iter(senses), None)
             if usual is not None:
                 self._by_sense.setdefault(usual, tag_ids[0])
+                self._by_usual_sense.setdefault(usual, tag_ids[0])
             for sense in senses:
                 visible = self._lexicon.category(sense) in VISIBLE - {"person", "time"}
                 if visible and self._lexicon.sense_share(key, sense) >= FURTHER_SHARE:
+                    further.append((sense, tag_ids[0]))
+            for sense in self._lexicon.senses(plural(key)):
+                if self._lexicon.category(sense) == "animal":  # "cows" are cattle
                     further.append((sense, tag_ids[0]))
         for sense, tag_id in further:
             self._by_sense.setdefault(sense, tag_id)
 
     def names(self) -> Iterator[str]:
-        """Yield names and aliases as the parser shall match them."""
+        """Yield names, aliases and synonyms of signs ("traffic signal") as they are matched."""
         yield from self._by_name
         yield from self._by_alias
+        for sense in self._by_usual_sense:
+            if self._lexicon.category(sense) == "communication":
+                yield from (lemma for lemma in self._lexicon.lemmas(sense) if " " in lemma)
 
     def noun(self, word: Word) -> Resolved:
         """Return what a head of a noun phrase means."""
         found = self._find(word.form, word.nouns, (OBJECT, SCENE))
-        ways = [(SYNONYM, self._synonym), (HEAD, self._head)]
-        if self._widen:
-            ways += [(NARROWER, self._narrower), (WIDER, self._wider)]
-        for rule, way in ways:
+        for rule, way in self._ways():
             if found.tag_id != NO_TAG:
                 return found
             found = self._as_noun(way(word), rule)
         return found
+
+    def _ways(self) -> list[tuple[int, Callable[[Word], int]]]:
+        """Return the rules for nouns that the vocabulary does not have, in their order."""
+        return [(SYNONYM, self._synonym), (HEAD, self._head)]
 
     def attribute(self, word: Word) -> Resolved:
         """Return what a modifier means."""
@@ -167,8 +161,8 @@ class TagResolver:
     def _find(self, form: str, lemmas: Sequence[str], kinds: tuple[int, ...]) -> Resolved:
         for rule, index, candidates in (
             (SURFACE, self._by_name, (form,)),
-            (LEMMA, self._by_name, lemmas),
-            (SPELLING, self._by_name, _spelled(form, *lemmas)),
+            (LEMMA, self._by_name, (lemma for lemma in lemmas if " " in form or " " not in lemma)),
+            (SPELLING, self._by_name, (*_spelled(form, *lemmas), *lemmas)),
             (SPELLING, self._by_joined, (form, *lemmas)),
             (ALIAS, self._by_alias, (form, *lemmas)),
             (ALIAS, self._by_alias, _spelled(form, *lemmas)),
@@ -203,7 +197,19 @@ class TagResolver:
 
     def _synonym(self, word: Word) -> int:
         sense = self._sense(word)
-        return NO_TAG if sense is None else self._by_sense.get(sense, NO_TAG)
+        if sense is not None and sense in self._by_sense:
+            return self._by_sense[sense]
+        # No tag for what it usually shows: another sense that is as usual ("stoplight").
+        for noun in word.nouns[:1]:
+            for sense in self._lexicon.senses(noun):
+                if sense in self._by_sense and self._is_sign(noun, sense):
+                    return self._by_sense[sense]
+        return NO_TAG
+
+    def _is_sign(self, noun: str, sense: int) -> bool:
+        """Tell whether a noun usually means a sense that WordNet calls communication."""
+        usual = self._lexicon.sense_share(noun, sense) >= MIN_SHARE
+        return usual and self._lexicon.category(sense) == "communication"
 
     def _head(self, word: Word) -> int:
         """Return the tag of a compound's last word where the compound is a kind of it."""
@@ -214,49 +220,15 @@ class TagResolver:
                     continue
                 found = self._find(head, (), (OBJECT, SCENE))
                 if found.tag_id != NO_TAG:
-                    return found.tag_id if self._is_kind_of(noun, found.tag_id) else NO_TAG
+                    return found.tag_id if self._is_a(noun, found.tag_id) else NO_TAG
         return NO_TAG
 
-    def _is_kind_of(self, noun: str, tag_id: int) -> bool:
+    def _is_a(self, noun: str, tag_id: int) -> bool:
         """Tell whether a compound may be a kind of a tag: yes where nobody knows it."""
         senses = self._lexicon.senses(noun)
         wanted = set(self._lexicon.senses(index_key(self._vocabulary.names[tag_id])))
         above = {up for sense in senses for up in (sense, *self._lexicon.above(sense))}
         return not senses or not wanted.isdisjoint(above)
-
-    def _narrower(self, word: Word) -> int:
-        """Return the only tag that is a kind of this word by its name: "table", "dining table"."""
-        return next((self._usual[noun] for noun in word.nouns if noun in self._usual), NO_TAG)
-
-    def in_context(self, word: Word) -> tuple[int, frozenset[str]]:
-        """Return the only tag that ends in this word, and its other words.
-
-        The word means that tag in a caption that has the others as well: "bat" is a baseball
-        bat where there is baseball.
-        """
-        for noun in word.nouns:
-            tag_ids = self._by_head.get(noun, ())
-            if len(tag_ids) == 1 and noun not in self._usual:
-                name = index_key(self._vocabulary.names[tag_ids[0]])
-                return tag_ids[0], frozenset(name.split()[:-1])
-        return NO_TAG, frozenset()
-
-    def implied(self, word: Word) -> int:
-        """Return the tool that a verb or an agent is named after: skateboarding, snowboarder."""
-        if not self._widen:
-            return NO_TAG
-        stems = [lemma for lemma in word.verbs if lemma != word.form and self._is_tool(lemma)]
-        for noun in word.nouns:
-            if self._lexicon.noun_category(noun) == "person":
-                agents = [noun[:-cut] + end for cut, end in _AGENT_ENDS if len(noun) > cut + 2]
-                stems += [stem for stem in agents if self._is_tool(stem)]
-        tools = (self._find(stem, (), (OBJECT, SCENE)).tag_id for stem in stems)
-        return next((tag_id for tag_id in tools if tag_id != NO_TAG), NO_TAG)
-
-    def _is_tool(self, noun: str) -> bool:
-        """Tell whether a word names a thing first and an activity only after it."""
-        counts = self._lexicon.counts(noun)
-        return counts.noun >= counts.verb and self._lexicon.noun_category(noun) == "artifact"
 
     def _is_usual_kind(self, tag_id: int, head: str) -> bool:
         """Tell whether a head alone usually means the tag: a dining table is a table.
@@ -284,15 +256,6 @@ class TagResolver:
     def _tag_sense_of(self, key: str) -> int | None:
         sense = self._lexicon.visible_sense(key)
         return self._lexicon.visible_sense(key.replace(" ", "")) if sense is None else sense
-
-    def _wider(self, word: Word) -> int:
-        sense = self._sense(word)
-        if sense is None:
-            return NO_TAG
-        above = self._lexicon.above(sense)
-        if self._people & {sense, *above} and self._person is not None:
-            above = [*above, self._person]
-        return next((self._by_sense[up] for up in above if up in self._by_sense), NO_TAG)
 
 
 def _spelled(*words: str) -> Iterable[str]:

@@ -252,6 +252,11 @@ def _read_unknown(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -
     if known(form) or known(nouns[0]):
         plural = speech.F_NS if nouns[0] != form else speech.F_N
         return Word(form, speech.NOUN, plural, tuple(nouns))
+    for lemma in nouns:
+        name = _written_together(lemma, lexicon, known)
+        if name:
+            plural = speech.F_NS if lemma != form else speech.F_N
+            return Word(form, speech.NOUN, plural, (lemma, name))
     if form.endswith("ly") and form[:-2] in lexicon:
         return Word(form, speech.ADV, speech.F_R)
     if form.endswith(_ADJECTIVE_ENDS):
@@ -261,6 +266,15 @@ def _read_unknown(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -
     if form.startswith("un") and form[2:] in lexicon:
         return Word(form, speech.ADJ, speech.F_A, adjs=(form,))
     return _read_misspelt(form, lexicon, known, nouns)
+
+
+def _written_together(lemma: str, lexicon: Lexicon, known: Known) -> str:
+    """Return the name of two words that a word joins: "clocktower" is a clock tower."""
+    for cut in range(3, len(lemma) - 2):
+        name = f"{lemma[:cut]} {lemma[cut:]}"
+        if known(name) or lexicon.counts(name).noun >= 0:
+            return name
+    return ""
 
 
 def _read_misspelt(form: str, lexicon: Lexicon, known: Known, nouns: list[str]) -> Word:

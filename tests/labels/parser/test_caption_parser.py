@@ -64,6 +64,7 @@ def test_output_has_the_stored_schema() -> None:
         ("many people", ("person", "lemma", "people")),
         ("she plays tennis", ("play tennis", "surface", "plays tennis")),
         ("a rusty firetruck", ("fire truck", "spelling", "firetruck")),
+        ("a hotdog", ("hot dog", "spelling", "hotdog")),
     ],
 )
 def test_a_word_leads_to_its_tag_by_this_rule(caption: str, expected: tuple[str, str, str]) -> None:
@@ -137,6 +138,22 @@ def test_a_head_alone_means_the_only_tag_that_ends_in_it() -> None:
 def test_verbs_and_agents_imply_their_tool() -> None:
     assert ("skateboard", "implied", "skateboarder") in rules("a skateboarder jumps", COCO)
     assert ("skateboard", "implied", "skateboarding") in rules("a boy skateboarding", COCO)
+
+
+def test_names_come_before_readings_of_their_words() -> None:
+    parser = CaptionParser(vocabulary("potted plant", "orange", kinds=("object",) * 2))
+    assert rules("a potted plant", parser) == [("potted plant", "surface", "potted plant")]
+    assert tags("there is an orange here", parser) == ["orange"]
+
+
+def test_synonyms_of_signs_count() -> None:
+    parser = CaptionParser(vocabulary("traffic light"))
+    assert tags("a stoplight", parser) == tags("a traffic signal", parser) == ["traffic light"]
+
+
+def test_a_stuffed_animal_is_none() -> None:
+    parser = CaptionParser(vocabulary("bear", "bag"))
+    assert tags("a stuffed brown bear and a stuffed bag", parser) == ["bag"]
 
 
 def test_a_slip_of_the_pen_is_forgiven() -> None:

