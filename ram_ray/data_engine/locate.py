@@ -37,7 +37,7 @@ def look_at_images(
         "scores_url": seen.url,
         "regions_url": located.url if located else None,
         "make_locator": partial(make_locator, config),
-        "foreign_shards": frozenset(learn_on if config.filter else ()),
+        "foreign_shards": frozenset(learn_on),
     }
     look(run, options, decoded_px(config, models), *(step for step in (seen, located) if step))
     return seen, located
@@ -52,7 +52,7 @@ def _scores_step(run: EngineRun, models: tuple[ModelIdentity, ...], parsed: Step
         "precision": config.precision,
         "pixels_px": decoded_px(config, models),
         "decode": repr(config.decode),
-        "sample_images": config.sample_images if config.filter else None,
+        "sample_images": config.sample_images,
     }
     return open_step(run, "look", settings, (parsed,))
 

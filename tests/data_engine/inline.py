@@ -18,7 +18,7 @@ from ram_ray.data_engine.steps import EngineRun, Step
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.workers import FetchAndDecode, ReadPlan
 
-BATCH = 8
+BATCH = 4
 
 
 def run_inline(monkeypatch: pytest.MonkeyPatch) -> None:

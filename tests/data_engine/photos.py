@@ -37,7 +37,7 @@ def engine_config(tmp_path: Path, **changes: Any) -> EngineConfig:
     settings = {
         "source": str(tmp_path / "in"),
         "output": str(tmp_path / "out"),
-        "windows": WindowConfig(scales=(0.7,), overlap=0.0),
+        "windows": WindowConfig(scales=(0.9,), overlap=0.0),
         "shard_rows": 8,
         "device": "cpu",
         "batch_size": 8,

@@ -1,6 +1,5 @@
 """The engine as a whole, without Ray: labels, provenance, resume, undo, bad input."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ram_ray.errors import ConfigError
 from tests.data_engine.inline import no_ray, run_inline
 from tests.data_engine.photos import engine_config, present, rows, write_source
 
-COUNT = 24
+COUNT = 20
 
 
 @pytest.fixture(scope="module")
@@ -197,14 +196,3 @@ def test_another_source_in_the_output_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="its shard_rows is 8, not 9"):
         rerun(whole, copy, shard_rows=9)
-
-
-def test_captions_alone_need_no_picture(tmp_path: Path, inline: pytest.MonkeyPatch) -> None:
-    write_source(tmp_path / "in", 4)
-    off = {"generate": False, "locate": False, "cluster": False, "filter": False}
-    result = run(engine_config(tmp_path, **off))
-    assert result.num_labels == result.num_named > 0
-    assert (
-        json.loads((tmp_path / "out/revisions/000001/revision.json").read_text())["steps"]["seen"]
-        is None
-    )
