@@ -40,7 +40,7 @@ def write_run(folder: Path, *, committed: bool = True, **changes: object) -> Pat
         ]
         table = pa.Table.from_pylist(rows, TAGS)
         commit_shard(store, shard, plan, table, QUARANTINE.empty_table())
-    fields: dict[str, object] = dict.fromkeys(RunRecord.__dataclass_fields__)
+    fields: dict[str, object] = {name: None for name in RunRecord.__dataclass_fields__}
     fields |= {"score_floor": 0.0, "top_k": None} | changes
     store.write("run.json", json.dumps(asdict(RunRecord(**fields))).encode())  # pyright: ignore
     return folder

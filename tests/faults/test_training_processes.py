@@ -62,9 +62,9 @@ def learn(parallel: str, rank: int, world: int, parts: list[range]) -> dict[str,
     """Train for a few steps; return what a checkpoint would hold."""
     is_clip = parallel.startswith("clip")
     kind = {"kind": "clip", "captions": "c", "vocabulary": None, "labels": None, "variant": "small"}
-    config = TrainConfig(
-        **SETTINGS | (kind if is_clip else {}) | {"parallel": parallel.removeprefix("clip-")}
-    )
+    fields = dict(SETTINGS)
+    fields.update(kind if is_clip else {}, parallel=parallel.removeprefix("clip-"))
+    config = TrainConfig(**fields)
     torch.manual_seed(3)
     shape = variant("tiny", num_tags=3)
     object.__setattr__(shape, "image_encoder", resized_encoder(shape.image_encoder, 32))
@@ -105,7 +105,7 @@ def test_two_processes_learn_what_one_does(parallel: str, tmp_path: Path) -> Non
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     out = str(tmp_path / "tensors.pt")
-    multiprocessing.spawn(be_worker, (parallel, port, out), nprocs=2)
+    multiprocessing.spawn(be_worker, (parallel, port, out), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
     found = torch.load(out, weights_only=True)
     kind = "clip-ddp" if parallel.startswith("clip") else "ddp"
     expected = learn(kind, 0, 1, [range(0, 5)])
