@@ -104,6 +104,12 @@ def _notes(data: "ReportData") -> str:
         )
     if data.thresholds and all(row["threshold"] >= 1 for row in data.thresholds):
         notes.append("No tag reaches the target precision on this sample: nothing was added.")
+    elif data.thresholds and data.thresholds[0]["evidence"] == "own_caption":
+        notes.append(
+            "No image has a second caption and none is trusted, so the thresholds suppose that the "
+            "model's surest images show the tag. With a weak model they do not: look at what was "
+            "added, or give trusted labels."
+        )
     if data.revision.undone:
         notes.append(f"Undone: {', '.join(data.revision.undone)}.")
     return "".join(f"<p>{escape(note)}</p>" for note in notes)
