@@ -15,21 +15,24 @@ from ram_ray.training.config import TrainConfig
 TAGS = ("red", "green", "blue")
 
 
-def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def assert_same_weights(
+    found: dict[str, Tensor], expected: dict[str, Tensor], *, key_bias: float = 1e-3
+) -> None:
     """Compare tensor by tensor: 1e-4 of its norm.
 
-    The biases of attention keys have no gradient in theory; Adam makes steps of its noise, so they
-    are compared absolutely.
+    The biases of attention keys change no output (softmax ignores a shift) and have no gradient in
+    theory; Adam makes full steps of its noise, which differs from machine to machine. They are
+    compared number by number: key_bias is at most twice the learning rate times the steps.
     """
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         here = found[name]
         if name.endswith("key.bias"):
-            assert (here - tensor).norm() <= 1e-3, name
+            assert (here - tensor).abs().max() <= key_bias, name
             continue
         if name.endswith(("qkv.bias", "in_proj_bias")):
             keys = slice(len(tensor) // 3, 2 * len(tensor) // 3)
-            assert (here[keys] - tensor[keys]).norm() <= 1e-3, name
+            assert (here[keys] - tensor[keys]).abs().max() <= key_bias, name
             here, tensor = here.clone(), tensor.clone()
             here[keys] = tensor[keys] = 0
         off = (here - tensor).norm()
