@@ -1,6 +1,7 @@
 """Load on an HTTP server, closed loops of clients or a fixed rate; every answer is counted."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ class Load:
     """Latencies of the requests that were answered with a result."""
     finished_at: list[float] = field(default_factory=list)
     """When, by time.monotonic(), parallel to `seconds`."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Codes of the refusals' JSON bodies; "proxy" for those that the HTTP proxy gave itself."""
     statuses: Counter[str] = field(default_factory=Counter)
     """HTTP statuses; "reset", "hang", and "wrong" for results that are not the expected ones."""
     started: float = field(default_factory=time.monotonic)
@@ -38,6 +41,7 @@ class Load:
         self.seconds += other.seconds
         self.finished_at += other.finished_at
         self.statuses += other.statuses
+        self.refusals += other.refusals
         self.ended = max(self.ended, other.ended)
 
     def goodput(self) -> float:
@@ -56,6 +60,7 @@ class Load:
             "p99_ms": round(float(p99), 1),
             "per_s": round(self.goodput(), 1),
             "status_counts": dict(sorted(self.statuses.items())),
+            "refusals": dict(sorted(self.refusals.items())),
         }
 
 
@@ -82,10 +87,19 @@ class Target:
         else:
             if status == "200" and not self.is_right(index, body):
                 status = "wrong"
+            if answer.status in RETRY_STATUSES:
+                load.refusals[_error_code(body)] += 1
         load.statuses[status] += 1
         if status == "200":
             load.finished_at.append(time.monotonic())
             load.seconds.append(load.finished_at[-1] - started)
+
+
+def _error_code(body: bytes) -> str:
+    try:
+        return json.loads(body)["error"]["code"]
+    except (ValueError, LookupError, TypeError):
+        return "proxy"
 
 
 def _session() -> aiohttp.ClientSession:
