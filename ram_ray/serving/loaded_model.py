@@ -15,7 +15,7 @@ from torch import Tensor
 from ram_model import CaptionOptions, ModelOutputError, RamConfig, Tagger, Vocabulary
 from ram_model.checkpoint import CONFIG
 from ram_model.label_embeddings import find_label_source
-from ram_model.open_set import OPEN_SET_THRESHOLD, NewLabels, embed_new_words
+from ram_model.open_set import NewLabels, embed_new_words
 from ram_model.pretrained import BUNDLED, OpenedModel, find_model_folder, open_model
 from ram_model.tag_selection import Tags, TagSelection
 from ram_model.tagger import resolve_thresholds
@@ -159,7 +159,8 @@ class LoadedModel:
                 tagger, labels = await self._open_set(selection.tags)
                 first = len(vocabulary)
                 at = selection.threshold
-                vocabulary = vocabulary.extended(new, OPEN_SET_THRESHOLD if at is None else at)
+                usual = self._opened.config.open_set_threshold
+                vocabulary = vocabulary.extended(new, usual if at is None else at)
                 ids += range(first, len(vocabulary))
                 notes += (labels.note,)
         # a tagger of an open set has no other columns than those asked for
