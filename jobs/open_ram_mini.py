@@ -95,7 +95,7 @@ def open_queries(
 
 
 def embed(text: Path, words: Sequence[str]) -> Tensor:
-    """Return the label embeddings of `words`, float32 [L, E], as tagging makes those of new ones."""
+    """Return label embeddings [L, E] of `words`, as tagging makes those of new ones."""
     encoder, templates = load_text_encoder(text / TEXT_ENCODER), read_templates(text / TEMPLATES)
     vectors = encoder.encode([p for word in words for p in write_prompts(word, templates)])
     return F.normalize(vectors.unflatten(0, (len(words), -1)).mean(1), dim=-1)
@@ -125,7 +125,7 @@ def fit_projection(texts: Tensor, queries: Tensor) -> nn.Linear:
 
 @torch.no_grad()
 def offsets(projection: nn.Linear, texts: Tensor, queries: Tensor) -> Tensor:
-    """Return the shortest offsets [C, E] with which texts are projected to exactly these queries."""
+    """Return the shortest offsets [C, E] with which texts are projected to these queries."""
     missing = (queries - projection(texts)).double()
     weight = projection.weight.double()
     return (missing @ torch.linalg.pinv(weight).T).float()

@@ -66,7 +66,9 @@ def without_meanings(labels: Sequence[TagLine], removed: Sequence[TagLine]) -> n
     senses = dict(zip(table["lemma"], table["senses"], strict=True))
     synsets = pq.read_table(_LEXICON / "synsets.parquet", columns=["lemmas"])["lemmas"].to_pylist()
     said = {form for tag in removed for form in tag.forms | {tag.name}}
-    meant = said | {lemma for word in said for at in senses.get(word) or () for lemma in synsets[at]}
+    meant = said | {
+        lemma for word in said for at in senses.get(word) or () for lemma in synsets[at]
+    }
     stems = {_stem(word) for word in meant}
     kept = [
         position

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ram_model import CaptionOptions, ModelOutputError, RamConfig, Tagger, Vocabulary
 from ram_model.checkpoint import CONFIG
+from ram_model.errors import UnknownModelError
 from ram_model.label_embeddings import find_label_source
 from ram_model.open_set import NewLabels, embed_new_words
-from ram_model.pretrained import BUNDLED, OpenedModel, find_model_folder, open_model
+from ram_model.pretrained import OpenedModel, find_model_folder, open_model
 from ram_model.tag_selection import Tags, TagSelection
 from ram_model.tagger import resolve_thresholds
 from ram_ray.errors import ConfigError, ImageErrorCode
@@ -328,9 +329,10 @@ def _takes_new_words(opened: OpenedModel, text_encoder: str | None) -> bool:
 
 
 def _has_captions(name: str) -> bool:
-    if name in BUNDLED:  # these only tag
+    try:
+        config = (find_model_folder(name) / CONFIG).read_text(encoding="utf-8")
+    except UnknownModelError:  # `open_model` has the last word
         return False
-    config = (find_model_folder(name) / CONFIG).read_text(encoding="utf-8")
     return RamConfig.from_json(config).captions is not None
 
 
