@@ -78,7 +78,7 @@ def test_info_of_the_bundled_model_shows_its_licence(home: Path) -> None:
     shown = _run("info")
     assert shown.exit_code == 0
     assert "Terms of the ram-mini weights" in shown.stdout
-    assert "none: its tags are learnt, not text" in shown.stdout
+    assert "2 templates of templates.txt" in shown.stdout
 
 
 def test_convert(home: Path, tmp_path: Path) -> None:
