@@ -40,7 +40,7 @@ STEPS = 200
 PROJECTION_LR = 2e-3
 WEIGHT_DECAY = 0.05
 RIDGE = 1.0
-OPEN_SET_THRESHOLD = 0.3  # benchmarks/results/2026-11-26-ram-mini-open-set.md
+OPEN_SET_THRESHOLD = 0.15  # benchmarks/results/2026-11-26-ram-mini-open-set.md
 
 
 class Opened(NamedTuple):
