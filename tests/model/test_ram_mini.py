@@ -42,7 +42,7 @@ def test_only_words_that_make_no_tag_are_switched_off():
     assert not {"young", "wearing", "him"} & shown
 
 
-@pytest.mark.parametrize(("photo", "expected"), [("astronaut", "red"), ("chelsea", "brown")])
+@pytest.mark.parametrize(("photo", "expected"), [("astronaut", "man"), ("chelsea", "brown")])
 def test_photo_of_another_source_ranks_what_is_there_first(photo, expected):
     tagger = Tagger.load("ram-mini", score_floor=0.0, top_k=1)
     assert not tagger.is_random
@@ -51,9 +51,9 @@ def test_photo_of_another_source_ranks_what_is_there_first(photo, expected):
 
 
 def test_any_word_is_a_tag_and_says_that_it_is_new():
-    words = ["snow cone", "surfer", "dog"]
+    words = ["snow cone", "accordion", "dog"]
     tagger = Tagger.load("ram-mini", tags=words, score_floor=0.0)
-    assert "New to the model, scored by their text alone: snow cone, surfer" in tagger.notes[0]
+    assert "New to the model, scored by their text alone: snow cone, accordion" in tagger.notes[0]
     tags = tagger.tag_image(Image.fromarray(skimage_data.astronaut()))
     assert set(tags.names) == set(words)
     assert ((tags.scores > 0) & (tags.scores < 1)).all()
