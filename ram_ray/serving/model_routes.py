@@ -43,9 +43,7 @@ async def list_models(context: Context) -> ModelList:
 @router.get("/v1/tags")
 async def search_tags(
     context: Context,
-    query: Annotated[
-        str, Query(max_length=200, description="Empty: every tag that can be given, by id.")
-    ] = "",
+    query: Annotated[str, Query(max_length=200, description="Empty: all, by id.")] = "",
     model: ModelName | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
