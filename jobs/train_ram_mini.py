@@ -316,7 +316,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, part: float) 
     """Warm up over the first steps, then follow half a cosine over the training time."""
     rate = PEAK_LR * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
     for group in optimizer.param_groups:
-        group["lr"] = rate * min(1.0, (step + 1) / WARM_UP_STEPS)
+        # over after a tenth of the time at the latest
+        group["lr"] = rate * min(1.0, max((step + 1) / WARM_UP_STEPS, 10 * part))
 
 
 @torch.inference_mode()

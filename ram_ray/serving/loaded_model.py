@@ -20,6 +20,7 @@ from ram_model.open_set import NewLabels, embed_new_words
 from ram_model.pretrained import OpenedModel, find_model_folder, open_model
 from ram_model.tag_selection import Tags, TagSelection
 from ram_model.tagger import resolve_thresholds
+from ram_model.vocabulary import OFF
 from ram_ray.errors import ConfigError, ImageErrorCode
 from ram_ray.serving.api import Capabilities, ModelInfo, ModelVersion, RequestErrorCode
 from ram_ray.serving.backend import (
@@ -218,7 +219,7 @@ class LoadedModel:
             id=self._name,
             default=self._name == self._config.models[0],
             kind=opened.config.kind,
-            num_tags=len(vocabulary),
+            num_tags=int((vocabulary.thresholds < OFF).sum()),
             image_size_px=opened.config.image_size_px,
             chinese=any(vocabulary.names_zh),
             capabilities=Capabilities(
