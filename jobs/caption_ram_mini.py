@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -32,7 +33,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from jobs.prepare_ram_mini import has_fast_bfloat16, read_tags
 from jobs.ram_mini_tokens import Photos, encode_photos
 from ram_model import CaptionConfig, Ram, load_folder
-from ram_model.caption_files import WORD_PIECES
+from ram_model.caption_files import CAPTION_WEIGHTS, WORD_PIECES
 from ram_model.captioning import PROMPT, TAG_SEPARATOR, Captioner
 from ram_model.checkpoint import CHECKSUMS, CONFIG, VOCABULARY, WEIGHTS, write_folder
 from ram_model.losses import caption_loss
@@ -55,8 +56,14 @@ TAG_CHANCE = 0.5  # at most, of a tag of the captions to guide
 STEPS_PER_LINE = 100
 
 
-def main(cache: Path, run: Path, start: Path, folder: Path, minutes: float) -> dict:
-    """Train the caption side, write the folder with it, and measure."""
+def main(
+    cache: Path, run: Path, start: Path, folder: Path, minutes: float, warm: Path | None = None
+) -> dict:
+    """Train the caption side, write the folder with it, and measure.
+
+    Args:
+        warm: model folder whose caption side training begins with; None: a random one.
+    """
     loaded = load_folder(start)
     assert isinstance(loaded.model, Ram)
     encode_photos(loaded.model, cache, run)
@@ -66,6 +73,12 @@ def main(cache: Path, run: Path, start: Path, folder: Path, minutes: float) -> d
     pieces.write_text("\n".join(learn_word_pieces(train_captions)) + "\n", encoding="utf-8")
     tokenizer = WordPieceTokenizer.from_file(pieces)
     model = with_caption_head(loaded.model, tokenizer)
+    if warm is not None:
+        assert (warm / WORD_PIECES).read_bytes() == pieces.read_bytes(), "other word pieces"
+        state = load_file(warm / CAPTION_WEIGHTS)
+        model.load_state_dict(
+            {name: tensor.float() for name, tensor in state.items()}, strict=False
+        )
     guides = Guides(loaded.model, photos, loaded.vocabulary.thresholds)
     train(model, tokenizer, photos, guides, minutes * 60)
     recorded = json.loads((start / CHECKSUMS).read_text())
@@ -291,5 +304,6 @@ if __name__ == "__main__":
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--from", type=Path, dest="start", required=True, help="model folder")
     parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--warm", type=Path, help="folder whose caption side to begin with")
     a = parser.parse_args()
-    print(json.dumps(main(a.cache, a.run, a.start, a.folder, a.minutes), indent=2))
+    print(json.dumps(main(a.cache, a.run, a.start, a.folder, a.minutes, a.warm), indent=2))
