@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from skimage import data as skimage_data
 
-from ram_model import Tagger, load_folder
+from ram_model import CaptionOptions, Tagger, load_folder
 from ram_model.label_embeddings import embed_words, find_label_source
 from ram_model.pretrained import PACKAGED
 from ram_model.transforms import resize_for_inference
@@ -76,6 +76,17 @@ def test_words_near_in_meaning_get_near_labels():
     kayak, canoe, trumpet, saxophone = (rows[word][0] for word in words)
     assert kayak @ canoe > 0.4 > kayak @ trumpet
     assert trumpet @ saxophone > 0.4 > canoe @ saxophone
+
+
+def test_captions_are_sentences_and_do_not_depend_on_the_batch():
+    photos = [skimage_data.astronaut(), skimage_data.chelsea(), skimage_data.coffee()]
+    pixels = np.stack([resize_for_inference(Image.fromarray(p), 128) for p in photos])
+    tagger = Tagger.load("ram-mini", captions=CaptionOptions(), batch_size=4)
+    together = [tags.caption for tags in tagger(pixels)]
+    assert together == [tagger(pixels[i : i + 1])[0].caption for i in range(3)]
+    assert all(text and 4 <= len(text.split()) <= 30 for text in together)
+    plain = Tagger.load("ram-mini", batch_size=4)(pixels)
+    assert [tags.names for tags in plain] == [tags.names for tags in tagger(pixels)]
 
 
 @pytest.mark.shared

@@ -12,7 +12,7 @@ def test_models_and_limits(client: TestClient) -> None:
     answer = client.get("/v1/models").json()
     (model,) = answer["models"]
     assert (model["id"], model["default"], model["num_tags"]) == ("ram-mini", True, 228)
-    assert model["capabilities"] == {"open_set": True, "caption": False, "boxes": False}
+    assert model["capabilities"] == {"open_set": True, "caption": True, "boxes": False}
     assert answer["limits"]["max_images_per_request"] == 32
     assert answer["limits"]["url_input"] is False
 

@@ -436,8 +436,7 @@ def test_caption_and_boxes_are_shown_where_a_model_has_them(visit, address):
     settle(page)
     assert page.locator("svg.boxes rect").count() == 0
     assert page.get_by_role("button", name="Boxes").count() == 0
-    assert page.locator("blockquote").count() == 0
-    assert not page.get_by_role("button", name="Captions").is_visible()
+    assert len(page.locator("blockquote").text_content().split()) > 3  # ram-mini's own
 
 
 @pytest.fixture(scope="module")

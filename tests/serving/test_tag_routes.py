@@ -143,7 +143,6 @@ def test_a_single_bad_image_is_the_status(
 @pytest.mark.parametrize(
     ("query", "status", "code", "field"),
     [
-        ("caption=true", 422, "unsupported_option", "caption"),
         ("boxes=true", 422, "unsupported_option", "boxes"),
         ("model=gpt", 404, "unknown_model", None),
         ("threshold=2", 422, "invalid_request", "query.threshold"),
@@ -160,11 +159,12 @@ def test_options_that_cannot_be_met_are_refused(
     assert [detail["field"] for detail in error["details"]] == ([field] if field else [])
 
 
-def test_the_bundled_model_takes_new_words(client: TestClient) -> None:
-    query = "tags=dog&tags=hippogriff&score_floor=0"
+def test_the_bundled_model_takes_new_words_and_writes_captions(client: TestClient) -> None:
+    query = "tags=dog&tags=hippogriff&score_floor=0&caption=true"
     found = client.post(f"/v1/tag?{query}", content=photo_bytes(1), headers=JPEG).json()
     (image,) = found["images"]
     assert {tag["name"] for tag in image["tags"]} == {"dog", "hippogriff"}
+    assert len(image["caption"].split()) > 3
     assert any("hippogriff" in note for note in found["model"]["notes"])
 
 
