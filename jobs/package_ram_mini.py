@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from jobs.prepare_ram_mini import read_tags
-from jobs.train_ram_mini import Data, average_precision, mini_config, predict
+from jobs.train_ram_mini import Data, Student, average_precision, mini_config, predict
 from ram_model import Ram, Vocabulary, load_folder, save_folder
 from ram_model.vocabulary import OFF
 from ram_ray.calibration import CalibrationConfig
@@ -37,9 +37,15 @@ LEAST_POSITIVES = 10  # a tag with fewer in the held-out part has no average pre
 def package(data_folder: Path, cache: Path, run: Path, folder: Path) -> dict:
     """Write the model folder of a run of `train_ram_mini`; return the figures of the card."""
     data = Data(cache)
-    model = Ram(mini_config(len(data.tags)))
-    model.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["average"])
-    return package_model(model, data, lambda m, rows: predict(m, data, rows), data_folder, folder)
+    state = torch.load(run / "checkpoint.pt", weights_only=True)["average"]
+    student = Student(mini_config(len(data.tags)), data.targets.mean(0))
+    student.load_state_dict(state)
+
+    def decoder_scores(model: Ram, rows: np.ndarray) -> np.ndarray:
+        student.ram = model
+        return predict(student.eval(), data, rows)[0]
+
+    return package_model(student.ram, data, decoder_scores, data_folder, folder)
 
 
 def package_model(

@@ -32,7 +32,8 @@ BATCH_SIZE = 50
 
 
 def prepare(data: Path, cache: Path) -> None:
-    """Write pixels_160.npy, pixels_128.npy, teacher_map.npy and photos.json into `cache`."""
+    """Write pixels_160.npy, pixels_128.npy, teacher_*.npy, teacher_classifier.pt and
+    photos.json into `cache`."""
     cache.mkdir(parents=True, exist_ok=True)
     tars = sorted((data / "flickr8k_train").glob("*.tar"))
     tars += sorted((data / "imagenet_sample_train").glob("*.tar"))
@@ -42,6 +43,7 @@ def prepare(data: Path, cache: Path) -> None:
     small = new_array(cache / "pixels_128.npy", np.uint8, (count, TEST_SIZE_PX, TEST_SIZE_PX, 3))
     maps = new_array(cache / "teacher_map.npy", np.float16, (count, 512, 15, 15))
     teacher = load_teacher(data)
+    torch.save(classifier(teacher), cache / "teacher_classifier.pt")
     start = 0
     for path in tars:
         for images in batches_of_photos(path):
@@ -97,6 +99,12 @@ def load_teacher(data: Path) -> nn.Module:
     teacher = squeezenet1_0()
     teacher.load_state_dict(torch.load(data / TEACHER_FILE, weights_only=True))
     return teacher.eval().to(memory_format=torch.channels_last)
+
+
+def classifier(teacher: nn.Module) -> list[Tensor]:
+    """Return SqueezeNet's weight [1000, 512] and bias [1000] from features to classes."""
+    layer: nn.Module = teacher.classifier[1]  # type: ignore[index]
+    return [layer.weight.detach().flatten(1).contiguous(), layer.bias.detach()]  # type: ignore
 
 
 @torch.inference_mode()

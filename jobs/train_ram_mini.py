@@ -5,10 +5,13 @@
     python -m jobs.package_ram_mini --data ../shared/data --cache runs/cache --run runs/mini \
         --folder model/ram_model/weights/ram-mini
 
-`--from FOLDER` begins with the weights of a model folder, whose tags may be others.
-The learning rate follows the training time, so that a run ends when it should on a busy machine.
+`--from FOLDER` begins with the weights of a model folder, whose tags may be others. `--without`
+leaves teachers out, for ablations. Minutes are CPU time of one thread: the learning rate follows
+them, so that a run is the same on a busy machine. `--compile` makes a step a quarter faster after
+3 minutes of compilation; MALLOC_MMAP_THRESHOLD_=2000000000 and MALLOC_TRIM_THRESHOLD_=8000000000
+in the environment another tenth, because memory is then not given back between steps.
 Run again to go on after an interruption (a checkpoint per epoch). `log.jsonl` in the run folder
-holds losses and the held-out mAP.
+holds losses and the mAP on tar 9.
 
 Flickr8k tars 0-8 give photos and captions; tar 9 and the ImageNet sample give photos only (tar 9's
 captions set the thresholds); tars 10 and 11 are held out for the figures of the model card.
@@ -17,10 +20,11 @@ captions set the thresholds); tars 10 and 11 are held out for the figures of the
 import argparse
 import json
 import math
-import os
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,44 +32,65 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jobs.prepare_ram_mini import TagLine, caption_words, has_fast_bfloat16, read_tags
+from jobs.ram_mini_teacher import Lesson, Teacher
+from jobs.ram_mini_views import augment, normalise, paste, random_boxes, random_crops
 from ram_model import Ram, RamConfig, asymmetric_loss, load_folder, variant
 
 BATCH_SIZE = 64
-PEAK_LR = 5e-4
+TAGS_PER_STEP = (
+    64  # a random part of the tags goes through the decoder: labels never see each other
+)
+PEAK_LR = 7e-4
 WEIGHT_DECAY = 0.05
 WARM_UP_STEPS = 100
 EMA_DECAY = 0.998
 CAPTION_TARS, THRESHOLD_TAR, TEST_TARS = range(9), 9, (10, 11)
-PROBE_FOLDS = 5
 ASL_GAMMA = 4.0
-LOSS_WEIGHTS = {"cells": 10.0, "pooled": 10.0, "soft": 1.0, "head": 0.5, "caption": 0.3}
-BUSY_LOAD = 2.6  # load average from which one thread is faster than two (2 cores)
-MEAN_RGB, STD_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RAM's preprocessing
+LOSS_WEIGHTS = {
+    "cells": 10.0,
+    "pooled": 10.0,
+    "classes": 1.0,
+    "soft": 1.0,
+    "head": 0.5,
+    "caption": 0.3,
+}
+TEACHERS = {"features": ("cells", "pooled"), "classes": ("classes",), "probe": ("soft", "head")}
 
 
-def main(cache: Path, run: Path, minutes: float, start: Path | None = None) -> None:
+def main(
+    cache: Path,
+    run: Path,
+    minutes: float,
+    start: Path | None = None,
+    *,
+    without: Collection[str] = (),
+    compiled: bool = False,
+) -> None:
     """Train for `minutes` and keep the averaged weights in `run`/checkpoint.pt.
 
     Args:
         start: model folder whose weights the run begins with; None: random ones.
+        without: names of `TEACHERS` that are left out.
     """
+    torch.set_num_threads(1)
     run.mkdir(parents=True, exist_ok=True)
     data = Data(cache)
-    teacher = Teacher(data)
+    teacher = Teacher(data, cache)
     torch.manual_seed(0)
     student = Student(mini_config(len(data.tags)), data.targets[data.has_captions].mean(0))
     if start is not None:
         loaded = load_folder(start)
         assert isinstance(loaded.model, Ram)
         student.ram = widened(loaded.model, loaded.vocabulary.names, read_tags())
-    trainer = Trainer(student, data, teacher, total_s=minutes * 60)
+    if compiled:
+        student.ram.image_encoder.compile()
+    trainer = Trainer(student, data, teacher, total_s=minutes * 60, without=without)
     trainer.resume(run)
     while trainer.trained_s < trainer.total_s:
         line = trainer.run_epoch()
         trainer.save(run)
         if trainer.epoch % 4 == 0 or trainer.trained_s >= trainer.total_s:
-            scores = predict(average_model(student, trainer.average), data, data.test_rows)
-            line["heldout_map"] = round(mean_ap(data.targets[data.test_rows], scores), 4)
+            line |= trainer.evaluate(data.threshold_rows)
         with (run / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         print(line, flush=True)
@@ -74,41 +99,85 @@ def main(cache: Path, run: Path, minutes: float, start: Path | None = None) -> N
 class Trainer:
     """Optimizer, averaged weights and position of a run."""
 
-    def __init__(self, student: "Student", data: "Data", teacher: "Teacher", *, total_s: float):
+    def __init__(
+        self,
+        student: "Student",
+        data: "Data",
+        teacher: Teacher,
+        *,
+        total_s: float,
+        without: Collection[str] = (),
+    ) -> None:
         self.student, self.data, self.teacher, self.total_s = student, data, teacher, total_s
+        left_out = [loss for name in without for loss in TEACHERS[name]]
+        self.loss_weights = {k: v for k, v in LOSS_WEIGHTS.items() if k not in left_out}
         self.optimizer = make_optimizer(student)
-        self.average = {k: v.clone() for k, v in student.ram.state_dict().items()}
+        self.average = {k: v.clone() for k, v in student.state_dict().items()}
         self.epoch, self.step, self.trained_s = 0, 0, 0.0
 
     def run_epoch(self) -> dict:
         """Visit every training photo once, or stop when time is up; return the mean losses."""
         order = np.random.default_rng(self.epoch).permutation(self.data.train_rows)
         torch.manual_seed(1000 + self.epoch)
-        batches = np.array_split(order, len(order) // BATCH_SIZE)
+        # whole batches only: a compiled encoder wants one shape
+        batches = order[: len(order) // BATCH_SIZE * BATCH_SIZE].reshape(-1, BATCH_SIZE)
         totals: dict[str, float] = {}
         count = 0
         for rows in batches:
-            started = time.monotonic()
-            # two threads that wait for each other crawl on a busy machine
-            torch.set_num_threads(1 if os.getloadavg()[0] > BUSY_LOAD else 2)
+            started = time.process_time()
             set_learning_rate(self.optimizer, self.step, self.trained_s / self.total_s)
-            parts = train_step(self.student, self.optimizer, self.teacher, self.data, rows)
+            parts = self.train_step(rows)
             self.update_average()
             totals = {name: totals.get(name, 0.0) + value for name, value in parts.items()}
             self.step += 1
             count += 1
-            self.trained_s += time.monotonic() - started
+            self.trained_s += time.process_time() - started
             if self.trained_s >= self.total_s:
                 break
         self.epoch += 1
         line = {"epoch": self.epoch, "step": self.step, "trained_s": round(self.trained_s)}
         return line | {name: round(value / count, 4) for name, value in totals.items()}
 
+    def train_step(self, rows: np.ndarray) -> dict[str, float]:
+        """Take one optimizer step; return the parts of the loss."""
+        data, random = self.data, np.random.default_rng(self.step)
+        crops = random_crops(len(rows))
+        taken = torch.from_numpy(random_boxes(random, len(rows)))
+        if set(self.loss_weights) == {"caption"}:
+            taken[:] = False  # captions do not say what is in a part of a photo
+        images = paste(augment(torch.from_numpy(data.pixels_160[rows]), crops), taken)
+        lesson = self.teacher.view(rows, crops, taken)
+        columns = torch.from_numpy(random.permutation(len(data.tags))[:TAGS_PER_STEP])
+        taught = self.student.train()(images, columns)
+        losses = teacher_losses(taught, lesson, columns, self.teacher)
+        told = torch.from_numpy(data.has_captions[rows]) & ~taken.any(1)
+        truth = torch.from_numpy(data.targets[rows])[told][:, columns]
+        caption = asymmetric_loss(taught.logits[told], truth, gamma_neg=ASL_GAMMA)
+        losses["caption"] = caption * (len(data.tags) / len(columns) / len(rows))
+        loss = sum(weight * losses[name] for name, weight in self.loss_weights.items())
+        assert isinstance(loss, Tensor)
+        if not torch.isfinite(loss):
+            raise RuntimeError("The loss is not finite; start again with a lower PEAK_LR.")
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self.optimizer.step()
+        return {name: value.item() for name, value in losses.items()}
+
     def update_average(self) -> None:
         """Move the averaged weights towards the present ones."""
         decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
-        for name, value in self.student.ram.state_dict().items():
+        for name, value in self.student.state_dict().items():
             self.average[name].lerp_(value, 1 - decay)
+
+    def evaluate(self, rows: np.ndarray) -> dict[str, float]:
+        """Return the mAP of the averaged weights, by the tag decoder and by the linear head."""
+        student = Student(self.student.ram.config, np.full(len(self.data.tags), 0.5))
+        student.load_state_dict(self.average)
+        scores = predict(student.eval(), self.data, rows)
+        truth = self.data.targets[rows]
+        names = ("tar_9_map", "tar_9_map_head")
+        return {name: round(mean_ap(truth, s), 4) for name, s in zip(names, scores, strict=True)}
 
     def save(self, run: Path) -> None:
         """Write checkpoint.pt whole or not at all."""
@@ -152,66 +221,6 @@ class Data:
         self.has_captions = np.isin(self.tar, CAPTION_TARS)
 
 
-class Teacher:
-    """What the student should see in a crop: SqueezeNet's features and a tag probe on them."""
-
-    def __init__(self, data: Data) -> None:
-        self.map = data.teacher_map
-        pooled = np.stack([np.sqrt(m.astype(np.float32)).mean((1, 2)) for m in self.map])
-        cells = np.sqrt(self.map[data.train_rows[::20]].astype(np.float32))
-        self.mean = torch.from_numpy(cells.mean((0, 2, 3)))
-        self.std = torch.from_numpy(cells.std((0, 2, 3)) + 1e-3)
-        centred = (torch.from_numpy(pooled) - self.mean) / self.std
-        self.pooled_std = centred[data.train_rows].std(0) + 1e-3
-        features = centred / self.pooled_std
-        # photos of fold k get soft tags from a probe that never saw their captions; the last
-        # probe saw all of tars 0-8 and serves the photos without captions
-        self.fold = np.where(data.has_captions, data.tar % PROBE_FOLDS, PROBE_FOLDS)
-        targets = torch.from_numpy(data.targets)
-        self.weights, self.biases = [], []
-        for fold in range(PROBE_FOLDS + 1):
-            rows = np.flatnonzero(data.has_captions & (self.fold != fold))
-            weight, bias = fit_probe(features[rows], targets[rows])
-            self.weights.append(weight)
-            self.biases.append(bias)
-        rows = data.test_rows
-        scores = (features[rows] @ self.weights[-1] + self.biases[-1]).numpy()
-        print("teacher probe, held-out mAP", round(mean_ap(data.targets[rows], scores), 4))
-
-    def crop(self, rows: np.ndarray, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return standardised features [B, 16, 512] of the crops and soft tags [B, C]."""
-        maps = torch.from_numpy(self.map[rows]).float().sqrt()
-        grid = F.affine_grid(theta, [len(rows), 512, 8, 8], align_corners=False)
-        cells = F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
-        cells = F.avg_pool2d(cells, 2).flatten(2).transpose(1, 2)
-        cells = (cells - self.mean) / self.std
-        pooled = cells.mean(1) / self.pooled_std
-        folds = self.fold[rows]
-        soft = torch.empty(len(rows), self.biases[0].numel())
-        for fold in np.unique(folds):
-            chosen = torch.from_numpy(np.flatnonzero(folds == fold))
-            soft[chosen] = (pooled[chosen] @ self.weights[fold] + self.biases[fold]).sigmoid()
-        return cells, soft
-
-
-def fit_probe(features: Tensor, targets: Tensor, penalty: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of one logistic regression per tag (penalty: best of 4 tried)."""
-    prior = targets.mean(0).clamp(1e-4, 1 - 1e-4)
-    weight = torch.zeros(features.shape[1], targets.shape[1], requires_grad=True)
-    bias = torch.logit(prior).requires_grad_(True)
-    optimizer = torch.optim.Adam([weight, bias], lr=0.02)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 200)
-    for _ in range(200):
-        logits = features @ weight + bias
-        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-        loss = loss / len(features) + penalty * weight.square().sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return weight.detach(), bias.detach()
-
-
 class Student(nn.Module):
     """RAM and the linear tag head that helps its image encoder in training only."""
 
@@ -224,13 +233,46 @@ class Student(nn.Module):
             self.tag_head.bias.copy_(start)
             self.ram.classifier.bias.fill_(start.mean())
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return projected tokens [B, 17, 512], logits [B, C], logits of the head [B, C]."""
+    def forward(self, images: Tensor, columns: Tensor | None = None) -> "Taught":
+        """Return what it makes of images [B, 3, 128, 128]; logits of all tags or some columns."""
         with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
             encoded = self.ram.image_encoder(images)
             tokens = self.ram.image_projection(encoded)
-            logits = self.ram.decode_tags(tokens, self.ram.label_queries())
-            return tokens.float(), logits.float(), self.tag_head(encoded[:, 0]).float()
+            queries = self.ram.label_queries()
+            queries = queries if columns is None else queries[:, columns]
+            logits = self.ram.decode_tags(tokens, queries)
+            head_logits = self.tag_head(encoded[:, 0])
+        return Taught(tokens.float(), logits.float(), head_logits.float())
+
+
+class Taught(NamedTuple):
+    """What the student makes of a batch."""
+
+    tokens: Tensor
+    """Projected, [B, 17, 512]: the mean token, then the cells."""
+    logits: Tensor
+    """Of the tag decoder, [B, columns]."""
+    head_logits: Tensor
+    """Of the linear head, [B, C]."""
+
+
+def teacher_losses(
+    taught: Taught, lesson: Lesson, columns: Tensor, teacher: Teacher
+) -> dict[str, Tensor]:
+    """Return how far the student is from each thing that the teacher says."""
+    cells = taught.tokens[:, 1:]
+    pooled_error = (taught.tokens[:, 0] - lesson.cells.mean(1)) / teacher.pooled_std
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+        classes = teacher.class_logits(cells).float().log_softmax(1)
+        wanted = teacher.class_logits(lesson.cells).float().softmax(1)
+    soft = lesson.soft[:, columns]
+    return {
+        "cells": F.mse_loss(cells, lesson.cells),
+        "pooled": pooled_error.square().mean(),
+        "classes": F.kl_div(classes, wanted, reduction="batchmean"),
+        "soft": tag_distillation(taught.logits, soft) * (lesson.soft.shape[1] / len(columns)),
+        "head": tag_distillation(taught.head_logits, lesson.soft),
+    }
 
 
 def mini_config(num_tags: int) -> RamConfig:
@@ -254,76 +296,10 @@ def widened(old: Ram, old_names: tuple[str, ...], tags: list[TagLine]) -> Ram:
     return model
 
 
-def train_step(
-    student: Student,
-    optimizer: torch.optim.Optimizer,
-    teacher: Teacher,
-    data: Data,
-    rows: np.ndarray,
-) -> dict[str, float]:
-    """Take one optimizer step; return the parts of the loss."""
-    theta = random_crops(len(rows))
-    images = augment(torch.from_numpy(data.pixels_160[rows]), theta)
-    cells, soft = teacher.crop(rows, theta)
-    targets = torch.from_numpy(data.targets[rows])
-    captioned = torch.from_numpy(np.flatnonzero(data.has_captions[rows]))
-    student.train()
-    tokens, logits, head_logits = student(images)
-    pooled_error = (tokens[:, 0] - cells.mean(1)) / teacher.pooled_std
-    losses = {
-        "cells": F.mse_loss(tokens[:, 1:], cells),
-        "pooled": pooled_error.square().mean(),
-        "soft": tag_distillation(logits, soft),
-        "head": tag_distillation(head_logits, soft),
-        "caption": asymmetric_loss(logits[captioned], targets[captioned], gamma_neg=ASL_GAMMA)
-        / len(rows),
-    }
-    loss = sum(LOSS_WEIGHTS[name] * value for name, value in losses.items())
-    assert isinstance(loss, Tensor)
-    if not torch.isfinite(loss):
-        raise RuntimeError("The loss is not finite; start again with a lower PEAK_LR.")
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(student.parameters(), 5.0)
-    optimizer.step()
-    return {name: value.item() for name, value in losses.items()}
-
-
 def tag_distillation(logits: Tensor, soft: Tensor) -> Tensor:
     """Return the cross entropy to the teacher's tag probabilities, summed over tags."""
     loss = F.binary_cross_entropy_with_logits(logits, soft, reduction="sum")
     return loss / len(soft)
-
-
-def random_crops(count: int) -> Tensor:
-    """Return affine maps [B, 2, 3]: area 0.25-1 of the photo, aspect 3/4-4/3, half mirrored."""
-    side = torch.empty(count).uniform_(0.25, 1.0).sqrt()
-    aspect = torch.empty(count).uniform_(math.log(0.75), math.log(4 / 3)).exp().sqrt()
-    width, height = (side * aspect).clamp(max=1), (side / aspect).clamp(max=1)
-    x = (torch.rand(count) * 2 - 1) * (1 - width)
-    y = (torch.rand(count) * 2 - 1) * (1 - height)
-    mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
-    zero = torch.zeros(count)
-    return torch.stack([width * mirror, zero, x, zero, height, y], 1).view(count, 2, 3)
-
-
-def augment(pixels: Tensor, theta: Tensor) -> Tensor:
-    """Return normalised crops [B, 3, 128, 128] of uint8 [B, S, S, 3], colours jittered."""
-    count = len(pixels)
-    images = pixels.permute(0, 3, 1, 2).float() / 255
-    grid = F.affine_grid(theta, [count, 3, 128, 128], align_corners=False)
-    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    brightness, contrast, saturation = torch.empty(3, count, 1, 1, 1).uniform_(0.7, 1.3)
-    grey = images.mean(1, keepdim=True)
-    images = (images - grey) * saturation + grey
-    mean = images.mean((1, 2, 3), keepdim=True)
-    return normalise(((images - mean) * contrast + mean * brightness).clamp(0, 1))
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Return images of 0..1 with RAM's statistics taken out."""
-    mean, std = torch.tensor(MEAN_RGB), torch.tensor(STD_RGB)
-    return (images - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 
 
 def make_optimizer(student: Student) -> torch.optim.Optimizer:
@@ -333,31 +309,27 @@ def make_optimizer(student: Student) -> torch.optim.Optimizer:
         free = parameter.ndim < 2 or "bias_table" in name or "label_embeddings" in name
         (kept if free else decayed).append(parameter)
     groups = [{"params": decayed}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
+    return torch.optim.AdamW(groups, lr=PEAK_LR, weight_decay=WEIGHT_DECAY, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, part: float) -> None:
     """Warm up over the first steps, then follow half a cosine over the training time."""
     rate = PEAK_LR * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
     for group in optimizer.param_groups:
-        group["lr"] = rate * min(1.0, (step + 1) / WARM_UP_STEPS)
-
-
-def average_model(student: Student, average: dict[str, Tensor]) -> Ram:
-    """Return the model with the averaged weights, for evaluation."""
-    model = Ram(student.ram.config)
-    model.load_state_dict(average)
-    return model.eval()
+        # over after a tenth of the time at the latest
+        group["lr"] = rate * min(1.0, max((step + 1) / WARM_UP_STEPS, 10 * part))
 
 
 @torch.inference_mode()
-def predict(model: Ram, data: Data, rows: np.ndarray) -> np.ndarray:
-    """Return scores [N, C] of whole photos in float32."""
-    scores = []
-    for start in range(0, len(rows), 100):
-        pixels = torch.from_numpy(data.pixels_128[rows[start : start + 100]])
-        scores.append(model(normalise(pixels.permute(0, 3, 1, 2) / 255)).sigmoid())
-    return torch.cat(scores).numpy()
+def predict(student: Student, data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores [N, C] of whole photos, by the decoder and by the head."""
+    parts = []
+    for start in range(0, len(rows), BATCH_SIZE):
+        pixels = torch.from_numpy(data.pixels_128[rows[start : start + BATCH_SIZE]])
+        taught = student(normalise(pixels.permute(0, 3, 1, 2) / 255))
+        parts.append((taught.logits.sigmoid(), taught.head_logits.sigmoid()))
+    decoder, head = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+    return decoder, head
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -379,5 +351,7 @@ if __name__ == "__main__":
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--from", type=Path, dest="start", help="model folder to begin with")
-    arguments = parser.parse_args()
-    main(arguments.cache, arguments.run, arguments.minutes, arguments.start)
+    parser.add_argument("--without", nargs="*", choices=TEACHERS, default=(), help="teachers")
+    parser.add_argument("--compile", action="store_true", dest="compiled")
+    a = parser.parse_args()
+    main(a.cache, a.run, a.minutes, a.start, without=a.without, compiled=a.compiled)

@@ -30,12 +30,12 @@ from jobs.prepare_ram_mini import (
     read_tags,
     stack,
 )
+from jobs.ram_mini_views import normalise, random_boxes
 from jobs.train_ram_mini import (
     CAPTION_TARS,
     TEST_TARS,
     THRESHOLD_TAR,
     mean_ap,
-    normalise,
     widened,
 )
 from ram_model import Ram, load_folder
@@ -300,16 +300,6 @@ class Run:
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.trained_s = state["position"]
-
-
-def random_boxes(random: np.random.Generator, count: int, side: int = 4) -> np.ndarray:
-    """Return bool [B, side * side]: a random box of the grid each; empty for a third of them."""
-    at = np.arange(side)
-    size = random.integers(1, side, (2, count, 1))
-    start = random.integers(0, side, (2, count, 1)) - size // 2
-    rows, columns = (at >= start) & (at < start + size)
-    mixed = random.random((count, 1, 1)) > 1 / 3
-    return (rows[:, :, None] & columns[:, None, :] & mixed).reshape(count, -1)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ class TagConfig:
     """Folder or weight file that embeds new words; None: the model folder's own."""
     descriptions: str | None = None
     """JSON file that describes new words, for RAM++; None: the model folder's own."""
-    open_set_threshold: float = 0.5
-    """Of new words, 0..1, where `threshold` is not given."""
+    open_set_threshold: float | None = None
+    """Of new words, 0..1, where `threshold` is not given; None: the model's own."""
     threshold: float | None = None
     """One threshold for every tag, 0..1; None: the model's own, tag by tag."""
     threshold_file: str | None = None

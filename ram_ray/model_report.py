@@ -102,8 +102,8 @@ def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
                           f"windows of {encoder.window_size}"),
         ("Tag decoder", f"{config.tag_decoder.num_layers} layers of "
                         f"{config.tag_decoder.hidden_dim}"),
-        ("Tags", f"{len(vocabulary):,}" + (", also in Chinese" * any(vocabulary.names_zh))),
-        ("Thresholds", f"{spread}; {off} switched off"),
+        ("Tags", f"{len(on):,}" + (", also in Chinese" * any(vocabulary.names_zh))),
+        ("Thresholds", f"{spread}; {off} more are switched off, never shown"),
         ("New words", facts.new_words),
         ("Captions", "yes" if facts.has_captions else "no"),
         ("Weights", f"{facts.weights_bytes / 1e6:,.1f} MB, {', '.join(facts.weights_dtypes)}"),

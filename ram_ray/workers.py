@@ -196,7 +196,7 @@ class TaggerOptions:
     score_floor: float | None
     text_encoder: str | None = None
     descriptions: str | None = None
-    open_set_threshold: float = 0.5
+    open_set_threshold: float | None = None
     caption: bool = False
     caption_tags: tuple[str, ...] | None = None
     caption_beams: int | None = None

@@ -57,7 +57,6 @@ def test_the_terminal_shows_the_caption(model: str, photo: str) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--caption"], "The model ram-mini has no caption decoder, it only tags: tag2text has"),
         (["--caption-tags", "dog"], "caption_tags is ('dog',), but must be left out without"),
         (["--set", "caption_beams=2"], "caption_beams is 2, but must be left out without caption"),
         (["--caption", "--set", "caption_beams=0"], "caption_beams is 0, but must be at least 1"),

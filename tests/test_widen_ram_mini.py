@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from jobs.prepare_ram_mini import TagLine, read_tags
+from jobs.ram_mini_views import random_boxes
 from jobs.train_ram_mini import widened
-from jobs.widen_ram_mini import Probe, Teacher, decode, fit_probe, random_boxes
+from jobs.widen_ram_mini import Probe, Teacher, decode, fit_probe
 from ram_model import Ram, variant
 
 OLD_NAMES = ("cat", "dog", "sky")

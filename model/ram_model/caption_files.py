@@ -1,7 +1,8 @@
 """The caption side of a model folder: two files that tagging never opens.
 
 captions.safetensors holds the weights (257 M of RAM's 469 M parameters), word_pieces.txt the
-vocab.txt of bert-base-uncased, which `ram-ray model fetch tag2text` brings along.
+vocab.txt of bert-base-uncased, which `ram-ray model fetch tag2text` brings along, or a list of
+the model's own.
 """
 
 import hashlib

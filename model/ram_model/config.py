@@ -13,6 +13,8 @@ Kind = Literal["ram", "ram_plus", "tag2text"]
 
 PATCH_SIZE_PX = 4  # of every Swin here
 NUM_RAM_TAGS, NUM_TAG2TEXT_TAGS = 4585, 3429  # in the released models
+OPEN_SET_THRESHOLD = 0.5
+"""Of every new tag in the reference (recognize-anything, `inference_ram_openset.py`)."""
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -131,11 +133,15 @@ class RamConfig:
     """Label embeddings are trained with the rest; otherwise they are frozen text embeddings."""
     captions: CaptionConfig | None = None
     """The caption side; None for a model that only tags."""
+    open_set_threshold: float = OPEN_SET_THRESHOLD
+    """Of words new to the model, 0..1."""
 
     def __post_init__(self) -> None:
         _require(self.kind in get_args(Kind), "kind", self.kind, " or ".join(get_args(Kind)))
         for name in ("num_tags", "label_dim", "descriptions_per_tag"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        value = self.open_set_threshold
+        _require(0 <= value <= 1, "open_set_threshold", value, "in 0..1")
         one = self.kind == "ram_plus" or self.descriptions_per_tag == 1
         allowed = f"1 for kind {self.kind!r}"
         _require(one, "descriptions_per_tag", self.descriptions_per_tag, allowed)

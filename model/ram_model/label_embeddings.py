@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from ram_model.checkpoint import file_sha256
 from ram_model.config import RamConfig
 from ram_model.errors import LabelError
+from ram_model.pretrained import PACKAGED
 from ram_model.prompts import (
     Descriptions,
     describe_templates,
@@ -97,13 +98,15 @@ def find_label_source(
     described = descriptions or _own_file(folder, DESCRIPTIONS, sums)
     user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     caches = [user_cache / "ram-ray" / LABEL_CACHE]
+    if folder is not None and not folder.is_relative_to(PACKAGED):  # nothing writes to the package
+        caches.insert(0, folder / LABEL_CACHE)
     return LabelSource(
         text_encoder=place,
         text_encoder_sha256=sha256,
         templates=read_templates(own_templates) if own_templates else open_clip_templates(),
         templates_origin=TEMPLATES if own_templates else "open_clip",
         descriptions=read_descriptions(described) if described else {},
-        cache_folders=tuple(caches if folder is None else [folder / LABEL_CACHE, *caches]),
+        cache_folders=tuple(caches),
     )
 
 

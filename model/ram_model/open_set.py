@@ -12,9 +12,6 @@ from ram_model.label_embeddings import embed_words, find_label_source
 from ram_model.pretrained import OpenedModel
 from ram_model.ram import Ram
 
-OPEN_SET_THRESHOLD = 0.5
-"""Of every new tag in the reference (recognize-anything, `inference_ram_openset.py`)."""
-
 
 class NewLabels(NamedTuple):
     """Label embeddings of the words that a model does not know."""

@@ -62,9 +62,9 @@ def open_model(name_or_folder: str | Path = "ram-mini", *, captions: bool = Fals
         CaptionError: captions of a model that has no caption side.
     """
     name = str(name_or_folder)
-    if captions and name in BUNDLED:
-        raise no_captions(name)
     if name == "ram-mini" and not (PACKAGED / "ram-mini").is_dir():
+        if captions:
+            raise no_captions(name)
         return _random_mini()
     return _open_folder(find_model_folder(name), name, captions=captions)
 

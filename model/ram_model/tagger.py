@@ -14,7 +14,7 @@ from ram_model.captioning import Captioner, guide_words
 from ram_model.errors import CaptionError, ModelOutputError
 from ram_model.folding import FoldedRam
 from ram_model.normalisation import Normalisation
-from ram_model.open_set import OPEN_SET_THRESHOLD, add_labels, embed_new_words
+from ram_model.open_set import add_labels, embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
 from ram_model.ram import Ram
 from ram_model.tag_selection import Tags, TagSelection
@@ -48,7 +48,7 @@ class Tagger:
         top_k: int | None = None,
         score_floor: float | None = None,
         new_labels: Mapping[str, Tensor] | None = None,
-        open_set_threshold: float = OPEN_SET_THRESHOLD,
+        open_set_threshold: float | None = None,
         captions: CaptionOptions | None = None,
         tokenizer: WordPieceTokenizer | None = None,
         compile: bool = False,
@@ -70,7 +70,8 @@ class Tagger:
                 off: new thresholds then need no second pass.
             new_labels: label embeddings float [K, E] of words in `tags` that the vocabulary lacks;
                 they get the ids after the vocabulary's last, in the order of `new_labels`.
-            open_set_threshold: of those words, where `threshold` is not one number for all.
+            open_set_threshold: of those words, where `threshold` is not one number for all; None:
+                the one in the model's configuration.
             captions: also write a caption per image, guided by the tags above their thresholds,
                 whatever `top_k` and `score_floor` say; None: no captions.
             tokenizer: word pieces of the captions; needed with `captions` only.
@@ -92,7 +93,9 @@ class Tagger:
         if tags is not None:
             if not tags:
                 raise ValueError("tags is empty, but must name at least one tag, or be left out.")
-            new_threshold = threshold if isinstance(threshold, int | float) else open_set_threshold
+            new_threshold = model.config.open_set_threshold
+            for given in (open_set_threshold, threshold):
+                new_threshold = given if isinstance(given, int | float) else new_threshold
             model, vocabulary, tag_ids = _choose_tags(
                 model, vocabulary, tags, new_labels or {}, new_threshold
             )
@@ -366,7 +369,7 @@ def _check_options(
     batch_size: int,
     top_k: int | None,
     score_floor: float | None,
-    open_set_threshold: float,
+    open_set_threshold: float | None,
 ) -> None:
     if device != "cpu" and not device.startswith("cuda"):
         raise ValueError(f"device is {device!r}, but must be cpu, cuda or cuda:N.")
@@ -383,6 +386,6 @@ def _check_options(
         raise ValueError(f"top_k is {top_k!r}, but must be at least 1.")
     if score_floor is not None and not 0 <= score_floor <= 1:
         raise ValueError(f"score_floor is {score_floor!r}, but must be between 0 and 1.")
-    if not 0 <= open_set_threshold <= 1:
+    if open_set_threshold is not None and not 0 <= open_set_threshold <= 1:
         given = f"open_set_threshold is {open_set_threshold!r}"
         raise ValueError(f"{given}, but must be between 0 and 1.")

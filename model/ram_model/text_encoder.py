@@ -109,13 +109,13 @@ class TextEncoder:
         """Tell whether the whole sentence is read: 75 word pieces, two more are marks."""
         return len(self._tokenizer.encode(sentence)) <= self.config.context_length - 2
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write config.json and model.safetensors; return their paths."""
+    def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> list[Path]:
+        """Write config.json and model.safetensors, in `dtype` or float32; return their paths."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self.config), indent=2) + "\n"
         (folder / CONFIG).write_text(text, encoding="utf-8")
-        write_weights(self._tower.state_dict(), folder / WEIGHTS)
+        write_weights(self._tower.state_dict(), folder / WEIGHTS, dtype=dtype)
         return [folder / CONFIG, folder / WEIGHTS]
 
 

@@ -231,7 +231,7 @@ class ModelInfo(BaseModel):
     id: str = Field(description="What `model` names.")
     default: bool
     kind: str
-    num_tags: int
+    num_tags: int = Field(description="That it can give; more may be learned and never shown.")
     image_size_px: int
     chinese: bool = Field(description="The vocabulary has Chinese names.")
     capabilities: Capabilities

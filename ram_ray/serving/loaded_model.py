@@ -14,11 +14,13 @@ from torch import Tensor
 
 from ram_model import CaptionOptions, ModelOutputError, RamConfig, Tagger, Vocabulary
 from ram_model.checkpoint import CONFIG
+from ram_model.errors import UnknownModelError
 from ram_model.label_embeddings import find_label_source
-from ram_model.open_set import OPEN_SET_THRESHOLD, NewLabels, embed_new_words
-from ram_model.pretrained import BUNDLED, OpenedModel, find_model_folder, open_model
+from ram_model.open_set import NewLabels, embed_new_words
+from ram_model.pretrained import OpenedModel, find_model_folder, open_model
 from ram_model.tag_selection import Tags, TagSelection
 from ram_model.tagger import resolve_thresholds
+from ram_model.vocabulary import OFF
 from ram_ray.errors import ConfigError, ImageErrorCode
 from ram_ray.serving.api import Capabilities, ModelInfo, ModelVersion, RequestErrorCode
 from ram_ray.serving.backend import (
@@ -159,7 +161,8 @@ class LoadedModel:
                 tagger, labels = await self._open_set(selection.tags)
                 first = len(vocabulary)
                 at = selection.threshold
-                vocabulary = vocabulary.extended(new, OPEN_SET_THRESHOLD if at is None else at)
+                usual = self._opened.config.open_set_threshold
+                vocabulary = vocabulary.extended(new, usual if at is None else at)
                 ids += range(first, len(vocabulary))
                 notes += (labels.note,)
         # a tagger of an open set has no other columns than those asked for
@@ -216,7 +219,7 @@ class LoadedModel:
             id=self._name,
             default=self._name == self._config.models[0],
             kind=opened.config.kind,
-            num_tags=len(vocabulary),
+            num_tags=int((vocabulary.thresholds < OFF).sum()),
             image_size_px=opened.config.image_size_px,
             chinese=any(vocabulary.names_zh),
             capabilities=Capabilities(
@@ -327,9 +330,10 @@ def _takes_new_words(opened: OpenedModel, text_encoder: str | None) -> bool:
 
 
 def _has_captions(name: str) -> bool:
-    if name in BUNDLED:  # these only tag
+    try:
+        config = (find_model_folder(name) / CONFIG).read_text(encoding="utf-8")
+    except UnknownModelError:  # `open_model` has the last word
         return False
-    config = (find_model_folder(name) / CONFIG).read_text(encoding="utf-8")
     return RamConfig.from_json(config).captions is not None
 
 

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Query
 
-from ram_model.vocabulary import Vocabulary
+from ram_model.vocabulary import OFF, Vocabulary
 from ram_ray.serving.api import (
     ErrorResponse,
     Limits,
@@ -42,7 +43,7 @@ async def list_models(context: Context) -> ModelList:
 @router.get("/v1/tags")
 async def search_tags(
     context: Context,
-    query: Annotated[str, Query(max_length=200, description="Empty: every tag, by id.")] = "",
+    query: Annotated[str, Query(max_length=200, description="Empty: all, by id.")] = "",
     model: ModelName | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
@@ -58,13 +59,19 @@ async def search_tags(
 
 
 def search(vocabulary: Vocabulary, query: str) -> list[int]:
-    """Return the ids of matching tags: whole names first, then beginnings, then parts."""
+    """Return the ids of matching tags: whole names first, then beginnings, then parts.
+
+    Tags that are switched off are left out: no image is ever given one.
+    """
+    on = vocabulary.thresholds < OFF
     wanted = query.strip().casefold()
     if not wanted:
-        return list(range(len(vocabulary)))
+        return np.flatnonzero(on).tolist()
     ranked: list[tuple[int, int]] = []
     rows = zip(vocabulary.names, vocabulary.aliases, vocabulary.names_zh, strict=True)
     for tag_id, (name, aliases, name_zh) in enumerate(rows):
+        if not on[tag_id]:
+            continue
         ranks = [_rank(text.strip().casefold(), wanted) for text in (name, *aliases, name_zh)]
         if (best := min(ranks)) < _NO_MATCH:
             ranked.append((best, tag_id))

@@ -20,7 +20,7 @@ from ram_model.errors import (
     UnknownTagError,
 )
 from ram_model.label_embeddings import embed_words, find_label_source
-from ram_model.open_set import OPEN_SET_THRESHOLD, embed_new_words
+from ram_model.open_set import embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
 from ram_model.ram import Ram
 from ram_model.resolution import change_resolution, resized_encoder
@@ -69,7 +69,9 @@ class Student:
         shape, vocabulary = self.model.config, self.vocabulary
         if config.trains == "decoder" and config.tag_mode == "add":
             opened = open_model(str(config.from_model))
-            vocabulary = opened.vocabulary.extended(vocabulary.names, OPEN_SET_THRESHOLD)
+            vocabulary = opened.vocabulary.extended(
+                vocabulary.names, opened.config.open_set_threshold
+            )
             rows = state["label_embeddings"].unflatten(0, (shape.num_tags, -1))
             model = _sized(opened.model, config).append_tags(list(rows))
             state, shape = model.state_dict(), model.config
@@ -218,7 +220,8 @@ def _with_tags(config: TrainConfig, opened: OpenedModel, model: Ram) -> tuple[Ra
         model = model.append_tags(rows)
     if not kept:
         model = model.select_tags(range(1, 1 + len(new)))
-    whole = opened.vocabulary.extended(new, OPEN_SET_THRESHOLD) if new else opened.vocabulary
+    usual = opened.config.open_set_threshold
+    whole = opened.vocabulary.extended(new, usual) if new else opened.vocabulary
     ids = [*kept, *range(len(opened.vocabulary), len(whole))]
     vocabulary = Vocabulary(
         names=tuple(names),

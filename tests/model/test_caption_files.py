@@ -56,8 +56,6 @@ def test_damaged_and_missing_files_are_named(damaged: Path, name: str) -> None:
 
 def test_models_without_captions_say_so(tmp_path: Path) -> None:
     sentence = "has no caption decoder, it only tags: tag2text has one"
-    with pytest.raises(CaptionError, match=f"The model ram-mini {sentence}"):
-        Tagger.load("ram-mini", captions=CaptionOptions())
     folder = write_captioning_folder(tmp_path / "model")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del config["captions"]

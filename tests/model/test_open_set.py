@@ -14,7 +14,9 @@ from torch.nn import functional as F
 from ram_model.checkpoint import save_folder
 from ram_model.config import Kind, variant
 from ram_model.errors import LabelError, UnknownTagError
+from ram_model.label_embeddings import find_label_source
 from ram_model.open_set import add_labels
+from ram_model.pretrained import PACKAGED, open_model
 from ram_model.ram import Ram
 from ram_model.ram_plus import RamPlus
 from ram_model.tagger import Tagger, Tags
@@ -161,10 +163,12 @@ def test_options_for_new_words_need_words(folder: Path) -> None:
 
 
 def test_models_that_cannot_take_new_words_say_what_would_work(tmp_path: Path) -> None:
-    with pytest.raises(UnknownTagError, match=r"learnt its 368 tags .*'forklift'.*fetch ram-plus"):
-        Tagger.load("ram-mini", tags=["dog", "forklift"])
+    learnt = Ram(replace(_model("ram").config, train_labels=True))
+    save_folder(learnt, learnt.config, VOCABULARY, tmp_path)
+    with pytest.raises(UnknownTagError, match=r"learnt its 8 tags .*'forklift'.*fetch ram-plus"):
+        Tagger.load(tmp_path, tags=["dog", "forklift"])
     with pytest.raises(UnknownTagError, match=r"'dogg' \(did you mean 'dog'\?\)"):
-        Tagger.load("ram-mini", tags=["dogg"])
+        Tagger.load(tmp_path, tags=["dogg"])
     model = _model("ram")
     save_folder(model, model.config, VOCABULARY, tmp_path)
     with pytest.raises(UnknownTagError, match=r"no text encoder, which new tags need: 'zebra'"):
@@ -181,3 +185,32 @@ def test_names_shared_by_tags_are_told_apart_by_id() -> None:
     second = Tagger(_model("ram"), twice, tags=["#7"])(_images())[0]
     assert (both.names, sorted(both.tag_ids)) == (["run", "run"], [0, 7])
     assert (second.names, second.tag_ids.tolist()) == (["run"], [7])
+
+
+def test_new_words_get_the_threshold_of_the_model(folder: Path, tmp_path: Path) -> None:
+    opened = open_model(folder)
+    config = replace(opened.config, open_set_threshold=0.2)
+    model = type(opened.model)(config)
+    model.load_state_dict(opened.model.state_dict())
+    save_folder(model, config, VOCABULARY, tmp_path)
+
+    def threshold(source: Path, **options: Any) -> float:
+        text = folder / "text_encoder"
+        tagger = Tagger.load(source, tags=["zebra"], text_encoder=text, **options)
+        return float(tagger.vocabulary.thresholds[-1])
+
+    assert threshold(folder) == pytest.approx(0.5)
+    assert threshold(tmp_path) == pytest.approx(0.2)
+    assert threshold(tmp_path, open_set_threshold=0.3) == pytest.approx(0.3)
+    assert threshold(tmp_path, threshold=0.4) == pytest.approx(0.4)
+
+
+def test_thresholds_outside_0_to_1_are_refused() -> None:
+    with pytest.raises(ValueError, match="open_set_threshold is 2, but must be in"):
+        replace(_model("ram").config, open_set_threshold=2)
+
+
+def test_nothing_is_written_into_the_package() -> None:
+    source = find_label_source(PACKAGED / "ram-mini")
+    assert source is not None
+    assert not any(cache.is_relative_to(PACKAGED) for cache in source.cache_folders)

@@ -143,9 +143,7 @@ def test_a_single_bad_image_is_the_status(
 @pytest.mark.parametrize(
     ("query", "status", "code", "field"),
     [
-        ("caption=true", 422, "unsupported_option", "caption"),
         ("boxes=true", 422, "unsupported_option", "boxes"),
-        ("tags=hippogriff", 422, "unknown_tags", "tags"),
         ("model=gpt", 404, "unknown_model", None),
         ("threshold=2", 422, "invalid_request", "query.threshold"),
         ("top_k=0", 422, "invalid_request", "query.top_k"),
@@ -159,6 +157,15 @@ def test_options_that_cannot_be_met_are_refused(
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (status, code)
     assert [detail["field"] for detail in error["details"]] == ([field] if field else [])
+
+
+def test_the_bundled_model_takes_new_words_and_writes_captions(client: TestClient) -> None:
+    query = "tags=dog&tags=hippogriff&score_floor=0&caption=true"
+    found = client.post(f"/v1/tag?{query}", content=photo_bytes(1), headers=JPEG).json()
+    (image,) = found["images"]
+    assert {tag["name"] for tag in image["tags"]} == {"dog", "hippogriff"}
+    assert len(image["caption"].split()) > 3
+    assert any("hippogriff" in note for note in found["model"]["notes"])
 
 
 def test_thresholds_of_unknown_tags_are_refused(client: TestClient) -> None:
