@@ -27,7 +27,7 @@ export const state = {
   maxImageBytes: Infinity,
   showBoxes: true,
   /** Whether captions are asked for and shown; writing one takes a model longer than tagging. */
-  captions: true,
+  captions: false,
 };
 
 /** A picture waits, is running, is done, or has failed. */
