@@ -41,7 +41,7 @@ def test_tag_has_the_shape_of_computer_vision_3_2(client: TestClient) -> None:
         (f"{V4}&features=tags", b"no image", 415, "InvalidImageFormat"),
         (f"{V4}&features=tags", photo_bytes(1)[:-300], 400, "InvalidImageFormat"),
         (f"{V4}&features=tags,read", photo_bytes(1), 400, "NotSupportedFeature"),
-        (f"{V4}&features=caption", photo_bytes(1), 400, "NotSupportedFeature"),
+        (f"{V4}&features=caption,objects", photo_bytes(1), 400, "NotSupportedFeature"),
         (f"{V4}", photo_bytes(1), 400, "invalid_request"),
         (f"{V32}?language=fr", photo_bytes(1), 400, "invalid_request"),
         (f"{V32}?model-version=2021-05-01", photo_bytes(1), 400, "invalid_request"),
@@ -57,6 +57,12 @@ def test_errors_have_azures_shape(
     assert error["innererror"]["code"] == inner
     assert error["message"]
     assert error["code"]
+
+
+def test_captions_have_azures_shape(client: TestClient) -> None:
+    answer = client.post(f"{V4}&features=caption", content=photo_bytes(1), headers=BYTES).json()
+    assert answer.keys() == {"captionResult", "metadata", "modelVersion"}
+    assert len(answer["captionResult"]["text"].split()) > 3
 
 
 def test_urls_are_refused_unless_enabled(client: TestClient) -> None:
