@@ -1,6 +1,7 @@
 """Options of a run: a YAML file, then flags, then `--set key=value`; the later one wins."""
 
 import difflib
+import os
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -84,7 +85,7 @@ def build_config(
 def parse_tags(text: str) -> tuple[str, ...]:
     """Return the tags of `"cat, dog"`, or of a text file with one tag a line."""
     path = Path(text)
-    if path.is_file():
+    if os.path.isfile(path):  # Path.is_file() fails on a list longer than a file's name may be
         lines = path.read_text(encoding="utf-8").splitlines()
         return tuple(line.strip() for line in lines if line.strip())
     if "," not in text and (path.suffix == ".txt" or "/" in text):
@@ -100,7 +101,7 @@ def parse_threshold(text: str) -> dict[str, object]:
     try:
         return {"threshold": float(text)}
     except ValueError:
-        if Path(text).is_file():
+        if os.path.isfile(text):
             return {"threshold_file": text}
     raise ConfigError(
         f"threshold is {text!r}, but must be a number between 0 and 1 or a file with one a line."

@@ -182,7 +182,8 @@ def test_one_photo_as_json_is_what_the_tagger_says(photo):
     ("extra", "code", "message"),
     [
         (["--model", "nope"], 2, "There is no model 'nope'"),
-        (["--tags", "no such tag,nor this"], 2, "'no such tag', 'nor this'"),
+        (["--tags", "word " * 90], 2, "too long for the text encoder"),
+        (["--threshold", "word " * 90], 2, "threshold is"),
         (["--shard-rows", "5"], 2, "shard_rows is for runs"),
         (["--set", "store.region=x"], 2, "store.region is for runs"),
     ],

@@ -223,7 +223,7 @@ def test_bad_settings_write_nothing(photos: Path, tmp_path: Path, s3: S3Server) 
     output = tmp_path / "out"
     cases: list[tuple[type[Exception], str, TagConfig]] = [
         (ConfigError, "no model", settings(photos, output, model="no-such-model")),
-        (ConfigError, "unicorn", settings(photos, output, tags=("unicorn",))),
+        (ConfigError, "too long", settings(photos, output, tags=("unicorn " * 90,))),
         (ConfigError, "no images", settings(photos, output, include=("*.xyz",))),
         (ConfigError, "inside the source", settings(photos, photos / "out")),
         (UnreachableError, "does not exist", settings(tmp_path / "none", output)),
