@@ -39,21 +39,22 @@ class Batcher(Generic[Item, Result]):
                 returns one result per item; must not raise for a single bad item, since its
                 neighbours would fail too.
             max_calls: how many calls of `run` may be under way now; asked before each.
-            max_full_calls: the same for a call that no waiting would make larger.
+            max_full_calls: the same for a call that is full, or as large as all under way: it waits
+                at the callee, which then never waits for the next (8 clients: results, serving).
         """
         self._run = run
         self._max_batch_size = max_batch_size
         self._max_calls = max_calls
         self._max_full_calls = max_full_calls or max_calls
         self._waiting: deque[_Call[Item, Result]] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], int] = {}
 
     async def __call__(self, item: Item, *, alone: bool = False) -> Result:
         """Return the result of one item; `alone` gives it a call of its own."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(_Call(item, alone, future))
-        if len(self._waiting) in (1, self._max_batch_size):
+        if len(self._waiting) in (1, self._full_size()):
             loop.call_soon(self._start_calls)  # soon: what comes in the same moment joins
         return await future
 
@@ -70,16 +71,19 @@ class Batcher(Generic[Item, Result]):
     def _start_calls(self) -> None:
         while self._may_call() and (batch := self._next_batch()):
             task = asyncio.create_task(self._call(batch))
-            self._under_way.add(task)
+            self._under_way[task] = len(batch)
             task.add_done_callback(self._end_call)
 
     def _may_call(self) -> bool:
-        is_full = len(self._waiting) >= self._max_batch_size
+        is_full = len(self._waiting) >= self._full_size()
         most = self._max_full_calls() if is_full else self._max_calls()
         return len(self._under_way) < most
 
+    def _full_size(self) -> int:
+        return min(self._max_batch_size, sum(self._under_way.values()) or self._max_batch_size)
+
     def _end_call(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        del self._under_way[task]
         self._start_calls()
 
     async def _call(self, batch: list["_Call[Item, Result]"]) -> None:

@@ -57,6 +57,24 @@ def test_a_full_batch_need_not_wait() -> None:
     asyncio.run(run())
 
 
+def test_a_batch_as_large_as_the_one_under_way_need_not_wait() -> None:
+    async def run() -> None:
+        callee = Callee()
+        batcher = Batcher(callee, max_batch_size=16, max_full_calls=lambda: 2)
+        tasks = [asyncio.create_task(batcher(item)) for item in range(3)]
+        await asyncio.sleep(0.01)
+        tasks += [asyncio.create_task(batcher(item)) for item in range(3, 5)]
+        await asyncio.sleep(0.01)
+        assert callee.batches == [[0, 1, 2]]
+        tasks += [asyncio.create_task(batcher(item)) for item in range(5, 9)]
+        await asyncio.sleep(0.01)
+        assert callee.batches == [[0, 1, 2], [3, 4, 5, 6, 7, 8]]
+        callee.go_on.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+
+
 def test_alone_means_alone() -> None:
     async def run() -> None:
         callee = Callee()
