@@ -60,4 +60,13 @@ def test_exit_codes_are_those_of_the_command(readme):
 def test_links_lead_somewhere(readme):
     targets = [t for t in re.findall(r"\]\(([^)]+)\)", readme) if "://" not in t]
     assert len(targets) > 3
-    assert [target for target in targets if not (ROOT / target.split("#")[0]).exists()] == []
+    assert [target for target in targets if not leads_somewhere(*target.split("#"))] == []
+
+
+def leads_somewhere(file: str, heading: str = "") -> bool:
+    """Say whether a file exists, and has the heading that a link names as GitHub spells it."""
+    path = ROOT / file
+    if not heading or not path.exists():
+        return path.exists()
+    titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return heading in {re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles}

@@ -42,9 +42,12 @@ def test_only_words_that_make_no_tag_are_switched_off():
     assert not {"young", "wearing", "him"} & shown
 
 
-@pytest.mark.parametrize(("photo", "expected"), [("astronaut", "red"), ("chelsea", "brown")])
-def test_photo_of_another_source_ranks_what_is_there_high(photo, expected):
-    tagger = Tagger.load("ram-mini", score_floor=0.0, top_k=3)  # "man" comes first, wrongly
+@pytest.mark.parametrize(
+    ("photo", "expected", "rank"),
+    [("astronaut", "red", 3), ("chelsea", "brown", 1)],  # the astronaut is "man" first, wrongly
+)
+def test_photo_of_another_source_ranks_what_is_there_high(photo, expected, rank):
+    tagger = Tagger.load("ram-mini", score_floor=0.0, top_k=rank)
     assert not tagger.is_random
     tags = tagger.tag_image(Image.fromarray(getattr(skimage_data, photo)()))
     assert expected in tags.names
