@@ -1,0 +1,1 @@
+"""The scenes of benchmarks/serving.py, one file per kind of trouble."""
