@@ -12,7 +12,7 @@ from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
 from ram_ray.options import read_threshold_file
 from ram_ray.storage.stores import Store, split_url
-from ram_ray.workers import TaggerOptions, load_tagger
+from ram_ray.workers.tagger import load_tagger, tagger_options
 
 RECORD_KEY = "run.json"
 
@@ -78,23 +78,7 @@ def identify_model(config: TagConfig) -> ModelIdentity:
         ConfigError: no such model, a broken model folder, unknown tags, bad thresholds.
     """
     threshold = threshold_option(config)
-    options = TaggerOptions(
-        model=config.model,
-        device="cpu",
-        threads=None,
-        precision=config.precision,
-        batch_size=1,
-        tags=config.tags,
-        threshold=threshold,
-        top_k=config.top_k,
-        score_floor=config.score_floor,
-        text_encoder=config.text_encoder,
-        descriptions=config.descriptions,
-        open_set_threshold=config.open_set_threshold,
-        caption=config.caption,
-        caption_tags=config.caption_tags,
-        caption_beams=config.caption_beams,
-    )
+    options = tagger_options(config, threshold=threshold, device="cpu", threads=None, batch_size=1)
     try:
         tagger, _ = load_tagger(options)
     except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
