@@ -18,8 +18,8 @@ from ram_model.errors import UnknownModelError
 from ram_model.label_embeddings import find_label_source
 from ram_model.open_set import NewLabels, embed_new_words
 from ram_model.pretrained import OpenedModel, find_model_folder, open_model
+from ram_model.tag_choice import resolve_thresholds
 from ram_model.tag_selection import Tags, TagSelection
-from ram_model.tagger import resolve_thresholds
 from ram_model.vocabulary import OFF
 from ram_ray.errors import ConfigError, ImageErrorCode
 from ram_ray.serving.api import Capabilities, ModelInfo, ModelVersion, RequestErrorCode
