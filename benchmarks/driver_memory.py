@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from ram_ray import tag_dataset, tagging, workers
+from ram_ray import run_plan, tag_dataset, tagging, workers
 from ram_ray.committer import Begin
 from ram_ray.config import StoreConfig, TagConfig
 from ram_ray.run_record import ModelIdentity
@@ -77,7 +77,7 @@ def measure(rows: int, batch_size: int) -> dict[str, Any]:
     """Run `rows` planned images through this process as the driver; return its memory."""
     model = ModelIdentity("stub", 128, "0", "0", "0", None, ())
     tagging.identify_model = lambda _: model
-    tagging.list_source = lambda *_: synthetic_listing(rows)
+    run_plan.list_source = lambda *_: synthetic_listing(rows)
     tag_dataset.FetchAndDecode, tag_dataset.TagImages = NoFetch, NoModel  # pyright: ignore
     peak = PeakMemory()
     started = time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any
 from ram_ray.cluster import Placement
 from ram_ray.committer import Committer, CommitterProgress, DrainReport
 from ram_ray.config import TagConfig
-from ram_ray.errors import IncompleteRunError, LeaseHeldError, RamRayError
+from ram_ray.errors import IncompleteRunError, RamRayError
 from ram_ray.run_progress import RunProgress
 from ram_ray.run_record import RunRecord
 from ram_ray.storage.commits import committed_shards, finish_publishing, iter_batches
@@ -57,7 +57,7 @@ def run_rounds(
         if len(committed) == plan.shards:
             break
         for wave in iter_batches(pending, wave_shards(config, record, placement)):
-            keep_lease(lease, config)
+            lease.keep()
             notes |= _run_wave(config, record, placement, wave, lease, report, reasons)
             gc.collect()  # an execution of Ray Data is a cycle of objects: free it before the next
         finish_publishing(store, committed_shards(store))
@@ -99,7 +99,7 @@ def _run_wave(
         # The rows are never read: their pages of the object store would stay mapped in here.
         pipeline = build_pipeline(config, record, placement, shards, committers)
         for _ in pipeline.iter_internal_ref_bundles():
-            keep_lease(lease, config)
+            lease.keep()
             if report.wants_counts():
                 report.wave(_ask_progress(committers))
     except RayError as error:
@@ -148,12 +148,6 @@ def _device_notes(placement: Placement, counts: list[CommitterProgress]) -> set[
     if placement.gpus_per_tagger and "cpu" in devices:
         return {"Ray offers GPUs, but a model process sees none: it tags on the CPU."}
     return set()
-
-
-def keep_lease(lease: Lease, config: TagConfig) -> None:
-    """Raise LeaseHeldError where another driver has taken over."""
-    if lease.lost:
-        raise LeaseHeldError(f"Another driver has taken over {config.output}; stopping here.")
 
 
 def rows_in(shards: set[int], plan: PlanSummary, shard_rows: int) -> int:

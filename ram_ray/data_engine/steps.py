@@ -23,7 +23,7 @@ from ram_ray import __version__
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.config import STEPS, EngineConfig
 from ram_ray.data_engine.image_plan import ImagePlan
-from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError
+from ram_ray.errors import ConfigError, IncompleteRunError
 from ram_ray.storage.commits import (
     Commit,
     committed_shards,
@@ -87,8 +87,7 @@ class EngineRun:
 
     def keep_lease(self) -> None:
         """Stop when another driver has taken over."""
-        if self.lease.lost:
-            raise LeaseHeldError(f"Another driver has taken over {self.store.url}; stopping here.")
+        self.lease.keep()
 
 
 @dataclass(frozen=True, slots=True)

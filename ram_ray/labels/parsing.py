@@ -23,7 +23,7 @@ import pyarrow as pa
 from ram_ray import __version__
 from ram_ray.cluster import ray_session
 from ram_ray.config import StoreConfig, require
-from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError
+from ram_ray.errors import ConfigError, IncompleteRunError
 from ram_ray.labels.caption_plan import CaptionPlan, read_caption_plan, write_caption_plan
 from ram_ray.labels.parse_shard import (
     FREQUENCIES,
@@ -35,7 +35,6 @@ from ram_ray.labels.parse_shard import (
 from ram_ray.labels.parser.spacy_tier import load_pipeline
 from ram_ray.labels.vocabulary_files import read_vocabulary
 from ram_ray.storage.commits import (
-    Commit,
     committed_shards,
     finish_publishing,
     iter_batches,
@@ -225,7 +224,7 @@ def _make_plan(store: Store, config: ParseConfig, lease: Lease) -> tuple[Caption
         config.source,
         config.store,
         shard_bytes=config.shard_bytes,
-        on_planned=lambda _: _keep_lease(lease, config),
+        on_planned=lambda _: lease.keep(),
     )
     if plan.shards == 0:
         other = f" ({plan.skipped:,} files of other kinds)" if plan.skipped else ""
@@ -252,7 +251,7 @@ def _run_rounds(
                     break
                 done = len(committed)
                 for wave in iter_batches(pending, WAVE_SHARDS):
-                    _keep_lease(lease, config)
+                    lease.keep()
                     for row in _run_wave(config, wave, lease, reasons):
                         done += 1
                         num_captions += row["captions"]
@@ -300,7 +299,7 @@ def _run_wave(
         for done in pipeline.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
-            _keep_lease(lease, config)
+            lease.keep()
             finished += cast(pa.Table, done).to_pylist()
     except RayError as error:
         # Ray has retried what can be retried; the next round starts from the commits.
@@ -314,18 +313,9 @@ def _write_counts(store: Store, plan: CaptionPlan) -> pa.Table:
 
     def parts(folder: str) -> Any:
         for commit in read_commits(store, range(plan.shards)):
-            yield read_published(store, _file_of(commit, folder))
+            yield read_published(store, commit.file(folder))
 
     frequencies = merge_counts(parts("frequencies"), FREQUENCIES, ["images", "captions"])
     store.write(FREQUENCIES_KEY, to_parquet(frequencies))
     store.write(PAIRS_KEY, to_parquet(merge_counts(parts("pairs"), PAIRS, ["images"])))
     return frequencies
-
-
-def _file_of(commit: Commit, folder: str) -> Any:
-    return next(file for file in commit.files if file.name.startswith(f"{folder}/"))
-
-
-def _keep_lease(lease: Lease, config: ParseConfig) -> None:
-    if lease.lost:
-        raise LeaseHeldError(f"Another driver has taken over {config.output}; stopping here.")
