@@ -187,7 +187,7 @@ def test_what_cannot_be_is_refused(photos: Path, output: Path, tmp_path: Path) -
     thresholds = json.loads((output / "run.json").read_text())
     thresholds["weights_sha256"] = "0" * 64
     (output / "run.json").write_text(json.dumps(thresholds))
-    with pytest.raises(ConfigError, match="weights_sha256 .* --model"):
+    with pytest.raises(ConfigError, match=r"weights_sha256 .* --model"):
         retry_quarantined(config(output, model=str(other)))
     assert not (output / "retries").exists()
 
