@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from ram_model import Tagger
 from ram_ray import retrying
 from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError
@@ -35,16 +36,12 @@ def settings(source: Path | str, output: Path | str, **changes: Any) -> TagConfi
     return TagConfig(source=str(source), output=str(output), decode=decode, **(defaults | changes))
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Return a folder of eight photos and four files that fail."""
-    folder = tmp_path / "photos"
-    write_photos(folder, NUM_PHOTOS)
-    (folder / "cut.jpg").write_bytes(photo_bytes(21)[:-300])
-    (folder / "empty.png").touch()
-    (folder / "gone.jpg").symlink_to(tmp_path / "later.jpg")
-    (folder / "huge.jpg").write_bytes(photo_bytes(22) + bytes(20_000))
-    return folder
+def break_files(photos: Path) -> None:
+    """Let the four files that are not photos fail, each in its way."""
+    (photos.parent / "later.jpg").unlink(missing_ok=True)
+    (photos / "cut.jpg").write_bytes(photo_bytes(21)[:-300])
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "huge.jpg").write_bytes(photo_bytes(22) + bytes(20_000))
 
 
 def mend(photos: Path) -> None:
@@ -54,11 +51,29 @@ def mend(photos: Path) -> None:
     (photos.parent / "later.jpg").write_bytes(photo_bytes(32))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with `photos`, eight photos and four files that fail, and a run's `out`."""
+    folder = tmp_path_factory.mktemp("retry")
+    write_photos(folder / "photos", NUM_PHOTOS)
+    (folder / "photos/gone.jpg").symlink_to(folder / "later.jpg")
+    break_files(folder / "photos")
+    tag_bucket(settings(folder / "photos", folder / "out"))
+    return folder
+
+
 @pytest.fixture
-def output(photos: Path, tmp_path: Path) -> Path:
-    """Return the output of a finished run."""
-    tag_bucket(settings(photos, tmp_path / "out"))
-    return tmp_path / "out"
+def photos(finished: Path) -> Path:
+    """Return the folder of photos, its files broken as when the run saw them."""
+    break_files(finished / "photos")
+    return finished / "photos"
+
+
+@pytest.fixture
+def output(finished: Path, photos: Path, tmp_path: Path) -> Path:
+    """Return the output of a finished run of the photos, for this test alone."""
+    del photos  # broken again
+    return Path(shutil.copytree(finished / "out", tmp_path / "out"))
 
 
 def rows(output: Path, folder: str = "tags") -> dict[str, dict[str, Any]]:
@@ -76,27 +91,31 @@ def config(output: Path | str, *error: str, **changes: Any) -> RetryConfig:
     return RetryConfig(output=str(output), error=error, device="cpu", **changes)
 
 
-def test_mended_images_are_tagged_as_a_run_would_have_them(
-    photos: Path, output: Path, tmp_path: Path
-) -> None:
+def test_mended_images_are_tagged_and_all_other_rows_stay(photos: Path, output: Path) -> None:
     assert codes(output) == BROKEN | LARGE
     before = rows(output)
     mend(photos)
-    summary = retry_quarantined(config(output))
+    seen: list[Progress] = []
+    summary = retry_quarantined(config(output), on_progress=seen.append)
     assert (summary.num_retried, summary.num_tagged, summary.quarantined_by_code) == (
         4, 3, {"too_large": 1},
     )  # fmt: skip
     assert (summary.output_tagged, summary.output_quarantined) == (NUM_PHOTOS + 3, 1)
     assert not summary.resumed
+    assert (seen[-1].images_done, seen[-1].images_total) == (4, 4)
     assert codes(output) == LARGE
     after = rows(output)
     assert {name: after[name] for name in before} == before
-    tag_bucket(settings(photos, tmp_path / "fresh"))
-    for name, row in rows(tmp_path / "fresh").items():
-        assert after[name]["tag_ids"] == row["tag_ids"]
-        assert after[name]["scores"] == pytest.approx(row["scores"], abs=1e-5)
+    tagger = Tagger.load("ram-mini", score_floor=0.0)
+    for name in BROKEN:
+        expected = tagger.tag_file(photos / name)
+        assert after[name]["tag_ids"] == expected.tag_ids.tolist()
+        assert after[name]["scores"] == pytest.approx(expected.scores.tolist(), abs=1e-5)
     plan = pq.read_table(output / "plan")["image_id"].to_pylist()
     assert list(after) == [name for name in plan if name in after]
+    assert verify_output(str(output), StoreConfig()).ok
+    resumed = tag_bucket(settings(photos, output))
+    assert (resumed.num_tagged, resumed.quarantined_by_code) == (11, {"too_large": 1})
     assert verify_output(str(output), StoreConfig()).ok
 
 
@@ -160,39 +179,18 @@ def test_a_retry_that_stops_while_it_tags_is_resumed(
     assert verify_output(str(output), StoreConfig()).unfinished_retry is None
 
 
-def test_progress_counts_the_images_of_the_retry(photos: Path, output: Path) -> None:
-    mend(photos)
-    seen: list[Progress] = []
-    retry_quarantined(config(output), on_progress=seen.append)
-    assert (seen[-1].images_done, seen[-1].images_total) == (4, 4)
-
-
-def test_a_run_goes_on_as_before_after_a_retry(photos: Path, output: Path) -> None:
-    mend(photos)
-    retry_quarantined(config(output))
-    summary = tag_bucket(settings(photos, output))
-    assert (summary.num_tagged, summary.quarantined_by_code) == (11, {"too_large": 1})
-    assert verify_output(str(output), StoreConfig()).ok
-
-
-def test_what_cannot_be_is_refused(photos: Path, output: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused(photos: Path, output: Path) -> None:
     with pytest.raises(ConfigError, match="error is 'emtpy', but must be one of not_found"):
         config(output, "emtpy")
     with pytest.raises(ConfigError, match="holds no run"):
         retry_quarantined(config(photos))
     with pytest.raises(ConfigError, match="no model"):
         retry_quarantined(config(output, model="no-such-model"))
-    other = tmp_path / "other-model"
-    shutil.copytree(Path(retrying.__file__).parents[1] / MINI, other)
-    thresholds = json.loads((output / "run.json").read_text())
-    thresholds["weights_sha256"] = "0" * 64
-    (output / "run.json").write_text(json.dumps(thresholds))
+    record = json.loads((output / "run.json").read_text())
+    (output / "run.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
     with pytest.raises(ConfigError, match=r"weights_sha256 .* --model"):
-        retry_quarantined(config(output, model=str(other)))
+        retry_quarantined(config(output))
     assert not (output / "retries").exists()
-
-
-MINI = "model/ram_model/weights/ram-mini"
 
 
 def test_an_unfinished_run_and_one_at_work_are_refused(output: Path) -> None:
