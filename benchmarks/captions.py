@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from ram_model.captioning import Captioner
-from ram_model.checkpoint import build_model
 from ram_model.config import CaptionConfig, RamConfig, SwinConfig, variant
+from ram_model.filling import build_model
 from ram_model.text_generation import CaptionOptions
 from ram_model.wordpiece import WordPieceTokenizer
 

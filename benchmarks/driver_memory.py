@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from ram_ray import tagging, workers
+from ram_ray import run_plan, tag_dataset, tagging, workers
 from ram_ray.committer import Begin
 from ram_ray.config import StoreConfig, TagConfig
 from ram_ray.run_record import ModelIdentity
@@ -41,7 +41,7 @@ class NoFetch:
             chunk |= {"width": [1] * count, "height": [1] * count, "attempts": [1] * count}
             chunk |= {"error_code": [None] * count, "message": [None] * count}
             pixels = np.zeros((count, self._size, self._size, 3), np.uint8)
-            yield workers._with_pixels(chunk, pixels)
+            yield workers.with_pixels(chunk, pixels)
 
 
 class NoModel(workers.TagImages):
@@ -51,6 +51,7 @@ class NoModel(workers.TagImages):
         import ray
 
         self._ray, self._committers = ray, committers
+        self._tagger = SimpleNamespace(writes_captions=False)
         self._tags = SimpleNamespace(
             names=["a", "b", "c", "d", "e"],
             tag_ids=np.arange(5, dtype=np.int32),
@@ -76,8 +77,8 @@ def measure(rows: int, batch_size: int) -> dict[str, Any]:
     """Run `rows` planned images through this process as the driver; return its memory."""
     model = ModelIdentity("stub", 128, "0", "0", "0", None, ())
     tagging.identify_model = lambda _: model
-    tagging.list_source = lambda *_: synthetic_listing(rows)
-    tagging.FetchAndDecode, tagging.TagImages = NoFetch, NoModel  # pyright: ignore
+    run_plan.list_source = lambda *_: synthetic_listing(rows)
+    tag_dataset.FetchAndDecode, tag_dataset.TagImages = NoFetch, NoModel  # pyright: ignore
     peak = PeakMemory()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -23,9 +23,9 @@ from torch import nn
 from jobs.open_ram_mini import embed, with_labels
 from jobs.package_ram_mini import LEAST_POSITIVES, column_ap
 from jobs.prepare_ram_mini import TagLine, read_tags
+from jobs.ram_mini_student import mini_config
 from jobs.ram_mini_tokens import Photos, encode_photos, train_on_tokens
 from jobs.ram_mini_words import caption_labels, without_meanings
-from jobs.train_ram_mini import mini_config
 from ram_model import Ram, load_folder
 
 NUM_SETS, TAGS_PER_SET = 5, 20

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from jobs.package_ram_mini import figures, word_columns
+from jobs.ram_mini_data import Data
+from jobs.ram_mini_student import Student, mini_config
 from jobs.ram_mini_teacher import Teacher
-from jobs.train_ram_mini import Data, Student, Trainer, mini_config, predict
+from jobs.train_ram_mini import Trainer, predict
 
 ABLATIONS: dict[str, tuple[str, ...]] = {
     "all teachers": (),

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jobs.prepare_ram_mini import TagLine, has_fast_bfloat16, read_tags
+from jobs.ram_mini_data import mean_ap
 from jobs.ram_mini_tokens import Photos, encode_photos, train_on_tokens
 from jobs.ram_mini_words import caption_labels
-from jobs.train_ram_mini import mean_ap
 from jobs.widen_ram_mini import Teacher
 from ram_model import Ram, RamConfig, load_folder
 from ram_model.checkpoint import write_folder

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 
 from jobs.prepare_ram_mini import read_tags
-from jobs.train_ram_mini import Data, Student, average_precision, mini_config, predict
+from jobs.ram_mini_data import Data, average_precision
+from jobs.ram_mini_student import Student, mini_config
+from jobs.train_ram_mini import predict
 from ram_model import Ram, Vocabulary, load_folder, save_folder
 from ram_model.vocabulary import OFF
 from ram_ray.calibration import CalibrationConfig

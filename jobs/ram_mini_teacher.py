@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from jobs.ram_mini_views import GRID, Crops, resize_weights
 
 if TYPE_CHECKING:
-    from jobs.train_ram_mini import Data
+    from jobs.ram_mini_data import Data
 
 PROBE_FOLDS = 5
 PROBE_PENALTY = 0.01  # best of 4 tried

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from jobs.prepare_ram_mini import TagLine, caption_words, has_fast_bfloat16
+from jobs.ram_mini_data import CAPTION_TARS, TEST_TARS, THRESHOLD_TAR
 from jobs.ram_mini_views import normalise, random_boxes
 from jobs.ram_mini_words import target_matrix
-from jobs.train_ram_mini import CAPTION_TARS, TEST_TARS, THRESHOLD_TAR
 from jobs.widen_ram_mini import Probe, decode, fit_probe, pool
 from ram_model import Ram
 

@@ -22,19 +22,18 @@ import json
 import math
 import time
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from jobs.prepare_ram_mini import TagLine, caption_words, has_fast_bfloat16, read_tags
-from jobs.ram_mini_teacher import Lesson, Teacher
+from jobs.prepare_ram_mini import read_tags
+from jobs.ram_mini_data import Data, mean_ap
+from jobs.ram_mini_student import Student, mini_config, teacher_losses, widened
+from jobs.ram_mini_teacher import Teacher
 from jobs.ram_mini_views import augment, normalise, paste, random_boxes, random_crops
-from ram_model import Ram, RamConfig, asymmetric_loss, load_folder, variant
+from ram_model import Ram, asymmetric_loss, load_folder
 
 BATCH_SIZE = 64
 TAGS_PER_STEP = (
@@ -44,7 +43,6 @@ PEAK_LR = 7e-4
 WEIGHT_DECAY = 0.05
 WARM_UP_STEPS = 100
 EMA_DECAY = 0.998
-CAPTION_TARS, THRESHOLD_TAR, TEST_TARS = range(9), 9, (10, 11)
 ASL_GAMMA = 4.0
 LOSS_WEIGHTS = {
     "cells": 10.0,
@@ -101,8 +99,8 @@ class Trainer:
 
     def __init__(
         self,
-        student: "Student",
-        data: "Data",
+        student: Student,
+        data: Data,
         teacher: Teacher,
         *,
         total_s: float,
@@ -201,107 +199,6 @@ class Trainer:
         self.epoch, self.step, self.trained_s = state["position"]
 
 
-class Data:
-    """The cache of prepare_ram_mini.py: pixels, teacher maps, caption targets, and the split."""
-
-    def __init__(self, cache: Path) -> None:
-        photos = json.loads((cache / "photos.json").read_text())
-        self.pixels_160 = np.load(cache / "pixels_160.npy")
-        self.pixels_128 = np.load(cache / "pixels_128.npy", mmap_mode="r")
-        self.teacher_map = np.load(cache / "teacher_map.npy")
-        vocabulary = read_tags()
-        self.tags = [tag.name for tag in vocabulary]
-        self.words = [caption_words(photo["captions"] or []) for photo in photos]
-        rows = [[bool(tag.forms & words) for tag in vocabulary] for words in self.words]
-        self.targets = np.array(rows, dtype=np.float32)
-        self.tar = np.array([photo["tar"] for photo in photos])
-        self.test_rows = np.flatnonzero(np.isin(self.tar, TEST_TARS))
-        self.threshold_rows = np.flatnonzero(self.tar == THRESHOLD_TAR)
-        self.train_rows = np.flatnonzero(~np.isin(self.tar, TEST_TARS))
-        self.has_captions = np.isin(self.tar, CAPTION_TARS)
-
-
-class Student(nn.Module):
-    """RAM and the linear tag head that helps its image encoder in training only."""
-
-    def __init__(self, config: RamConfig, prior: np.ndarray) -> None:
-        super().__init__()
-        self.ram = Ram(config)
-        self.tag_head = nn.Linear(config.image_encoder.width, config.num_tags)
-        start = torch.logit(torch.from_numpy(prior).clamp(1e-4, 1 - 1e-4))
-        with torch.no_grad():
-            self.tag_head.bias.copy_(start)
-            self.ram.classifier.bias.fill_(start.mean())
-
-    def forward(self, images: Tensor, columns: Tensor | None = None) -> "Taught":
-        """Return what it makes of images [B, 3, 128, 128]; logits of all tags or some columns."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
-            encoded = self.ram.image_encoder(images)
-            tokens = self.ram.image_projection(encoded)
-            queries = self.ram.label_queries()
-            queries = queries if columns is None else queries[:, columns]
-            logits = self.ram.decode_tags(tokens, queries)
-            head_logits = self.tag_head(encoded[:, 0])
-        return Taught(tokens.float(), logits.float(), head_logits.float())
-
-
-class Taught(NamedTuple):
-    """What the student makes of a batch."""
-
-    tokens: Tensor
-    """Projected, [B, 17, 512]: the mean token, then the cells."""
-    logits: Tensor
-    """Of the tag decoder, [B, columns]."""
-    head_logits: Tensor
-    """Of the linear head, [B, C]."""
-
-
-def teacher_losses(
-    taught: Taught, lesson: Lesson, columns: Tensor, teacher: Teacher
-) -> dict[str, Tensor]:
-    """Return how far the student is from each thing that the teacher says."""
-    cells = taught.tokens[:, 1:]
-    pooled_error = (taught.tokens[:, 0] - lesson.cells.mean(1)) / teacher.pooled_std
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
-        classes = teacher.class_logits(cells).float().log_softmax(1)
-        wanted = teacher.class_logits(lesson.cells).float().softmax(1)
-    soft = lesson.soft[:, columns]
-    return {
-        "cells": F.mse_loss(cells, lesson.cells),
-        "pooled": pooled_error.square().mean(),
-        "classes": F.kl_div(classes, wanted, reduction="batchmean"),
-        "soft": tag_distillation(taught.logits, soft) * (lesson.soft.shape[1] / len(columns)),
-        "head": tag_distillation(taught.head_logits, lesson.soft),
-    }
-
-
-def mini_config(num_tags: int) -> RamConfig:
-    """Return variant "mini" for this vocabulary; the tag decoder is too narrow for dropout."""
-    config = variant("mini", num_tags=num_tags)
-    return replace(config, tag_decoder=replace(config.tag_decoder, dropout=0.0))
-
-
-def widened(old: Ram, old_names: tuple[str, ...], tags: list[TagLine]) -> Ram:
-    """Return a model of `tags` with the old weights; a new tag's label embedding is random."""
-    torch.manual_seed(0)
-    model = Ram(replace(old.config, num_tags=len(tags)))
-    state = old.state_dict()
-    rows = model.label_embeddings.detach().clone()
-    for row, tag in enumerate(tags):
-        if tag.name in old_names:
-            rows[row] = state["label_embeddings"][old_names.index(tag.name)]
-        else:  # of the length of the learned ones
-            rows[row] *= state["label_embeddings"].norm(dim=1).mean()
-    model.load_state_dict(state | {"label_embeddings": rows})
-    return model
-
-
-def tag_distillation(logits: Tensor, soft: Tensor) -> Tensor:
-    """Return the cross entropy to the teacher's tag probabilities, summed over tags."""
-    loss = F.binary_cross_entropy_with_logits(logits, soft, reduction="sum")
-    return loss / len(soft)
-
-
 def make_optimizer(student: Student) -> torch.optim.Optimizer:
     """Return AdamW; vectors, tables of position biases and label embeddings do not decay."""
     decayed, kept = [], []
@@ -330,19 +227,6 @@ def predict(student: Student, data: Data, rows: np.ndarray) -> tuple[np.ndarray,
         parts.append((taught.logits.sigmoid(), taught.head_logits.sigmoid()))
     decoder, head = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
     return decoder, head
-
-
-def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean precision at the positives, best score first."""
-    ranked = truth[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    return float((precision * ranked).sum() / ranked.sum())
-
-
-def mean_ap(truth: np.ndarray, scores: np.ndarray, minimum: int = 10) -> float:
-    """Return the mean average precision over tags with at least `minimum` positives."""
-    columns = np.flatnonzero(truth.sum(0) >= minimum)
-    return float(np.mean([average_precision(truth[:, c], scores[:, c]) for c in columns]))
 
 
 if __name__ == "__main__":

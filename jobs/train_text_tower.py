@@ -31,7 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import ram_ray.labels.lexicon
 from jobs.prepare_ram_mini import caption_words, has_fast_bfloat16
-from jobs.train_ram_mini import CAPTION_TARS
+from jobs.ram_mini_data import CAPTION_TARS
 from ram_model.prompts import write_prompts
 from ram_model.text_encoder import TextEncoder, TextEncoderConfig
 

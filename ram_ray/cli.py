@@ -12,6 +12,8 @@ import typer
 
 from ram_ray import __version__, exit_codes, flags
 from ram_ray.commands import engine, evaluation, labels, model, outputs
+from ram_ray.commands.plan import plan
+from ram_ray.commands.retry import retry
 from ram_ray.commands.serve import serve
 from ram_ray.commands.train import train
 from ram_ray.config import TagConfig
@@ -25,14 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(model.app, name="model")
-app.command()(evaluation.evaluate)
-app.command()(evaluation.calibrate)
-app.command()(outputs.rethreshold)
-app.command()(outputs.export)
-app.command()(train)
-app.add_typer(labels.app, name="labels")
-app.add_typer(engine.app, name="engine")
 
 
 def main() -> None:
@@ -40,7 +34,6 @@ def main() -> None:
     app(prog_name="ram-ray")
 
 
-@app.command()
 def tag(
     context: typer.Context,
     source: flags.Source = None,
@@ -85,7 +78,6 @@ def tag(
     raise typer.Exit(code)
 
 
-@app.command()
 def demo(
     output: Annotated[
         str, typer.Argument(help="Folder of the demo; a second demo starts it afresh.")
@@ -109,7 +101,6 @@ def demo(
     raise typer.Exit(code)
 
 
-@app.command()
 def verify(
     output: flags.ExistingOutput,
     endpoint_url: flags.EndpointUrl = None,
@@ -131,7 +122,6 @@ def verify(
     raise typer.Exit(exit_codes.DONE if report.ok else exit_codes.INCOMPLETE)
 
 
-@app.command()
 def report(
     output: flags.ExistingOutput,
     max_images: Annotated[int, typer.Option(min=1, help="Pictures on the page.")] = 120,
@@ -148,7 +138,6 @@ def report(
         print(write_contact_sheet(output, store, max_images=max_images))
 
 
-@app.command()
 def doctor(
     bucket: Annotated[
         str | None,
@@ -172,7 +161,14 @@ def doctor(
     raise typer.Exit(exit_codes.DONE if all_work else exit_codes.FAILED_CHECK)
 
 
-app.command()(serve)
+# In the order of `ram-ray --help`: a run, what is made of it, models.
+for command in (tag, plan, verify, retry, report, outputs.rethreshold, outputs.export, demo):
+    app.command()(command)
+for command in (evaluation.evaluate, evaluation.calibrate, train, serve, doctor):
+    app.command()(command)
+app.add_typer(labels.app, name="labels")
+app.add_typer(engine.app, name="engine")
+app.add_typer(model.app, name="model")
 
 
 def _show_version(show: bool) -> None:

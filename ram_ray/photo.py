@@ -12,7 +12,7 @@ from ram_ray.errors import ConfigError, ImageError, UnreachableError
 from ram_ray.images import Decoder
 from ram_ray.options import tag_config
 from ram_ray.run_record import threshold_option
-from ram_ray.workers import TaggerOptions, load_tagger
+from ram_ray.workers.tagger import load_tagger, tagger_options
 
 # What a single photo understands; any other option belongs to a run and is refused, not ignored.
 PHOTO_SETTINGS = frozenset(
@@ -98,22 +98,12 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def _load_tagger(config: TagConfig) -> tuple[Any, str]:
-    options = TaggerOptions(
-        model=config.model,
+    options = tagger_options(
+        config,
+        threshold=threshold_option(config),
         device=config.device,
         threads=None,
-        precision=config.precision,
         batch_size=1,
-        tags=config.tags,
-        threshold=threshold_option(config),
-        top_k=config.top_k,
-        score_floor=config.score_floor,
-        text_encoder=config.text_encoder,
-        descriptions=config.descriptions,
-        open_set_threshold=config.open_set_threshold,
-        caption=config.caption,
-        caption_tags=config.caption_tags,
-        caption_beams=config.caption_beams,
     )
     try:
         return load_tagger(options)

@@ -8,11 +8,26 @@ from ram_ray.errors import ConfigError
 from ram_ray.run_record import RunRecord, read_record
 from ram_ray.storage.commits import committed_shards, read_commits, read_published
 from ram_ray.storage.plans import read_plan
+from ram_ray.storage.retries import unfinished_retry
 from ram_ray.storage.stores import Store
 
 
 def read_finished_run(store: Store) -> tuple[RunRecord, int]:
     """Return the record of a run and its number of shards.
+
+    Raises:
+        ConfigError: there is no run, or it is not finished, or a retry of it is not.
+    """
+    found = read_committed_run(store)
+    if unfinished_retry(store) is not None:
+        raise ConfigError(
+            f"{store.url} has an interrupted retry: run the same `ram-ray retry` again first."
+        )
+    return found
+
+
+def read_committed_run(store: Store) -> tuple[RunRecord, int]:
+    """Do as `read_finished_run`, also where a retry was interrupted.
 
     Raises:
         ConfigError: there is no run, or it is not finished.
@@ -36,4 +51,4 @@ def published_tags(store: Store, shards: int) -> Iterator[tuple[int, pa.Table]]:
         FileNotFoundError, ConservationError: a file is gone or changed; `ram-ray verify` names it.
     """
     for commit in read_commits(store, range(shards)):
-        yield commit.shard, read_published(store, commit.files[0])
+        yield commit.shard, read_published(store, commit.file("tags"))

@@ -12,7 +12,7 @@ from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
 from ram_ray.options import read_threshold_file
 from ram_ray.storage.stores import Store, split_url
-from ram_ray.workers import TaggerOptions, load_tagger
+from ram_ray.workers.tagger import load_tagger, tagger_options
 
 RECORD_KEY = "run.json"
 
@@ -22,6 +22,12 @@ IDENTITY = (
     "score_floor", "caption", "precision", "image_size_px", "decode",
 )  # fmt: skip
 """Fields that decide an output's rows; a call that differs in one is another run."""
+
+MODEL_IDENTITY = (
+    "weights_sha256", "labels_sha256", "vocabulary_sha256", "thresholds_sha256", "image_size_px",
+    "caption",
+)  # fmt: skip
+"""Those of them that say which model it is, wherever it lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,9 @@ class RunRecord:
     created_at: str
     labels_sha256: str | None = None  # absent in run.json before open sets
     caption: dict[str, Any] | None = None  # absent before captions
+    text_encoder: str | None = None  # these three are absent before retries
+    descriptions: str | None = None
+    open_set_threshold: float | None = None
 
 
 def identify_model(config: TagConfig) -> ModelIdentity:
@@ -77,24 +86,14 @@ def identify_model(config: TagConfig) -> ModelIdentity:
     Raises:
         ConfigError: no such model, a broken model folder, unknown tags, bad thresholds.
     """
-    threshold = threshold_option(config)
-    options = TaggerOptions(
-        model=config.model,
-        device="cpu",
-        threads=None,
-        precision=config.precision,
-        batch_size=1,
-        tags=config.tags,
-        threshold=threshold,
-        top_k=config.top_k,
-        score_floor=config.score_floor,
-        text_encoder=config.text_encoder,
-        descriptions=config.descriptions,
-        open_set_threshold=config.open_set_threshold,
-        caption=config.caption,
-        caption_tags=config.caption_tags,
-        caption_beams=config.caption_beams,
-    )
+    return identify_with_threshold(config, threshold_option(config))
+
+
+def identify_with_threshold(
+    config: TagConfig, threshold: float | tuple[float, ...] | None
+) -> ModelIdentity:
+    """Do as `identify_model`, where the thresholds are known and need no file."""
+    options = tagger_options(config, threshold=threshold, device="cpu", threads=None, batch_size=1)
     try:
         tagger, _ = load_tagger(options)
     except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
@@ -134,6 +133,21 @@ def check_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRe
                 "choose another output, or repeat the call as it was to resume."
             )
     return existing
+
+
+def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
+    """Check that a model is the one of a run, whatever its folder is called by now.
+
+    Raises:
+        ConfigError: it is another one; names what differs.
+    """
+    for name in MODEL_IDENTITY:
+        old, new = getattr(record, name), getattr(model, name)
+        if old != new:
+            raise ConfigError(
+                f"The model {record.model} is not the one of this run: its {name} is {new!r}, "
+                f"the run's is {old!r}; say with --model where that one is now."
+            )
 
 
 def agree_on_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRecord:
@@ -199,6 +213,9 @@ def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
         decode=asdict(config.decode),
         versions={"ram-ray": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")},
+        text_encoder=config.text_encoder,
+        descriptions=config.descriptions,
+        open_set_threshold=config.open_set_threshold,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

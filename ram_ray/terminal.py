@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,6 +16,10 @@ from ram_ray.progress import format_duration
 if TYPE_CHECKING:  # these import ray or torch; a name is enough here
     from ram_ray.doctor import Check
     from ram_ray.photo import TaggedPhoto
+    from ram_ray.plan_estimate import Bill, Estimate
+    from ram_ray.plan_sample import Sample
+    from ram_ray.planning import PlanReport
+    from ram_ray.retrying import RetrySummary
     from ram_ray.run_summary import RunSummary
     from ram_ray.verification import VerifyReport
 
@@ -54,16 +59,92 @@ def print_summary(summary: RunSummary) -> None:
     table = _facts_table()
     table.add_row("Images", f"{summary.num_images:,} in {_shards(summary.num_shards)}")
     table.add_row("Tagged", f"{summary.num_tagged:,}")
-    reasons = ", ".join(
-        f"{count:,} {code}" for code, count in sorted(summary.quarantined_by_code.items())
-    )
-    table.add_row("Quarantined", f"{summary.num_quarantined:,}" + (f" ({reasons})" * bool(reasons)))
+    reasons = _reasons(summary.quarantined_by_code)
+    table.add_row("Quarantined", f"{summary.num_quarantined:,}{reasons}")
     if summary.num_skipped:
         table.add_row("Skipped by name", f"{summary.num_skipped:,}")
     speed = f"{format_duration(summary.wall_s)}, {summary.images_per_s:,.1f} images/s"
     table.add_row("Time", speed + (" (resumed)" if summary.resumed else ""))
     table.add_row("Model", summary.model_id)
     table.add_row("Output", Text(printable(summary.output)))
+    console.print(table)
+    _print_notes(console, summary.notes)
+
+
+def print_plan(report: PlanReport) -> None:
+    """Print what is planned, what a sample took, and what the run will take and cost."""
+    console = Console()
+    table = _facts_table()
+    size = f"{format_bytes(report.size_bytes)}" + " (planned before)" * report.planned_before
+    table.add_row("Images", f"{report.num_images:,} in {_shards(report.num_shards)}, {size}")
+    if report.num_skipped:
+        table.add_row("Skipped by name", f"{report.num_skipped:,}")
+    if report.num_done:
+        table.add_row("Done already", f"{report.num_done:,}")
+    if report.sample is not None:
+        for name, text in _sample_facts(report.sample):
+            table.add_row(name, text)
+    if report.estimate is not None:
+        for name, text in _estimate_facts(report.estimate):
+            table.add_row(name, text)
+    if report.bill.get_requests or report.bill.put_requests:
+        requests = f"{report.bill.get_requests:,} GET, {report.bill.put_requests:,} PUT and LIST"
+        table.add_row("Requests", requests)
+    if report.bill.total is not None:
+        table.add_row("Cost", _cost(report.bill))
+    table.add_row("Model", report.model_id)
+    table.add_row("Output", Text(printable(report.output)))
+    console.print(table)
+    _print_notes(console, report.notes)
+    if report.num_done < report.num_images:
+        console.print("Go on with `ram-ray tag` and the same options: nothing is listed again.")
+
+
+def _sample_facts(sample: Sample) -> Iterator[tuple[str, str]]:
+    failed = f", {sample.num_failed:,} cannot be tagged{_reasons(sample.failed_by_code)}"
+    yield "Sample", f"{sample.num_images:,} images" + failed * bool(sample.num_failed)
+    if sample.model_s:
+        times = (("fetch", sample.fetch_s), ("decode", sample.decode_s), ("model", sample.model_s))
+        text = ", ".join(f"{name} {seconds * 1000:,.2f} ms" for name, seconds in times)
+        yield "Per image", f"{text} ({sample.device}, {sample.batch_size} a call)"
+
+
+def _estimate_facts(estimate: Estimate) -> Iterator[tuple[str, str]]:
+    low, high = format_duration(estimate.wall_low_s), format_duration(estimate.wall_high_s)
+    about = f"about {format_duration(estimate.wall_s)} ({low} to {high}), "
+    yield "Time", about + f"{estimate.images_per_s:,.1f} images/s on a machine like this one"
+    yield "Slowest part", estimate.bottleneck
+    work = f"{estimate.core_hours:,.2f} h of decoding on one core, "
+    yield "Work", work + f"{estimate.model_hours:,.2f} h of the model on one device"
+    yield "Written", f"about {format_bytes(estimate.output_bytes)} of tags"
+
+
+def _cost(bill: Bill) -> str:
+    parts = (("machine", bill.machine), ("requests", bill.requests))
+    shown = ", ".join(f"{name} {cost:,.2f}" for name, cost in parts if cost is not None)
+    return f"{bill.total:,.2f} ({shown})"
+
+
+def format_bytes(count: float) -> str:
+    """Return `512 B`, `1.4 MB` or `2.0 TB`; decimal, as object stores bill."""
+    units = ("B", "kB", "MB", "GB", "TB", "PB")
+    power = min(len(units) - 1, int(math.log10(max(1.0, count)) / 3))
+    return f"{count / 1000**power:,.{1 if power else 0}f} {units[power]}"
+
+
+def print_retry(summary: RetrySummary) -> None:
+    """Print what became of the images that were tried again, and what the output holds now."""
+    console = Console()
+    table = _facts_table()
+    again = f"{summary.num_retried:,}" if summary.num_retried else "nothing to try again"
+    table.add_row("Tried again", again + (" (resumed)" if summary.resumed else ""))
+    if summary.num_retried:
+        reasons = _reasons(summary.quarantined_by_code)
+        table.add_row("Tagged now", f"{summary.num_tagged:,}")
+        table.add_row("Quarantined still", f"{summary.num_quarantined:,}{reasons}")
+        table.add_row("Time", format_duration(summary.wall_s))
+    whole = f"{summary.output_tagged:,} tagged, {summary.output_quarantined:,} quarantined"
+    table.add_row("Output", Text(f"{printable(summary.output)}  ({whole})"))
     console.print(table)
     _print_notes(console, summary.notes)
 
@@ -84,8 +165,12 @@ def print_verification(report: VerifyReport) -> None:
         console.print(Text(f"  {printable(problem)}", style="red"))
     if report.ok:
         console.print("Every planned image is there exactly once.", style="green")
-    else:
-        console.print("Not complete; run `ram-ray tag` again to resume.", style="bold red")
+    command = "ram-ray tag"
+    if report.unfinished_retry is not None:
+        command = "ram-ray retry"
+        _print_notes(console, ("A retry was interrupted; run the same `ram-ray retry` again.",))
+    if not report.ok:
+        console.print(f"Not complete; run `{command}` again to resume.", style="bold red")
 
 
 def print_check(check: Check) -> None:
@@ -144,6 +229,12 @@ def print_next_steps(report: str) -> None:
 def printable(text: str) -> str:
     """Return `text` with control characters shown as `?`: names of a bucket are not ours."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _reasons(by_code: Mapping[str, int]) -> str:
+    """Return ` (2 corrupt, 1 empty)`; nothing where nothing failed."""
+    counts = ", ".join(f"{count:,} {code}" for code, count in sorted(by_code.items()))
+    return f" ({counts})" if counts else ""
 
 
 def _shards(count: int) -> str:

@@ -9,8 +9,15 @@ from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.run_record import read_record
 from ram_ray.schema import QUARANTINE, tags_schema
-from ram_ray.storage.commits import Commit, ConservationError, read_commit, read_published
+from ram_ray.storage.commits import (
+    Commit,
+    ConservationError,
+    read_commit,
+    read_published,
+    retried_shards,
+)
 from ram_ray.storage.plans import PlanSummary, read_plan, read_plan_shard, shard_name
+from ram_ray.storage.retries import unfinished_retry
 from ram_ray.storage.stores import Store, open_store
 
 MAX_PROBLEMS = 20
@@ -31,6 +38,8 @@ class VerifyReport:
     shards: int
     uncommitted_shards: int
     problems: tuple[str, ...]
+    unfinished_retry: int | None = None
+    """Number of a retry that was interrupted; between two of its files a shard may look wrong."""
 
     @property
     def ok(self) -> bool:
@@ -53,11 +62,12 @@ def verify_output(output: str, store: StoreConfig) -> VerifyReport:
     schemas = (tags_schema(captions=record is not None and record.caption is not None), QUARANTINE)
     count: Counter[str] = Counter()
     problems: list[str] = _strays(opened, plan)
+    retries = retried_shards(opened)
     for shard in range(plan.shards):
         planned = read_plan_shard(opened, shard)
         count["planned"] += planned.num_rows
         try:
-            commit = read_commit(opened, shard)
+            commit = read_commit(opened, shard, retries.get(shard, 0))
         except FileNotFoundError:
             count["uncommitted"] += 1
             count["missing"] += planned.num_rows
@@ -74,6 +84,7 @@ def verify_output(output: str, store: StoreConfig) -> VerifyReport:
         shards=plan.shards,
         uncommitted_shards=count["uncommitted"],
         problems=tuple(problems[:MAX_PROBLEMS]),
+        unfinished_retry=retry.number if (retry := unfinished_retry(opened)) else None,
     )
 
 

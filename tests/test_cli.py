@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import ram_ray.retrying
 import ram_ray.tagging
 import ram_ray.verification
 from ram_ray import cli
 from ram_ray.errors import IncompleteRunError
+from ram_ray.retrying import RetrySummary
 from ram_ray.run_summary import RunSummary
 from ram_ray.verification import VerifyReport
 
@@ -121,6 +123,13 @@ def test_an_interrupted_run_says_how_to_resume(tagged):
         (["tag", "a", "out", "--device", "gpu"], 2, "device is 'gpu', but must be auto or cpu"),
         (["verify", "missing-folder"], 5, "ram-ray: There is no folder"),
         (["report", "missing-folder"], 5, "ram-ray: There is no folder"),
+        (["plan", "a"], 2, "Missing argument 'OUTPUT'"),
+        (["plan", "missing-folder", "out"], 5, "ram-ray: The source"),
+        (["plan", "a", "out", "--sample", "-1"], 2, "Invalid value for '--sample'"),
+        (["retry", "missing-folder"], 5, "ram-ray: There is no folder"),
+        (["retry", "out", "--error", "emtpy"], 2, "error is 'emtpy', but must be one of"),
+        (["retry", "out", "--set", "decode.orientation=apply"], 2, "decode.orientation"),
+        (["retry", "out", "--set", "top_k=3"], 2, "top_k"),
         (["doctor", "--bucket", "photos"], 2, "--bucket is 'photos', but must be s3://"),
     ],
 )
@@ -200,6 +209,54 @@ def test_a_broken_photo_is_one_sentence_with_its_reason(tmp_path):
     result = run("tag", str(broken))
     assert result.exit_code == 3
     assert result.stderr.startswith(f"ram-ray: {broken}: The file starts like no image format")
+
+
+def test_a_retry_is_a_table_or_json(monkeypatch):
+    summary = RetrySummary(
+        num_retried=5, num_tagged=3, num_quarantined=2, quarantined_by_code={"fetch_timeout": 2},
+        output_tagged=98, output_quarantined=2, wall_s=1.0, resumed=True, output="out", notes=(),
+    )  # fmt: skip
+    seen = []
+
+    def retry_quarantined(config, *, on_progress):
+        seen.append(config)
+        return summary
+
+    monkeypatch.setattr(ram_ray.retrying, "retry_quarantined", retry_quarantined)
+    result = run("retry", "out", "--error", "fetch_timeout", "--error", "not_found",
+                 "--set", "decode.max_image_bytes=9")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "5 (resumed)" in result.stdout
+    assert "2 (2 fetch_timeout)" in result.stdout
+    assert "98 tagged, 2 quarantined" in result.stdout
+    assert seen[0].error == ("fetch_timeout", "not_found")
+    assert seen[0].decode.max_image_bytes == 9
+    result = run("retry", "out", "--json", "--max-error-rate", "0.01")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == dataclasses.asdict(summary) | {"notes": []}
+
+
+def test_a_plan_is_a_table_or_json(tmp_path, photo):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").write_bytes(open(photo, "rb").read())
+    where = (str(tmp_path / "in"), str(tmp_path / "out"))
+    result = run("plan", *where, "--machine-price", "7200", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    for text in ("Images", "1 in 1 shard", "Per image", "images/s on a machine", "Cost", "machine"):
+        assert text in result.stdout
+    found = json.loads(run("plan", *where, "--sample", "0", "--device", "cpu", "--json").stdout)
+    assert (found["num_images"], found["planned_before"], found["sample"]) == (1, True, None)
+
+
+def test_an_interrupted_retry_is_said_by_verify(monkeypatch):
+    report = VerifyReport(
+        planned=1, tagged=0, quarantined=0, missing=1, duplicate=0, shards=1,
+        uncommitted_shards=0, problems=("quarantine/x is not",), unfinished_retry=1,
+    )  # fmt: skip
+    monkeypatch.setattr(ram_ray.verification, "verify_output", lambda output, store: report)
+    result = run("verify", "out")
+    assert result.exit_code == 4
+    assert "run `ram-ray retry` again to resume" in result.stdout
 
 
 def test_verify_says_what_it_counted(monkeypatch):

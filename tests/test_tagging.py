@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ram_ray import tagging
+from ram_ray import tag_rounds, tagging
 from ram_ray.committer import CommitterProgress
 from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, UnreachableError
@@ -147,7 +147,7 @@ def test_a_wave_leaves_no_thread_behind(
     photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each would keep its stack and its part of the heap for as long as the driver runs."""
-    monkeypatch.setattr(tagging, "wave_shards", lambda *_: 1)
+    monkeypatch.setattr(tag_rounds, "wave_shards", lambda *_: 1)
     before = set(threading.enumerate())
     tag_bucket(settings(photos, tmp_path / "out", shard_rows=14))  # two waves
     assert [thread.name for thread in set(threading.enumerate()) - before] == []
@@ -204,14 +204,14 @@ def test_taggers_get_the_gpu_share_they_ask_for(
     photos: Path, tmp_path: Path, gpus: float, gpu_ids: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[str] = set()
-    drain = tagging._drain
+    drain = tag_rounds._drain
 
     def note(committers: list[Any], reasons: list[str]) -> list[CommitterProgress]:
         counts = drain(committers, reasons)
         seen.update(gpu_ids for each in counts for _, gpu_ids in each.taggers)
         return counts
 
-    monkeypatch.setattr(tagging, "_drain", note)
+    monkeypatch.setattr(tag_rounds, "_drain", note)
     changes = {"device": "auto", "gpus_per_tagger": gpus, "num_taggers": 1}
     summary = tag_bucket(settings(photos, tmp_path / "out", **changes))
     assert seen

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from jobs.prepare_ram_mini import TagLine, read_tags
+from jobs.ram_mini_student import widened
 from jobs.ram_mini_views import random_boxes
-from jobs.train_ram_mini import widened
 from jobs.widen_ram_mini import Probe, Teacher, decode, fit_probe
 from ram_model import Ram, variant
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ram_model.checkpoint import load_folder, load_official, save_folder
+    from ram_model.checkpoint import load_folder, save_folder
     from ram_model.config import CaptionConfig, RamConfig, SwinConfig, TagDecoderConfig, variant
     from ram_model.errors import (
         CaptionError,
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         UnknownTagError,
     )
     from ram_model.losses import asymmetric_loss
+    from ram_model.official_checkpoint import load_official
     from ram_model.pretrained import open_model
     from ram_model.ram import Ram
     from ram_model.ram_plus import RamPlus
@@ -47,7 +48,7 @@ _HOME = {
     "WordPieceTokenizer": "ram_model.wordpiece",
     "asymmetric_loss": "ram_model.losses",
     "load_folder": "ram_model.checkpoint",
-    "load_official": "ram_model.checkpoint",
+    "load_official": "ram_model.official_checkpoint",
     "open_model": "ram_model.pretrained",
     "save_folder": "ram_model.checkpoint",
     "tag2text_vocabulary": "ram_model.tag2text",

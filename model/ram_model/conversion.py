@@ -12,20 +12,14 @@ import torch
 from torch import Tensor
 
 from ram_model.caption_files import check_word_pieces
-from ram_model.checkpoint import (
-    CHECKSUMS,
-    build_on_meta,
-    check_tags_fit,
-    from_official,
-    read_official,
-    write_checksums,
-    write_folder,
-)
+from ram_model.checkpoint import CHECKSUMS, check_tags_fit, write_checksums, write_folder
 from ram_model.config import CaptionConfig, RamConfig
 from ram_model.costs import total
 from ram_model.errors import CaptionError, CheckpointError
+from ram_model.filling import build_on_meta
 from ram_model.inspection import CARD, LICENSE, SOURCES, ModelFacts, inspect_folder
 from ram_model.label_embeddings import DESCRIPTIONS, TEMPLATES, TEXT_ENCODER
+from ram_model.official_checkpoint import from_official, read_official
 from ram_model.prompts import read_descriptions, read_templates
 from ram_model.text_encoder import TextEncoder, load_text_encoder
 from ram_model.vocabulary import OFF, Vocabulary

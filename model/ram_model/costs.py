@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ram_model.checkpoint import build_on_meta
 from ram_model.config import RamConfig
+from ram_model.filling import build_on_meta
 from ram_model.ram import Ram
 
 TAGGING_PARTS = (

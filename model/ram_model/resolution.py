@@ -13,8 +13,8 @@ import torch
 from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
 
-from ram_model.checkpoint import build_on_meta, fill_model
 from ram_model.config import SwinConfig
+from ram_model.filling import build_on_meta, fill_model
 from ram_model.ram import Ram
 
 _TABLE = ".relative_position_bias_table"

@@ -3,29 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ram_model.captioning import Captioner, guide_words
 from ram_model.errors import CaptionError, ModelOutputError
-from ram_model.folding import FoldedRam
-from ram_model.normalisation import Normalisation
-from ram_model.open_set import add_labels, embed_new_words
+from ram_model.network import Network, Precision, check_place
+from ram_model.open_set import embed_new_words
 from ram_model.pretrained import OpenedModel, open_model
 from ram_model.ram import Ram
-from ram_model.tag_selection import Tags, TagSelection
+from ram_model.tag_choice import check_limits, choose_tags
+from ram_model.tag_selection import Tags
 from ram_model.text_generation import CaptionOptions
-from ram_model.transforms import IMAGENET_MEAN, IMAGENET_STD, resize_for_inference, to_rgb
-from ram_model.vocabulary import OFF, Vocabulary
+from ram_model.transforms import resize_for_inference, to_rgb
+from ram_model.vocabulary import Vocabulary
 from ram_model.wordpiece import WordPieceTokenizer
 
-__all__ = ["Tagger", "Tags"]
-
-Precision = Literal["fp32", "bf16"]
+__all__ = ["Precision", "Tagger", "Tags"]
 
 
 class Tagger:
@@ -33,6 +30,32 @@ class Tagger:
 
     The batch shape is fixed: fewer images are padded with black ones, so that a score does not
     depend on how images were batched (in fp32 within 1e-5, whatever the slot).
+
+    Args:
+        model: with as many tags as the vocabulary.
+        device: "cpu", "cuda" or "cuda:N".
+        precision: "bf16" runs the network in 16 bit; the final sigmoid is always fp32.
+        batch_size: most images per call, and the batch the network sees.
+        tags: decide on these names (or aliases) only, at a decoder cost in proportion; known
+            ones score as in the full model, others need an entry in `new_labels`.
+        threshold: one for all tags but those the vocabulary switches off (1.0), or one per
+            tag of the whole vocabulary, in id order. 0..1; None: the vocabulary's own.
+        top_k: at most this many tags per image, the best.
+        score_floor: also give tags with a score from here up, 0..1, but never those switched
+            off: new thresholds then need no second pass.
+        new_labels: label embeddings float [K, E] of words in `tags` that the vocabulary lacks;
+            they get the ids after the vocabulary's last, in the order of `new_labels`.
+        open_set_threshold: of those words, where `threshold` is not one number for all; None:
+            the one in the model's configuration.
+        captions: also write a caption per image, guided by the tags above their thresholds,
+            whatever `top_k` and `score_floor` say; None: no captions.
+        tokenizer: word pieces of the captions; needed with `captions` only.
+        compile: compile the network with torch.compile; the first call takes long.
+
+    Raises:
+        ValueError: an option is out of its range; the message names it.
+        CaptionError: captions of a model without a caption side or with other word pieces.
+        UnknownTagError: `tags` holds names that neither the vocabulary nor `new_labels` does.
     """
 
     def __init__(
@@ -47,97 +70,42 @@ class Tagger:
         threshold: float | Sequence[float] | None = None,
         top_k: int | None = None,
         score_floor: float | None = None,
-        new_labels: Mapping[str, Tensor] | None = None,
+        new_labels: Mapping[str, torch.Tensor] | None = None,
         open_set_threshold: float | None = None,
         captions: CaptionOptions | None = None,
         tokenizer: WordPieceTokenizer | None = None,
         compile: bool = False,
     ) -> None:
-        """Take over the model: it is moved to the device and cast, in place, and then folded
-        (`ram_model.folding`); its weights must not change afterwards.
-
-        Args:
-            model: with as many tags as the vocabulary.
-            device: "cpu", "cuda" or "cuda:N".
-            precision: "bf16" runs the network in 16 bit; the final sigmoid is always fp32.
-            batch_size: most images per call, and the batch the network sees.
-            tags: decide on these names (or aliases) only, at a decoder cost in proportion; known
-                ones score as in the full model, others need an entry in `new_labels`.
-            threshold: one for all tags but those the vocabulary switches off (1.0), or one per
-                tag of the whole vocabulary, in id order. 0..1; None: the vocabulary's own.
-            top_k: at most this many tags per image, the best.
-            score_floor: also give tags with a score from here up, 0..1, but never those switched
-                off: new thresholds then need no second pass.
-            new_labels: label embeddings float [K, E] of words in `tags` that the vocabulary lacks;
-                they get the ids after the vocabulary's last, in the order of `new_labels`.
-            open_set_threshold: of those words, where `threshold` is not one number for all; None:
-                the one in the model's configuration.
-            captions: also write a caption per image, guided by the tags above their thresholds,
-                whatever `top_k` and `score_floor` say; None: no captions.
-            tokenizer: word pieces of the captions; needed with `captions` only.
-            compile: compile the network with torch.compile; the first call takes long.
-
-        Raises:
-            ValueError: an option is out of its range; the message names it.
-            CaptionError: captions of a model without a caption side or with other word pieces.
-            UnknownTagError: `tags` holds names that neither the vocabulary nor `new_labels` does.
-        """
-        _check_options(device, precision, batch_size, top_k, score_floor, open_set_threshold)
-        if len(vocabulary) != model.config.num_tags:
-            raise ValueError(
-                f"vocabulary holds {len(vocabulary)} tags, but must hold the "
-                f"{model.config.num_tags} of the model."
-            )
-        thresholds = resolve_thresholds(threshold, vocabulary)
-        tag_ids = list(range(len(vocabulary)))
-        if tags is not None:
-            if not tags:
-                raise ValueError("tags is empty, but must name at least one tag, or be left out.")
-            new_threshold = model.config.open_set_threshold
-            for given in (open_set_threshold, threshold):
-                new_threshold = given if isinstance(given, int | float) else new_threshold
-            model, vocabulary, tag_ids = _choose_tags(
-                model, vocabulary, tags, new_labels or {}, new_threshold
-            )
-            thresholds = np.concatenate([thresholds, vocabulary.thresholds[len(thresholds) :]])
-        self.vocabulary = vocabulary
+        """Take over the model: moved, cast and folded in place, its weights must not change."""
+        check_place(device, precision)
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size!r}, but must be at least 1.")
+        check_limits(top_k, score_floor, open_set_threshold)
+        choice = choose_tags(
+            model,
+            vocabulary,
+            tags,
+            threshold=threshold,
+            new_labels=new_labels or {},
+            open_set_threshold=open_set_threshold,
+        )
+        self.vocabulary = choice.vocabulary
         self.device = torch.device(device)
         self.precision: Precision = precision
         self.batch_size = batch_size
-        self.image_size_px = model.config.image_size_px
-        self.num_parameters = sum(p.numel() for p in model.parameters())
+        self.image_size_px = choice.model.config.image_size_px
+        self.num_parameters = sum(p.numel() for p in choice.model.parameters())
         self.model_id = "custom"
         self.weights_sha256: str | None = None
         self.is_random = False
         self.labels_sha256: str | None = None
         self.captions_sha256: str | None = None
         self.notes: tuple[str, ...] = ()
-        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._model = self._prepare(model)
-        self._network = torch.compile(self._model, dynamic=False) if compile else self._model
-        encode = self._model.encode_images  # of a tagger that needs the image tokens as well
-        self._encode = torch.compile(encode, dynamic=False) if compile else encode
-        self._select = TagSelection(
-            tag_ids=tag_ids,
-            thresholds=thresholds[tag_ids],
-            names=vocabulary.names,
-            top_k=top_k,
-            score_floor=score_floor,
-        ).to(self.device)
+        self._network = Network(choice.model, self.device, precision, compile=compile)
+        self._select = choice.selection(top_k=top_k, score_floor=score_floor).to(self.device)
+        self._guide = choice.selection(top_k=None, score_floor=None).to(self.device)
         self.captions = captions
-        self._captioner: Captioner | None = None
-        if captions is not None:
-            if tokenizer is None:
-                raise CaptionError("captions need the tokenizer of the model's word pieces.")
-            self._captioner = Captioner(model, tokenizer, captions)
-            self._guide = TagSelection(
-                tag_ids=tag_ids,
-                thresholds=thresholds[tag_ids],
-                names=vocabulary.names,
-                top_k=None,
-                score_floor=None,
-            ).to(self.device)
-        self._normalisation = Normalisation(IMAGENET_MEAN, IMAGENET_STD).to(self.device)
+        self._captioner = _captioner(choice.model, tokenizer, captions)
 
     @classmethod
     def load(
@@ -244,6 +212,28 @@ class Tagger:
         batch_size: int,
         caption_tags: Sequence[Sequence[str] | None] | None,
     ) -> list[Tags]:
+        count = len(images)
+        self._check_images(images, batch_size, caption_tags)
+        if count == 0:
+            return []
+        images = _padded(images, batch_size)
+        if self._captioner is None:
+            return self._select(self._network.logits(images))[:count]
+        tokens_BTE = self._network.encode(images)
+        logits_BC = self._network.decode_tags(tokens_BTE)
+        usual = self._captioner.options.tags
+        given = [usual if words is None else words for words in caption_tags or [None] * count]
+        guides = guide_words(self._guide(logits_BC), given)
+        written = self._captioner(tokens_BTE, guides, num_wanted=count)
+        found = zip(self._select(logits_BC)[:count], written, strict=True)
+        return [replace(tags, caption=text) for tags, text in found]
+
+    def _check_images(
+        self,
+        images: np.ndarray,
+        batch_size: int,
+        caption_tags: Sequence[Sequence[str] | None] | None,
+    ) -> None:
         side, count = self.image_size_px, len(images)
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
             given = f"{images.dtype} {images.shape}"
@@ -255,23 +245,9 @@ class Tagger:
         if caption_tags is not None and len(caption_tags) != count:
             given = f"caption_tags holds {len(caption_tags)} entries"
             raise ValueError(f"{given}, but must hold {count}, one an image.")
-        if count == 0:
-            return []
-        padding = np.zeros((batch_size - count, side, side, 3), dtype=np.uint8)
-        values = self._normalise(np.concatenate([images, padding]) if len(padding) else images)
-        if self._captioner is None:
-            return self._select(self._network(values))[:count]
-        tokens_BTE = self._encode(values)
-        logits_BC = self._model.decode_tags(tokens_BTE)
-        usual = self._captioner.options.tags
-        given = [usual if words is None else words for words in caption_tags or [None] * count]
-        guides = guide_words(self._guide(logits_BC), given)
-        written = self._captioner(tokens_BTE, guides, num_wanted=count)
-        found = self._select(logits_BC)[:count]
-        return [replace(tags, caption=text) for tags, text in zip(found, written, strict=True)]
 
     @torch.inference_mode()
-    def logits(self, images: np.ndarray) -> Tensor:
+    def logits(self, images: np.ndarray) -> torch.Tensor:
         """Return the logits behind the tags, [n, C] on the device, C the tags decided on.
 
         For callers whose images each have rules of their own; they pad the batch themselves.
@@ -279,7 +255,7 @@ class Tagger:
         Args:
             images: uint8 [n, S, S, 3], n from 1 up.
         """
-        return self._network(self._normalise(images))
+        return self._network.logits(images)
 
     @torch.inference_mode()
     def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -296,13 +272,11 @@ class Tagger:
         """
         size, count = self.batch_size, len(images)
         scores = np.zeros((count, len(self._select.thresholds)), np.float32)
-        features = np.zeros((count, self._model.config.label_dim), np.float32)
+        features = np.zeros((count, self._network.config.label_dim), np.float32)
         for start in range(0, count, size):
             part = images[start : start + size]
-            padding = np.zeros((size - len(part), *images.shape[1:]), np.uint8)
-            values = self._normalise(np.concatenate([part, padding]) if len(padding) else part)
-            tokens_BTE = self._encode(values)
-            logits_BC = self._model.decode_tags(tokens_BTE)[: len(part)].float()
+            tokens_BTE = self._network.encode(_padded(part, size))
+            logits_BC = self._network.decode_tags(tokens_BTE)[: len(part)].float()
             if not bool(logits_BC.isfinite().all()):
                 raise ModelOutputError("The model returned logits that are not finite.")
             stop = start + len(part)
@@ -310,82 +284,17 @@ class Tagger:
             features[start:stop] = tokens_BTE[: len(part), 0].float().cpu().numpy()
         return scores, features
 
-    def _normalise(self, images: np.ndarray) -> Tensor:
-        pixels_BSSC = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        return self._normalisation(pixels_BSSC).to(self._dtype)
 
-    def _prepare(self, model: Ram) -> FoldedRam:
-        # what does not change per image is computed once, in full precision, and cast after
-        folded = FoldedRam(model.eval().to(self.device))
-        model.to(self._dtype)
-        return folded.to(self._dtype)
+def _padded(images: np.ndarray, batch_size: int) -> np.ndarray:
+    padding = np.zeros((batch_size - len(images), *images.shape[1:]), np.uint8)
+    return np.concatenate([images, padding]) if len(padding) else images
 
 
-def _choose_tags(
-    model: Ram,
-    vocabulary: Vocabulary,
-    tags: Sequence[str],
-    new_labels: Mapping[str, Tensor],
-    new_threshold: float,
-) -> tuple[Ram, Vocabulary, list[int]]:
-    """Return the model of `tags`, the vocabulary with the new ones at its end, and the ids."""
-    tag_ids, new = vocabulary.split(tags)
-    unknown = [word for word in new if word not in new_labels]
-    if unknown:
-        vocabulary.tag_ids_of(unknown)  # raises, naming them
-    model = add_labels(model, tag_ids, {word: new_labels[word] for word in new})
-    first = len(vocabulary)
-    vocabulary = vocabulary.extended(new, new_threshold) if new else vocabulary
-    return model, vocabulary, [*tag_ids, *range(first, len(vocabulary))]
-
-
-def resolve_thresholds(
-    threshold: float | Sequence[float] | None, vocabulary: Vocabulary
-) -> np.ndarray:
-    """Return the threshold of every tag of the vocabulary, float32 [tags].
-
-    Raises:
-        ValueError: a number outside 0..1, or not one number per tag.
-    """
-    own = vocabulary.thresholds
-    if threshold is None:
-        return own
-    given = np.asarray(threshold, dtype=np.float32)
-    if not ((given >= 0) & (given <= 1)).all():
-        raise ValueError(f"threshold is {threshold!r}, but must be between 0 and 1.")
-    if given.ndim == 0:
-        return np.where(own < OFF, given, own).astype(np.float32)
-    if given.shape != own.shape:
-        raise ValueError(
-            f"threshold holds {given.size} numbers, but must hold {len(own)}, one per tag of the "
-            f"vocabulary."
-        )
-    return given
-
-
-def _check_options(
-    device: str,
-    precision: str,
-    batch_size: int,
-    top_k: int | None,
-    score_floor: float | None,
-    open_set_threshold: float | None,
-) -> None:
-    if device != "cpu" and not device.startswith("cuda"):
-        raise ValueError(f"device is {device!r}, but must be cpu, cuda or cuda:N.")
-    if device.startswith("cuda"):
-        index = device.removeprefix("cuda").removeprefix(":") or "0"
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if not index.isdigit() or int(index) >= count:
-            raise ValueError(f"device is {device!r}, but this machine has {count} usable GPUs.")
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision is {precision!r}, but must be fp32 or bf16.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}, but must be at least 1.")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is {top_k!r}, but must be at least 1.")
-    if score_floor is not None and not 0 <= score_floor <= 1:
-        raise ValueError(f"score_floor is {score_floor!r}, but must be between 0 and 1.")
-    if open_set_threshold is not None and not 0 <= open_set_threshold <= 1:
-        given = f"open_set_threshold is {open_set_threshold!r}"
-        raise ValueError(f"{given}, but must be between 0 and 1.")
+def _captioner(
+    model: Ram, tokenizer: WordPieceTokenizer | None, captions: CaptionOptions | None
+) -> Captioner | None:
+    if captions is None:
+        return None
+    if tokenizer is None:
+        raise CaptionError("captions need the tokenizer of the model's word pieces.")
+    return Captioner(model, tokenizer, captions)

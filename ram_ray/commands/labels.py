@@ -25,6 +25,9 @@ Spacy = Annotated[
     typer.Option(metavar="PIPELINE", help="Installed spaCy pipeline instead of the rules."),
 ]
 
+ShardBytes = Annotated[int | None, typer.Option(help="Source bytes per shard (default: 16777216).")]
+NumParsers = Annotated[int | None, typer.Option(help="Parser processes.")]
+
 
 @app.command()
 def build(
@@ -145,10 +148,8 @@ def parse(
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Also write why: rule, place and words of each tag.")
     ] = False,
-    shard_bytes: Annotated[
-        int | None, typer.Option(help="Source bytes per shard (default: 16777216).")
-    ] = None,
-    num_parsers: Annotated[int | None, typer.Option(help="Parser processes.")] = None,
+    shard_bytes: ShardBytes = None,
+    num_parsers: NumParsers = None,
     max_error_rate: flags.MaxErrorRate = None,
     endpoint_url: flags.EndpointUrl = None,
     region: flags.Region = None,

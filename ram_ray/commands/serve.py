@@ -1,7 +1,7 @@
 """`ram-ray serve`: the HTTP API and the page."""
 
 import signal
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,109 +23,97 @@ _FIELDS = {
 }
 
 
+def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **more)
+
+
+Models = Annotated[
+    list[str] | None,
+    _option(
+        "--model",
+        metavar="NAME|FOLDER",
+        panel=_MODELS,
+        help="Model name or folder; repeatable, the first is the default (ram-mini).",
+    ),
+]
+Thresholds = Annotated[
+    list[str] | None,
+    _option(
+        "--thresholds",
+        metavar="TAG=X",
+        panel=_MODELS,
+        help="Threshold of a tag over the default model's own; repeatable.",
+    ),
+]
+Host = Annotated[
+    str | None, _option("--host", panel=_DOOR, help="Address to listen on (default: 127.0.0.1).")
+]
+Port = Annotated[
+    int | None, _option("--port", panel=_DOOR, help="Port (default: 8000).", min=1, max=65535)
+]
+ApiKeys = Annotated[
+    str | None,
+    _option(
+        "--api-keys",
+        metavar="FILE",
+        panel=_DOOR,
+        help="Only callers with one of these keys, `name:secret` a line.",
+    ),
+]
+AllowAnyone = Annotated[
+    bool | None,
+    _option(
+        "--allow-anyone", panel=_DOOR, help="Let everybody in on an address that others can reach."
+    ),
+]
+ImagesPerS = Annotated[
+    float | None,
+    _option("--images-per-s", panel=_DOOR, help="Most images per second of one key."),
+]
+UrlHosts = Annotated[
+    list[str] | None,
+    _option(
+        "--url-host",
+        metavar="HOST",
+        panel=_DOOR,
+        help="Take images by URL from this host, e.g. *.example.org; repeatable.",
+    ),
+]
+MinReplicas = Annotated[
+    int | None,
+    _option(
+        "--min-replicas",
+        panel=_SIZE,
+        help="Model processes at least (default: 1); 0: none while idle.",
+    ),
+]
+MaxReplicas = Annotated[
+    int | None,
+    _option("--max-replicas", panel=_SIZE, help="Model processes at most (default: 1)."),
+]
+GpusPerReplica = Annotated[
+    float | None,
+    _option("--gpus-per-replica", panel=_SIZE, help="GPU share of a model process (default: 0)."),
+]
+
+
 def serve(
     context: typer.Context,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="NAME|FOLDER",
-            rich_help_panel=_MODELS,
-            help="Model name or folder; repeatable, the first is the default (ram-mini).",
-            show_default=False,
-        ),
-    ] = None,
-    thresholds: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--thresholds",
-            metavar="TAG=X",
-            rich_help_panel=_MODELS,
-            help="Threshold of a tag over the default model's own; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    model: Models = None,
+    thresholds: Thresholds = None,
     text_encoder: flags.TextEncoder = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            help="Address to listen on (default: 127.0.0.1).",
-            rich_help_panel=_DOOR,
-            show_default=False,
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            help="Port (default: 8000).",
-            rich_help_panel=_DOOR,
-            min=1,
-            max=65535,
-            show_default=False,
-        ),
-    ] = None,
-    api_keys: Annotated[
-        str | None,
-        typer.Option(
-            "--api-keys",
-            metavar="FILE",
-            rich_help_panel=_DOOR,
-            help="Only callers with one of these keys, `name:secret` a line.",
-            show_default=False,
-        ),
-    ] = None,
-    allow_anyone: Annotated[
-        bool | None,
-        typer.Option(
-            "--allow-anyone",
-            rich_help_panel=_DOOR,
-            help="Let everybody in on an address that others can reach.",
-            show_default=False,
-        ),
-    ] = None,
-    images_per_s: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=_DOOR, help="Most images per second of one key.", show_default=False
-        ),
-    ] = None,
-    url_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--url-host",
-            metavar="HOST",
-            rich_help_panel=_DOOR,
-            help="Take images by URL from this host, e.g. *.example.org; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    host: Host = None,
+    port: Port = None,
+    api_keys: ApiKeys = None,
+    allow_anyone: AllowAnyone = None,
+    images_per_s: ImagesPerS = None,
+    url_host: UrlHosts = None,
     device: flags.Device = None,
     precision: flags.Precision = None,
     batch_size: flags.BatchSize = None,
-    min_replicas: Annotated[
-        int | None,
-        typer.Option(
-            rich_help_panel=_SIZE,
-            help="Model processes at least (default: 1); 0: none while idle.",
-            show_default=False,
-        ),
-    ] = None,
-    max_replicas: Annotated[
-        int | None,
-        typer.Option(
-            rich_help_panel=_SIZE,
-            help="Model processes at most (default: 1).",
-            show_default=False,
-        ),
-    ] = None,
-    gpus_per_replica: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=_SIZE,
-            help="GPU share of a model process (default: 0).",
-            show_default=False,
-        ),
-    ] = None,
+    min_replicas: MinReplicas = None,
+    max_replicas: MaxReplicas = None,
+    gpus_per_replica: GpusPerReplica = None,
     address: flags.Address = None,
     config: flags.ConfigFile = None,
     settings: flags.Settings = None,

@@ -10,30 +10,25 @@ hash of it, on disk: memory stays flat, every shard is a random sample, and the 
 can be computed from its name.
 """
 
-import hashlib
 import io
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
-from ram_ray.data_engine.named_images import Found, find_images_and_captions, join_key
+from ram_ray.data_engine.disk_sort import name_hash, read_shards, write_runs
+from ram_ray.data_engine.named_images import find_images_and_captions, join_key
 from ram_ray.labels.problems import Problem
 from ram_ray.storage.plans import PLAN_KEY, shard_name, to_parquet
 from ram_ray.storage.stores import Store
 
-RUN_ROWS = 200_000
-"""Rows sorted in memory at a time; about 60 MB with captions of 60 characters."""
-READ_ROWS = 4_096
-"""Rows read at a time from each sorted run."""
 MAX_PROBLEMS = 10_000
 """Unreadable caption lines kept with their place; all are counted."""
 
@@ -59,17 +54,6 @@ PROBLEMS = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         pa.field("line", pa.int64(), nullable=False),
         pa.field("message", pa.string(), nullable=False),
-    ]
-)
-_SORTED = pa.schema(
-    [
-        pa.field("hash", pa.uint64(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("uri", pa.string()),  # null: a caption
-        pa.field("size_bytes", pa.int64(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
     ]
 )
 
@@ -113,10 +97,10 @@ def write_image_plan(
     problems = _Problems()
     with tempfile.TemporaryDirectory(prefix="ram-ray-plan-") as folder:
         found = find_images_and_captions(source, captions, config, problems)
-        runs, num_images, num_captions = _write_runs(Path(folder), found, on_planned)
+        runs, num_images, num_captions = write_runs(Path(folder), found, on_planned)
         shards = folds * -(-num_images // (shard_rows * folds))
         orphans = without = 0
-        for shard, rows in enumerate(_read_shards(runs, shards)):
+        for shard, rows in enumerate(read_shards(runs, shards)):
             images, lost = join_captions(rows)
             orphans += len(lost)
             without += sum(not image["captions"] for image in images)
@@ -163,12 +147,6 @@ def shard_of(image_id: str, num_shards: int) -> int:
     return (name_hash(join_key(image_id)) * num_shards) >> 64
 
 
-def name_hash(text: str) -> int:
-    """Return 64 bits that depend on `text` alone: what folds and samples are drawn by."""
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
-
-
 def fold_of(image_id: str, folds: int) -> int:
     """Return the fold of an image, 0 to folds - 1, from its name alone."""
     return (name_hash(join_key(image_id)) * folds) >> 64
@@ -202,68 +180,6 @@ class _Problems:
 
     def skip(self) -> None:
         self.skipped += 1
-
-
-class _Row(NamedTuple):
-    hash: int
-    key: str
-    name: str
-    uri: str | None
-    size_bytes: int
-    text: str
-    source: str
-
-
-def _write_runs(
-    folder: Path, found: Iterable[Found], on_planned: Callable[[int], None]
-) -> tuple[list[Path], int, int]:
-    """Write what was found as sorted files; return them, the number of images and of captions."""
-    runs: list[Path] = []
-    rows: list[_Row] = []
-    counts = [0, 0]
-    for one in found:
-        counts[one.uri is None] += 1
-        rows.append(_Row(name_hash(one.key), *one))
-        if len(rows) == RUN_ROWS:
-            runs.append(_write_run(folder, len(runs), rows))
-            rows = []
-            on_planned(sum(counts))
-    if rows:
-        runs.append(_write_run(folder, len(runs), rows))
-    return runs, counts[0], counts[1]
-
-
-def _write_run(folder: Path, number: int, rows: list[_Row]) -> Path:
-    path = folder / f"run-{number:06d}.parquet"
-    columns = dict(zip(_SORTED.names, zip(*rows, strict=True), strict=True))
-    table = pa.table({name: list(values) for name, values in columns.items()}, schema=_SORTED)
-    pq.write_table(table.sort_by("hash"), path, row_group_size=READ_ROWS, compression="zstd")
-    return path
-
-
-def _read_shards(runs: list[Path], num_shards: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of each shard: a merge that reads every run once, from front to back."""
-    readers = [_RunReader(path) for path in runs]
-    for shard in range(num_shards):
-        end = -(-((shard + 1) << 64) // num_shards)  # first hash of the next shard
-        yield [row for reader in readers for row in reader.until(end)]
-
-
-class _RunReader:
-    def __init__(self, path: Path) -> None:
-        self._batches = pq.ParquetFile(path).iter_batches(batch_size=READ_ROWS)
-        self._rest: pa.RecordBatch | None = next(self._batches, None)
-
-    def until(self, end: int) -> Iterator[dict[str, Any]]:
-        """Yield the rows with a hash below `end`, and forget them."""
-        while self._rest is not None:
-            hashes = self._rest.column("hash").to_numpy(zero_copy_only=False)
-            cut = len(hashes) if end >= 1 << 64 else int(np.searchsorted(hashes, np.uint64(end)))
-            yield from self._rest.slice(0, cut).to_pylist()
-            if cut < len(hashes):
-                self._rest = self._rest.slice(cut)
-                return
-            self._rest = next(self._batches, None)
 
 
 def join_captions(

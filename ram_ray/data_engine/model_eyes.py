@@ -72,8 +72,8 @@ class FoldedEyes:
 
 def load_tagger(options: EyesOptions, fold: int) -> tuple[Any, str]:
     """Load one of the models; return it with the device it runs on."""
-    from ram_ray.workers import TaggerOptions
-    from ram_ray.workers import load_tagger as load
+    from ram_ray.workers.tagger import TaggerOptions
+    from ram_ray.workers.tagger import load_tagger as load
 
     return load(
         TaggerOptions(

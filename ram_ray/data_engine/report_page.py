@@ -1,6 +1,5 @@
 """report.html of an engine run: needs no server, no network, no other file; all text is escaped."""
 
-from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ram_ray import __version__
 from ram_ray.data_engine.decision_log import (
     BELOW_CUT,
-    CAPTION,
     HUMAN,
     NOT_JUDGED,
-    REMOVING_RULES,
 )
+from ram_ray.data_engine.report_steps import steps_table, total_of
 from ram_ray.data_engine.wording import RULE_NAMES, explain_decision
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ def render(data: "ReportData", pictures: Sequence[str | None]) -> str:
         f"{data.revision.number} ({escape(data.revision.made_by)})",
         tiles=_tiles(data),
         notes=_notes(data),
-        steps=_steps(data),
+        steps=steps_table(data),
         added=_cards(data.added, shown, "No tag was added in the part that examples come from."),
         removed=_cards(data.removed, shown, "No tag was removed."),
         rules=_rules(data),
@@ -48,27 +46,23 @@ def render(data: "ReportData", pictures: Sequence[str | None]) -> str:
     )
 
 
-def _total(counts: Counter[Any], name: str) -> int:
-    return sum(value for key, value in counts.items() if isinstance(key, tuple) and key[0] == name)
-
-
 def _heading(data: "ReportData") -> str:
     labels = data.steps["labels"]
-    before, after = _total(labels, "before"), labels["present"]
+    before, after = total_of(labels, "before"), labels["present"]
     return f"{before:,} tags from captions became {after:,} labels"
 
 
 def _tiles(data: "ReportData") -> str:
     labels = data.steps["labels"]
     images = max(1, data.plan["images"])
-    before, after = _total(labels, "before"), labels["present"]
+    before, after = total_of(labels, "before"), labels["present"]
     unseen = sum(data.unseen_by_code.values())
     tiles = [
         ("", "Images", f"{data.plan['images']:,}"),
         ("", "Tags per image before", f"{before / images:.1f}"),
         ("", "after", f"{after / images:.1f}"),
-        ("good", "Added", _signed(_total(labels, "gained"), "+") or "0"),
-        ("bad", "Removed", _signed(_total(labels, "lost"), "&minus;") or "0"),
+        ("good", "Added", _signed(total_of(labels, "gained"), "+") or "0"),
+        ("bad", "Removed", _signed(total_of(labels, "lost"), "&minus;") or "0"),
     ]
     if unseen:
         tiles.append(("bad", "Not seen", f"{unseen:,}"))
@@ -113,92 +107,6 @@ def _notes(data: "ReportData") -> str:
     if data.revision.undone:
         notes.append(f"Undone: {', '.join(data.revision.undone)}.")
     return "".join(f"<p>{escape(note)}</p>" for note in notes)
-
-
-def _steps(data: "ReportData") -> str:
-    rows = [("parse", *_parse_row(data)), ("generate", *_generate_row(data))]
-    rows += [("locate", *_locate_row(data)), ("cluster", *_cluster_row(data))]
-    rows.append(("filter", *_filter_row(data)))
-    return "".join(
-        f"<tr><th>{name}</th><td>{escape(what)}</td><td>{escape(result)}</td>"
-        f'<td class="number">{escape(cost)}</td></tr>'
-        for name, what, result, cost in rows
-    )
-
-
-_OFF = ("off", "", "0")
-
-
-def _parse_row(data: "ReportData") -> tuple[str, str, str]:
-    parsed = data.steps["parsed"]
-    what = f"{parsed['captions']:,} captions of {data.plan['images']:,} images read"
-    result = f"{parsed['tags']:,} tags; {parsed['captions_without_tags']:,} captions name none"
-    if data.plan["without_captions"]:
-        result += f"; {data.plan['without_captions']:,} images have no caption"
-    return what, result, "0"
-
-
-def _generate_row(data: "ReportData") -> tuple[str, str, str]:
-    seen = data.steps.get("seen")
-    if seen is None:
-        return _OFF
-    images = max(1, seen["images"])
-    cost = f"{seen['model_passes'] / images:.0f}"
-    added = data.steps.get("added")
-    if added is None:
-        return f"{seen['images']:,} images scored, nothing generated", "", cost
-    facts = data.revision.facts
-    evidence = _EVIDENCE.get(data.thresholds[0]["evidence"] if data.thresholds else "", "")
-    what = f"{seen['images']:,} images scored; thresholds for {facts['target_precision']:.0%} "
-    what += f"right additions, from {evidence}"
-    allowed = sum(row["threshold"] < 1 for row in data.thresholds)
-    result = f"{_total(added, 'added'):,} tags added on {added['images_with_additions']:,} images; "
-    result += f"{allowed:,} of {len(data.thresholds):,} tags may be added"
-    return what, result, cost
-
-
-_EVIDENCE = {
-    "trusted": "the trusted labels",
-    "agreement": "agreement with the images' other captions",
-    "own_caption": "the images' own captions",
-}
-
-
-def _locate_row(data: "ReportData") -> tuple[str, str, str]:
-    located = data.steps.get("located")
-    if located is None:
-        return _OFF
-    cost = f"{located['model_passes'] / max(1, located['images']):.0f}"
-    bad = {name[7:]: n for name, n in located.items() if str(name).startswith("region_")}
-    unusable = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in sorted(bad.items()))
-    result = f"unusable regions: {unusable}" if unusable else "every region usable"
-    return f"regions by {data.revision.facts['locator']}, in the same pass", result, cost
-
-
-def _cluster_row(data: "ReportData") -> tuple[str, str, str]:
-    judged = data.steps.get("judged")
-    if judged is None:
-        return _OFF
-    result = f"{judged['outliers']:,} look unusual for their tag"
-    return f"{judged['regions']:,} regions judged", result, "0"
-
-
-def _filter_row(data: "ReportData") -> tuple[str, str, str]:
-    labels = data.steps["labels"]
-    if not data.revision.facts["filter_on"]:
-        return _OFF
-    kept = labels[f"decided_by_{CAPTION}"]
-    what = "nothing to learn from" if data.filter is None else _fitted(data.filter)
-    removed = sum(labels[f"decided_by_{rule}"] for rule in REMOVING_RULES)
-    return what, f"{removed:,} tags removed, {kept:,} of the captions' kept", "0"
-
-
-def _fitted(facts: dict[str, Any]) -> str:
-    text = f"learned on {facts['num_named']:,} named and {facts['num_wrong']:,} foreign tags; "
-    if facts["precision"] == facts["precision"]:
-        text += f"estimates {facts['precision']:.0%} of removals right, "
-        text += f"{facts['over_removal']:.1%} of right tags lost; "
-    return text + f"{facts['wrong_share']:.1%} of named tags wrong at least"
 
 
 def _rules(data: "ReportData") -> str:

@@ -86,31 +86,27 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
         raise ConfigError(f"match is {match!r}, but must be {', '.join(get_args(Match))}.")
     rows_by_key = _unique_keys(truth.image_ids, _KEYS[match], "the labels")
     tag_ids = tuple(columns)
-    image_ids: list[str] = []
-    uris: list[str] = []
-    found: list[np.ndarray] = []
-    rows: list[int] = []
+    labelled: list[tuple[str, str, np.ndarray, int]] = []
     unlabelled = 0
     for image_id, uri, scores in _rows(store, tag_ids):
         row = rows_by_key.get(_KEYS[match](image_id))
         if row is None:
             unlabelled += 1
-            continue
-        image_ids.append(image_id)
-        uris.append(uri)
-        rows.append(row)
-        found.append(scores)
-    if not rows:
+        else:
+            labelled.append((image_id, uri, scores, row))
+    if not labelled:
         raise ConfigError(
             f"No image of {store.url} is named in the labels (match: {match}); "
             f"the labels begin with {truth.image_ids[0]!r}."
         )
-    _unique_keys(tuple(image_ids), _KEYS[match], store.url)
+    image_ids, uris, found, positions = zip(*labelled, strict=True)
+    rows = list(positions)
+    _unique_keys(image_ids, _KEYS[match], store.url)
     labels = np.stack([_merged(truth.labels[rows][:, columns[tag]]) for tag in tag_ids], axis=1)
     assert record.score_floor is not None
     return ScoredImages(
-        image_ids=tuple(image_ids),
-        uris=tuple(uris),
+        image_ids=image_ids,
+        uris=uris,
         tag_ids=tag_ids,
         names=tuple(vocabulary.names[tag] for tag in tag_ids),
         kinds=tuple(vocabulary.kinds[tag] for tag in tag_ids),

@@ -13,7 +13,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -22,9 +22,9 @@ import pyarrow as pa
 
 from ram_ray import __version__
 from ram_ray.cluster import ray_session
-from ram_ray.config import StoreConfig, require
-from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError
+from ram_ray.errors import ConfigError, IncompleteRunError
 from ram_ray.labels.caption_plan import CaptionPlan, read_caption_plan, write_caption_plan
+from ram_ray.labels.parse_config import ParseConfig, ParseSummary
 from ram_ray.labels.parse_shard import (
     FREQUENCIES,
     PAIRS,
@@ -35,7 +35,6 @@ from ram_ray.labels.parse_shard import (
 from ram_ray.labels.parser.spacy_tier import load_pipeline
 from ram_ray.labels.vocabulary_files import read_vocabulary
 from ram_ray.storage.commits import (
-    Commit,
     committed_shards,
     finish_publishing,
     iter_batches,
@@ -54,70 +53,6 @@ WAVE_SHARDS = 2_000
 """Most shards per Ray Data execution."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParseConfig:
-    """`ram-ray labels parse`: which captions, which vocabulary, where to."""
-
-    source: str
-    """A file of captions, or a folder or s3://bucket/prefix of them."""
-    output: str
-    """Folder or s3:// prefix of the run; made when missing, resumed when it holds this run."""
-    vocabulary: str
-    """Vocabulary file: .parquet, .json, .csv, or .txt with one name a line."""
-    widen: bool = False
-    """Give the nearest wider tag for a word that has none, and the tools that words imply."""
-    spacy: str | None = None
-    """An installed spaCy pipeline that reads parts of speech; None: the rules, far faster."""
-    evidence: bool = False
-    """Also write evidence/: rule, place and words of every tag of every caption."""
-    shard_bytes: int = 16 * 2**20
-    """Source bytes of a shard, the unit of commit and resume."""
-    store: StoreConfig = field(default_factory=StoreConfig)
-    num_parsers: int | None = None
-    """Parser processes; None: one per CPU."""
-    cpus_per_parser: float = 0.9
-    address: str | None = None
-    """Ray cluster to join; None: a local Ray of this process."""
-    max_error_rate: float = 0.05
-    """Share of problems among images and problems above which the exit code is 3."""
-    max_rounds: int = 3
-    """Passes over uncommitted shards before giving up."""
-
-    def __post_init__(self) -> None:
-        for name in ("source", "output", "vocabulary"):
-            require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
-        for name in ("shard_bytes", "num_parsers", "max_rounds"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, name, value, "at least 1")
-        require(self.cpus_per_parser > 0, "cpus_per_parser", self.cpus_per_parser, "above 0")
-        rate = self.max_error_rate
-        require(0 <= rate <= 1, "max_error_rate", rate, "between 0 and 1")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParseSummary:
-    """What a finished run holds; counts are of the whole output, not of this call alone."""
-
-    num_images: int
-    num_problems: int
-    num_tags: int
-    """Distinct tags found."""
-    num_shards: int
-    num_files: int
-    skipped_files: int
-    captions_this_call: int
-    captions_per_s: float
-    """Of this call, by the wall clock, Ray's start included."""
-    wall_s: float
-    resumed: bool
-    output: str
-
-    @property
-    def error_rate(self) -> float:
-        """Share of problems, 0..1."""
-        return self.num_problems / max(1, self.num_images + self.num_problems)
 
 
 OnShards = Callable[[int, int], None]
@@ -225,7 +160,7 @@ def _make_plan(store: Store, config: ParseConfig, lease: Lease) -> tuple[Caption
         config.source,
         config.store,
         shard_bytes=config.shard_bytes,
-        on_planned=lambda _: _keep_lease(lease, config),
+        on_planned=lambda _: lease.keep(),
     )
     if plan.shards == 0:
         other = f" ({plan.skipped:,} files of other kinds)" if plan.skipped else ""
@@ -252,7 +187,7 @@ def _run_rounds(
                     break
                 done = len(committed)
                 for wave in iter_batches(pending, WAVE_SHARDS):
-                    _keep_lease(lease, config)
+                    lease.keep()
                     for row in _run_wave(config, wave, lease, reasons):
                         done += 1
                         num_captions += row["captions"]
@@ -300,7 +235,7 @@ def _run_wave(
         for done in pipeline.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
-            _keep_lease(lease, config)
+            lease.keep()
             finished += cast(pa.Table, done).to_pylist()
     except RayError as error:
         # Ray has retried what can be retried; the next round starts from the commits.
@@ -314,18 +249,9 @@ def _write_counts(store: Store, plan: CaptionPlan) -> pa.Table:
 
     def parts(folder: str) -> Any:
         for commit in read_commits(store, range(plan.shards)):
-            yield read_published(store, _file_of(commit, folder))
+            yield read_published(store, commit.file(folder))
 
     frequencies = merge_counts(parts("frequencies"), FREQUENCIES, ["images", "captions"])
     store.write(FREQUENCIES_KEY, to_parquet(frequencies))
     store.write(PAIRS_KEY, to_parquet(merge_counts(parts("pairs"), PAIRS, ["images"])))
     return frequencies
-
-
-def _file_of(commit: Commit, folder: str) -> Any:
-    return next(file for file in commit.files if file.name.startswith(f"{folder}/"))
-
-
-def _keep_lease(lease: Lease, config: ParseConfig) -> None:
-    if lease.lost:
-        raise LeaseHeldError(f"Another driver has taken over {config.output}; stopping here.")

@@ -4,7 +4,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_ray.errors import ConfigError
-from ram_ray.storage.commits import Commit, committed_shards, read_commit
+from ram_ray.storage.commits import Commit, committed_shards, read_commits
 from ram_ray.storage.plans import shard_name
 from ram_ray.storage.stores import Store
 
 MAX_SHARDS_READ = 8  # a page of pictures needs no more; counts come from the commits
 MAX_QUARANTINE_ROWS = 200  # what a person reads through
-COMMIT_READERS = 16  # small requests in flight; a run of 1B images has 100,000 commits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +48,7 @@ def read_run_output(store: Store, *, max_images: int) -> RunOutput:
     shards = sorted(committed_shards(store))
     if not shards:
         raise ConfigError(f"{store.url} holds no results yet; `ram-ray tag` writes them.")
-    with ThreadPoolExecutor(COMMIT_READERS) as pool:
-        commits = list(pool.map(lambda shard: read_commit(store, shard), shards))
+    commits = list(read_commits(store, shards))
     by_code: Counter[str] = Counter()
     for commit in commits:
         by_code.update(commit.quarantined_by_code)

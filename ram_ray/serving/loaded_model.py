@@ -5,59 +5,42 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ram_model import CaptionOptions, ModelOutputError, RamConfig, Tagger, Vocabulary
+from ram_model import CaptionOptions, RamConfig, Tagger, Vocabulary
 from ram_model.checkpoint import CONFIG
 from ram_model.errors import UnknownModelError
 from ram_model.label_embeddings import find_label_source
 from ram_model.open_set import NewLabels, embed_new_words
 from ram_model.pretrained import OpenedModel, find_model_folder, open_model
-from ram_model.tag_selection import Tags, TagSelection
-from ram_model.tagger import resolve_thresholds
 from ram_model.vocabulary import OFF
-from ram_ray.errors import ConfigError, ImageErrorCode
+from ram_ray.errors import ConfigError
 from ram_ray.serving.api import Capabilities, ModelInfo, ModelVersion, RequestErrorCode
 from ram_ray.serving.backend import (
     Failure,
     ModelCard,
     Outcome,
-    Prediction,
     Selection,
     WrongSize,
 )
 from ram_ray.serving.batching import Batcher
 from ram_ray.serving.config import ServeConfig
+from ram_ray.serving.rules import (
+    Rules,
+    outcome_of,
+    select_tags,
+    thresholds_and_choice,
+    with_captions,
+)
 
 _MAX_RULES = 256  # compiled selections kept; a page's slider or a client's tag list repeats
 _MAX_OPEN_SETS = 4  # taggers of word lists kept; each holds up to 150 MB of folded constants
 
 
 Key = TypeVar("Key")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rules:
-    """A selection worked out for a tagger."""
-
-    tagger: Tagger
-    columns: Tensor | None
-    """int64 [k] of the logits; None: all of them."""
-    select: TagSelection
-    guide: TagSelection | None
-    """Tags that guide a caption: those above their thresholds; None: no caption is wanted."""
-    card: ModelCard
-    """Which the rules were made for."""
-    vocabulary: Vocabulary
-    """The card's, and words new to it."""
-    thresholds: np.ndarray
-    """float32, by tag id."""
-    notes: tuple[str, ...]
 
 
 class LoadedModel:
@@ -82,7 +65,7 @@ class LoadedModel:
         except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
             raise ConfigError(str(error)) from error
         self._tagger = self._make_tagger()
-        self._rules: OrderedDict[Selection, _Rules] = OrderedDict()
+        self._rules: OrderedDict[Selection, Rules] = OrderedDict()
         self._open_sets: OrderedDict[tuple[str, ...], tuple[Tagger, NewLabels]] = OrderedDict()
         self.use_thresholds(config.threshold_of())
         self._call = Batcher(self._predict_in_thread, max_batch_size=config.batch_size)
@@ -127,13 +110,13 @@ class LoadedModel:
         return await self._call((pixels, rules), alone=alone)
 
     async def _predict_in_thread(
-        self, items: list[tuple[np.ndarray, _Rules]], *, alone: bool
+        self, items: list[tuple[np.ndarray, Rules]], *, alone: bool
     ) -> list[Outcome]:
         del alone  # it is
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._predict, items)
 
-    def _predict(self, items: list[tuple[np.ndarray, _Rules]]) -> list[Outcome]:
+    def _predict(self, items: list[tuple[np.ndarray, Rules]]) -> list[Outcome]:
         """Run in the executor: one network call per tagger, one selection per set of rules."""
         outcomes: dict[int, Outcome] = {}
         for tagger, positions in _groups([rules.tagger for _, rules in items]):
@@ -142,14 +125,14 @@ class LoadedModel:
                 rows = logits[torch.tensor(places, device=logits.device)]
                 if rules.columns is not None:
                     rows = rows[:, rules.columns]
-                found = [_outcome(tags, rules) for tags in _select(rules.select, rows)]
+                found = [outcome_of(tags, rules) for tags in select_tags(rules.select, rows)]
                 if rules.guide is not None:
                     images = np.stack([items[positions[place]][0] for place in places])
-                    found = _with_captions(tagger, images, _select(rules.guide, rows), found)
+                    found = with_captions(tagger, images, select_tags(rules.guide, rows), found)
                 outcomes |= {positions[at]: one for at, one in zip(places, found, strict=True)}
         return [outcomes[at] for at in range(len(items))]
 
-    async def _rules_of(self, selection: Selection) -> _Rules:
+    async def _rules_of(self, selection: Selection) -> Rules:
         if selection in self._rules:
             self._rules.move_to_end(selection)
             return self._rules[selection]
@@ -167,13 +150,13 @@ class LoadedModel:
                 notes += (labels.note,)
         # a tagger of an open set has no other columns than those asked for
         columns = ids if tagger is self._tagger else None
-        rules = _Rules(
+        rules = Rules(
             tagger=tagger,
             columns=None if columns is None else torch.tensor(columns, device=tagger.device),
             card=card,
             vocabulary=vocabulary,
             notes=notes,
-            **_thresholds_and_choice(tagger, vocabulary, ids, selection),
+            **thresholds_and_choice(tagger, vocabulary, ids, selection),
         )
         if card is not self.card:  # updated while words were embedded: not for later requests
             return rules
@@ -236,74 +219,6 @@ class LoadedModel:
             ),
             notes=notes * opened.is_random,
         )
-
-
-def _thresholds_and_choice(
-    tagger: Tagger, vocabulary: Vocabulary, ids: list[int] | None, selection: Selection
-) -> dict[str, Any]:
-    """Return `thresholds`, `select` and `guide` of _Rules."""
-    thresholds = resolve_thresholds(selection.threshold, vocabulary).copy()
-    for name, value in selection.thresholds:
-        thresholds[vocabulary.find(name)] = value
-    chosen = list(range(len(vocabulary))) if ids is None else ids
-
-    def choice(top_k: int | None, score_floor: float | None) -> TagSelection:
-        return TagSelection(
-            tag_ids=chosen,
-            thresholds=thresholds[chosen],
-            names=vocabulary.names,
-            top_k=top_k,
-            score_floor=score_floor,
-        ).to(tagger.device)
-
-    return {
-        "thresholds": thresholds,
-        "select": choice(selection.top_k, selection.score_floor),
-        "guide": choice(None, None) if selection.caption else None,
-    }
-
-
-def _select(select: TagSelection, logits: Tensor) -> list[Tags | Failure]:
-    try:
-        return list(select(logits))
-    except ModelOutputError as error:
-        if len(logits) == 1:
-            return [Failure(ImageErrorCode.MODEL_ERROR, str(error))]
-    # one image's NaN must not fail its neighbours
-    return [found for row in logits for found in _select(select, row[None])]
-
-
-def _outcome(tags: Tags | Failure, rules: _Rules) -> Outcome:
-    if isinstance(tags, Failure):
-        return tags
-    vocabulary = rules.vocabulary
-    return Prediction(
-        version=rules.card.info.version,
-        tag_ids=tags.tag_ids,
-        scores=tags.scores,
-        thresholds=rules.thresholds[tags.tag_ids],
-        names=tags.names,
-        names_zh=[vocabulary.names_zh[tag_id].strip() for tag_id in tags.tag_ids],
-        kinds=[vocabulary.kinds[tag_id] for tag_id in tags.tag_ids],
-        notes=rules.notes,
-    )
-
-
-def _with_captions(
-    tagger: Tagger,
-    images: np.ndarray,
-    guides: list[Tags | Failure],
-    outcomes: list[Outcome],
-) -> list[Outcome]:
-    """Write captions; the image is encoded again, which the writing takes many times of."""
-    words = [[] if isinstance(guide, Failure) else guide.names for guide in guides]
-    written = tagger(images, caption_tags=words)
-    return [
-        dataclasses.replace(outcome, caption=tags.caption)
-        if isinstance(outcome, Prediction)
-        else outcome
-        for outcome, tags in zip(outcomes, written, strict=True)
-    ]
 
 
 def _padded(images: Sequence[np.ndarray], batch_size: int) -> np.ndarray:

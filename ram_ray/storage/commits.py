@@ -4,6 +4,9 @@ Every attempt writes its files under a staging name of its own; one create-if-ab
 `commits/shard-N.json` decides which attempt counts; its files are then moved to their final
 names, which anybody may finish from the commit. With final names written directly, a late
 attempt could overwrite published tags, or pair its tags with another attempt's quarantine.
+
+A retry of quarantined images (`ram_ray.retrying`) replaces the files of a shard by a commit of
+its own, `retries/000001/commits/shard-N.json`; the commit of the latest retry counts.
 """
 
 import hashlib
@@ -17,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +29,9 @@ from ram_ray.storage.plans import shard_name, to_parquet
 from ram_ray.storage.stores import Store
 
 _COMMIT_KEY = re.compile(r"commits/shard-(\d{6,})\.json")
+_RETRY_COMMIT_KEY = re.compile(r"retries/(\d{6})/commits/shard-(\d{6,})\.json")
+
+Item = TypeVar("Item")
 
 READERS = 16
 """Commits read at a time: a run of a billion images has 100,000 of them."""
@@ -62,6 +69,10 @@ class Commit:
         """Return the commit as it is stored."""
         return json.dumps(asdict(self), indent=1).encode()
 
+    def file(self, folder: str) -> StagedFile:
+        """Return the shard's file in `folder`, such as `tags`."""
+        return next(file for file in self.files if file.name.startswith(f"{folder}/"))
+
     @classmethod
     def from_json(cls, data: bytes) -> "Commit":
         """Read a stored commit."""
@@ -98,13 +109,18 @@ def commit_tables(
     *,
     tagged: int,
     quarantined_by_code: Mapping[str, int],
+    retry: int = 0,
 ) -> Commit:
     """Stage a shard's files, one per folder, commit, publish; return the commit that counts.
 
     That commit is another attempt's when one was there first: this attempt's files are dropped.
+
+    Args:
+        retry: number of the retry whose files replace those that are published; 0: none.
     """
     attempt = uuid.uuid4().hex
-    files = tuple(_stage(store, shard, attempt, folder, table) for folder, table in tables.items())
+    staging = f"{_root(retry)}staging/{shard_name(shard)}/{attempt}"
+    files = tuple(_stage(store, shard, staging, folder, table) for folder, table in tables.items())
     quarantined = sum(quarantined_by_code.values())
     commit = Commit(
         shard=shard,
@@ -116,9 +132,9 @@ def commit_tables(
         committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
     )
-    if not store.create(commit_key(shard), commit.to_json()):
+    if not store.create(commit_key(shard, retry), commit.to_json()):
         # Another attempt won, or a retried request met the object its own first try wrote.
-        winner = read_commit(store, shard)
+        winner = read_commit(store, shard, retry)
         if winner.attempt != attempt:
             for file in files:
                 store.delete(file.staged)
@@ -161,21 +177,30 @@ def finish_publishing(store: Store, committed: set[int]) -> int:
     return published
 
 
-def read_commit(store: Store, shard: int) -> Commit:
-    """Return a shard's commit; FileNotFoundError when it has none."""
-    return Commit.from_json(store.read(commit_key(shard)))
+def read_commit(store: Store, shard: int, retry: int = 0) -> Commit:
+    """Return a shard's commit, the first or that of a retry; FileNotFoundError without one."""
+    return Commit.from_json(store.read(commit_key(shard, retry)))
 
 
-def read_commits(store: Store, shards: Iterable[int]) -> Iterator[Commit]:
-    """Yield the commits of shards that have one, in order, reading many at a time."""
+def read_commits(
+    store: Store, shards: Iterable[int], *, before: int | None = None
+) -> Iterator[Commit]:
+    """Yield the commits that count, of shards that have one, in order, reading many at a time.
+
+    Args:
+        before: number of a retry; its own commits and later ones are left out.
+    """
+    retries = retried_shards(store, before=before)
     with ThreadPoolExecutor(READERS) as readers:
         for some in iter_batches(shards, 64 * READERS):
-            yield from readers.map(lambda shard: read_commit(store, shard), some)
+            yield from readers.map(
+                lambda shard: read_commit(store, shard, retries.get(shard, 0)), some
+            )
 
 
-def iter_batches(shards: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
+def iter_batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
     """Cut into tuples of at most `size`."""
-    rest = iter(shards)
+    rest = iter(items)
     while some := tuple(islice(rest, size)):
         yield some
 
@@ -186,9 +211,24 @@ def committed_shards(store: Store) -> set[int]:
     return {int(match[1]) for match in found if match}
 
 
-def commit_key(shard: int) -> str:
-    """Return where a shard's commit lies."""
-    return f"commits/{shard_name(shard)}.json"
+def retried_shards(store: Store, *, before: int | None = None) -> dict[int, int]:
+    """Return the latest retry (before `before`) that has a commit of a shard, by shard."""
+    latest: dict[int, int] = {}
+    for key in store.list("retries"):
+        if match := _RETRY_COMMIT_KEY.fullmatch(key):
+            retry, shard = int(match[1]), int(match[2])
+            if before is None or retry < before:
+                latest[shard] = max(retry, latest.get(shard, 0))
+    return latest
+
+
+def commit_key(shard: int, retry: int = 0) -> str:
+    """Return where a shard's commit lies, the first or that of a retry."""
+    return f"{_root(retry)}commits/{shard_name(shard)}.json"
+
+
+def _root(retry: int) -> str:
+    return f"retries/{retry:06d}/" if retry else ""
 
 
 def check_conservation(shard: int, plan: pa.Table, tags: pa.Table, quarantine: pa.Table) -> None:
@@ -211,9 +251,9 @@ def check_conservation(shard: int, plan: pa.Table, tags: pa.Table, quarantine: p
         )
 
 
-def _stage(store: Store, shard: int, attempt: str, folder: str, table: pa.Table) -> StagedFile:
+def _stage(store: Store, shard: int, staging: str, folder: str, table: pa.Table) -> StagedFile:
     data = to_parquet(table)
-    staged = f"staging/{shard_name(shard)}/{attempt}/{folder}.parquet"
+    staged = f"{staging}/{folder}.parquet"
     store.write(staged, data)
     return StagedFile(
         name=f"{folder}/{shard_name(shard)}.parquet",

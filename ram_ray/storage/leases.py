@@ -63,6 +63,15 @@ class Lease:
         """Tell whether another driver has taken over."""
         return self._lost
 
+    def keep(self) -> None:
+        """Stop where another driver has taken over.
+
+        Raises:
+            LeaseHeldError: it has.
+        """
+        if self._lost:
+            raise LeaseHeldError(f"Another driver has taken over {self._store.url}; stopping here.")
+
     def release(self) -> None:
         """Give the lease back, so that the next driver need not wait."""
         self._stop.set()

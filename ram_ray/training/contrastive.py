@@ -25,8 +25,8 @@ from ram_ray.errors import ConfigError
 from ram_ray.training.batches import choose_caption
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.feed import Part
-from ram_ray.training.learner import Coupled
 from ram_ray.training.order import Plan
+from ram_ray.training.trained import Coupled
 
 PREFIX = "clip."
 _MAX_SCALE = math.log(100)  # of the temperature (arXiv 2103.00020)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,45 +16,19 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from ram_ray.errors import RamRayError
 from ram_ray.training.config import TrainConfig
+from ram_ray.training.parallel import gather_rows, sharded_like, sum_over_workers, whole, wrap
+from ram_ray.training.schedule import learning_rate
+from ram_ray.training.trained import Coupled, Trained, Worker
 
-PAPER_WARMUP_STEPS = 3000
-"""Of RAM's pretraining (recognize-anything, `configs/pretrain.yaml`)."""
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 class NotFiniteError(RamRayError):
     """A loss is NaN or infinite: on every worker at once, because they share the sum."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Worker:
-    """Which of the training processes this is."""
-
-    rank: int = 0
-    world: int = 1
-    device: str = "cpu"
-    attempt: int = 1
-    """How often the group of workers has started, from 1."""
-
-
-class Trained(nn.Module):
-    """A model with its losses: forward(batch) gives the sum of each over the batch's samples."""
-
-    weights: dict[str, float]
-    """Of the losses in use, by name."""
-
-
-class Coupled(Trained):
-    """A loss that couples all samples of a step: see `ram_ray.training.contrastive`."""
-
-    def couple(self, features: Tensor, present: Tensor) -> tuple[float, Tensor, float]:
-        """Return the loss of a step's features [G, F], and its gradients by them and the scale."""
-        raise NotImplementedError
 
 
 class Learner:
@@ -73,7 +46,7 @@ class Learner:
         self._bf16 = config.precision == "bf16" or (
             config.precision == "auto" and worker.device.startswith("cuda")
         )
-        self._wrapped = self._wrap()
+        self._wrapped = wrap(self._objective, config, worker, bf16=self._bf16)
         trained = [p for p in self._objective.parameters() if p.requires_grad]
         # scalars, which FSDP cannot shard, apart: AdamW takes no mixture
         self._scalars = [p for p in trained if p.ndim == 0]
@@ -102,7 +75,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         batches, coupled = self._couple(batches)
-        counts = self._reduce(_summed([batch.counts() for batch in batches]))
+        counts = self._total([batch.counts() for batch in batches])
         factors = self._factors(step, batches, counts)
         # dropout of a step depends on nothing before it
         torch.manual_seed((self._config.seed * 1_000_003 + step) * 1_009 + self._worker.rank)
@@ -115,7 +88,7 @@ class Learner:
                 loss = torch.stack([parts[n] * factors[n] for n in parts]).sum()
                 (loss * self._worker.world).backward()
             sums.append({name: value.item() for name, value in parts.items()})
-        values = self._means(self._reduce(_summed(sums)), counts) | coupled
+        values = self._means(self._total(sums), counts) | coupled
         total = sum(self._weights[name] * value for name, value in values.items())
         if not math.isfinite(total):
             raise NotFiniteError(
@@ -133,7 +106,7 @@ class Learner:
 
     def tensors(self) -> dict[str, Any]:
         """Return what a checkpoint holds; every worker must call it, rank 0 gets it whole."""
-        average = self._average and {name: _whole(t).cpu() for name, t in self._average.items()}
+        average = self._average and {name: whole(t).cpu() for name, t in self._average.items()}
         return {
             "model": get_model_state_dict(self._objective, options=_FULL),
             "optimizer": get_optimizer_state_dict(self._objective, self._optimizer, options=_FULL),
@@ -150,29 +123,8 @@ class Learner:
         if self._average is not None:
             source = tensors["average"] or tensors["model"]
             for name, parameter in self._named_trained():
-                self._average[name] = _like(source[name], parameter)
+                self._average[name] = sharded_like(source[name], parameter)
         self._values = dict(tensors["values"])
-
-    def _wrap(self) -> nn.Module:
-        config, worker = self._config, self._worker
-        if config.parallel == "fsdp" and dist.is_initialized():
-            policy = MixedPrecisionPolicy()
-            if self._bf16:
-                policy = MixedPrecisionPolicy(
-                    param_dtype=torch.bfloat16, reduce_dtype=torch.float32
-                )
-            for block in _blocks(self._objective):
-                fully_shard(block, mp_policy=policy)
-            scalars = {p for p in self._objective.parameters() if p.ndim == 0}
-            fully_shard(self._objective, mp_policy=policy, ignored_params=scalars)
-            return self._objective
-        if worker.world == 1:
-            return self._objective
-        # without the tag loss some weights of the decoder get no gradient
-        return DistributedDataParallel(
-            self._objective,
-            find_unused_parameters=not {"tag", "contrastive"} & self._weights.keys(),
-        )
 
     def _forward(self, batch: Any) -> dict[str, Tensor]:
         device = self._worker.device.partition(":")[0]
@@ -201,7 +153,7 @@ class Learner:
             if not self._values:
                 with torch.no_grad():
                     first = [{n: v.item() for n, v in self._forward(b).items()} for b in batches]
-                self._values = self._means(self._reduce(_summed(first)), counts)
+                self._values = self._means(self._total(first), counts)
             ratio = self._values["caption"] / max(self._values["tag"], 1e-12)
             factors["tag"] *= ratio if ratio > 0 and math.isfinite(ratio) else 1.0
         return factors
@@ -213,8 +165,9 @@ class Learner:
         with torch.no_grad():
             own = torch.cat([self._forward(batch)["features"] for batch in batches])
         present = torch.cat([batch.present for batch in batches])
-        features, first = self._gather(own)
-        loss, signal, scale_signal = self._objective.couple(features, self._gather(present)[0])
+        features, first = gather_rows(own, self._worker)
+        whole_present, _ = gather_rows(present, self._worker)
+        loss, signal, scale_signal = self._objective.couple(features, whole_present)
         ends = np.cumsum([len(batch.present) for batch in batches])
         starts = [0, *ends[:-1]]
         signalled = [
@@ -226,32 +179,12 @@ class Learner:
         ]
         return signalled, {"contrastive": loss}
 
-    def _gather(self, own: Tensor) -> tuple[Tensor, int]:
-        """Return the rows of all workers in rank order, and where this worker's begin."""
-        if self._worker.world == 1:
-            return own, 0
-        counts = torch.zeros(self._worker.world, dtype=torch.int64, device=own.device)
-        counts[self._worker.rank] = len(own)
-        dist.all_reduce(counts)
-        padded = own.new_zeros((int(counts.max()), *own.shape[1:]))
-        padded[: len(own)] = own
-        found = [torch.empty_like(padded) for _ in range(self._worker.world)]
-        dist.all_gather(found, padded)
-        rows = torch.cat([part[: int(n)] for part, n in zip(found, counts, strict=True)])
-        return rows, int(counts[: self._worker.rank].sum())
+    def _total(self, rows: Sequence[dict[str, float]]) -> dict[str, float]:
+        """Return the sums of this worker's passes, over all workers."""
+        return sum_over_workers(_summed(rows), self._worker)
 
     def _means(self, sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
         return {name: value / max(counts[name], 1.0) for name, value in sums.items()}
-
-    def _reduce(self, sums: dict[str, float]) -> dict[str, float]:
-        """Return sums over all workers."""
-        if self._worker.world == 1:
-            return sums
-        names = sorted(sums)
-        values = torch.tensor([sums[n] for n in names], dtype=torch.float64)
-        values = values.to(self._worker.device)
-        dist.all_reduce(values)
-        return dict(zip(names, values.tolist(), strict=True))
 
     def _clip(self) -> float | None:
         if self._config.clip_grad_norm is None:
@@ -261,7 +194,7 @@ class Learner:
             if parameter.grad is not None:
                 (sharded if hasattr(parameter, "device_mesh") else plain).append(parameter)
         groups = [group for group in (sharded, plain) if group]
-        norms = [_whole(nn.utils.get_total_norm([p.grad for p in group])) for group in groups]
+        norms = [whole(nn.utils.get_total_norm([p.grad for p in group])) for group in groups]
         norm = torch.stack(norms).norm()
         for group in groups:
             nn.utils.clip_grads_with_norm_(group, self._config.clip_grad_norm, norm)
@@ -289,53 +222,8 @@ class Learner:
         return [(n, p) for n, p in self._objective.named_parameters() if p.requires_grad]
 
 
-def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a global step (the papers' code: `utils.py`, both schedules)."""
-    total = steps_per_epoch * config.epochs
-    warmup = config.warmup_steps
-    if warmup is None:
-        warmup = min(PAPER_WARMUP_STEPS, math.ceil(total / 10))
-    peak, floor = config.learning_rate, min(config.min_learning_rate, config.learning_rate)
-    if step < warmup:
-        return floor + (peak - floor) * (step + 1) / warmup
-    epoch = step // steps_per_epoch
-    if config.schedule == "epoch_decay":
-        return max(floor, peak * config.decay**epoch)
-    if config.schedule == "epoch_cosine":
-        return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
-    if config.schedule == "cosine":
-        share = (step - warmup) / max(1, total - warmup)
-        return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * share))
-    return peak
-
-
-def _blocks(objective: nn.Module) -> list[nn.Module]:
-    """Return the repeated blocks, each of which FSDP shards as a unit.
-
-    The layers of the text side are not among them: they lend each other their parts, and FSDP
-    gathers weights only for a module that is called itself.
-    """
-    names = ("SwinTransformerBlock", "ResidualAttentionBlock")
-    return [module for module in objective.modules() if type(module).__name__ in names]
-
-
 def _summed(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: sum(row[name] for row in rows) for name in rows[0]}
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    full = getattr(tensor, "full_tensor", None)  # of an FSDP shard
-    return tensor.detach() if full is None else full()
-
-
-def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """Return a copy of a whole tensor, sharded as the parameter is."""
-    mesh = getattr(parameter, "device_mesh", None)
-    if mesh is None:
-        return value.to(parameter.device, copy=True)
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(value.to(parameter.device), mesh, parameter.placements)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _spelled(values: dict[str, float]) -> str:

@@ -20,11 +20,12 @@ from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import PairMaker
 from ram_ray.training.feed import FeedConfig, Part, plan_parts, read_steps
 from ram_ray.training.inputs import Run, read_run
-from ram_ray.training.learner import Learner, NotFiniteError, Worker
+from ram_ray.training.learner import Learner, NotFiniteError
 from ram_ray.training.metrics import MetricsLog
 from ram_ray.training.notes import Notes
 from ram_ray.training.students import build_objective
 from ram_ray.training.teachers import open_teacher, open_texts
+from ram_ray.training.trained import Worker
 
 
 def run_worker(config: TrainConfig, worker: Worker, notes: Notes) -> None:

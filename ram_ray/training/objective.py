@@ -23,7 +23,7 @@ from ram_model.ram_plus import RamPlus
 from ram_model.training_losses import CaptionBatch
 from ram_model.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
 from ram_ray.training.config import TrainConfig
-from ram_ray.training.learner import Trained
+from ram_ray.training.trained import Trained
 
 
 class Batch(NamedTuple):

@@ -20,11 +20,11 @@ from ram_ray.training.checkpoints import newest_whole, read_checkpoint
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import ClipStudent
 from ram_ray.training.inputs import prepare_run
-from ram_ray.training.learner import Worker
 from ram_ray.training.loop import run_worker
 from ram_ray.training.metrics import check_sinks
 from ram_ray.training.notes import Attempt, RunNotes, recomputed
 from ram_ray.training.students import Student
+from ram_ray.training.trained import Worker
 
 MODEL = "model"
 """Of the run folder: the trained model folder."""

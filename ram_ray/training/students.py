@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ram_model.caption_files import WORD_PIECES
-from ram_model.checkpoint import build_model, write_folder
+from ram_model.checkpoint import write_folder
 from ram_model.config import CaptionConfig, RamConfig, variant
 from ram_model.errors import (
     CaptionError,
@@ -19,6 +19,7 @@ from ram_model.errors import (
     UnknownModelError,
     UnknownTagError,
 )
+from ram_model.filling import build_model
 from ram_model.label_embeddings import embed_words, find_label_source
 from ram_model.open_set import embed_new_words
 from ram_model.pretrained import OpenedModel, open_model

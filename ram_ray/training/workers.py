@@ -13,9 +13,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ram_ray.errors import ConfigError, RamRayError
 from ram_ray.training.config import TrainConfig
-from ram_ray.training.learner import Worker
 from ram_ray.training.loop import run_worker
 from ram_ray.training.notes import RemoteNotes, RunNotes
+from ram_ray.training.trained import Worker
 
 _POLL_S = 2.0
 

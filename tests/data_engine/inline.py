@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ram_ray.committer import Begin
-from ram_ray.data_engine import cluster, engine, filter, generate, looking, steps
+from ram_ray.data_engine import cluster, engine, filter, generate, looking, step_rounds
 from ram_ray.data_engine.look_stages import LookCommitter, SeenAssembly
 from ram_ray.data_engine.looker import Looker, LookOptions
 from ram_ray.data_engine.model_eyes import EyesOptions
@@ -41,7 +41,7 @@ def run_inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_workers(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
         return [function(*arguments) for arguments in calls]
 
-    monkeypatch.setattr(steps, "commit_shards", commit_shards)
+    monkeypatch.setattr(step_rounds, "commit_shards", commit_shards)
     monkeypatch.setattr(looking, "_run_wave", look_inline)
     here = SimpleNamespace(batch_size=BATCH, num_taggers=1)
     monkeypatch.setattr(looking, "place", lambda config: here)

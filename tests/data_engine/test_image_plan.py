@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ram_ray.config import StoreConfig
-from ram_ray.data_engine import image_plan
+from ram_ray.data_engine import disk_sort
 from ram_ray.data_engine.image_plan import (
     ImagePlan,
     fold_of,
@@ -124,8 +124,8 @@ def test_captions_in_a_csv_beside_the_photos(tmp_path: Path) -> None:
 def test_shards_hold_what_the_hash_says_and_lie_in_one_fold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_plan, "RUN_ROWS", 7)
-    monkeypatch.setattr(image_plan, "READ_ROWS", 2)
+    monkeypatch.setattr(disk_sort, "RUN_ROWS", 7)
+    monkeypatch.setattr(disk_sort, "READ_ROWS", 2)
     names = [f"{number}.jpg" for number in range(50)]
     folder = photos(tmp_path, *names)
     lines = [json.dumps({"image_id": name, "caption": f"of {name}"}) for name in names]

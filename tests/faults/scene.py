@@ -38,6 +38,19 @@ except RamRayError as error:
 print(summary)
 """
 
+RETRY_DRIVER = """
+import json, sys
+from ram_ray.errors import RamRayError
+from ram_ray.retry_config import RetryConfig
+from ram_ray.retrying import retry_quarantined
+try:
+    summary = retry_quarantined(RetryConfig(**json.loads(sys.argv[1])))
+except RamRayError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+print(summary)
+"""
+
 SHARD_ROWS = 16
 _SHARD = re.compile(r"shard-\d{6}\.parquet")
 WAIT_S = 240.0
@@ -58,6 +71,9 @@ class Driver:
     def __init__(self, source: Path, output: Path, **settings: object) -> None:
         self.output = output
         config = {"source": str(source), "output": str(output), **self.defaults, **settings}
+        self._start(config)
+
+    def _start(self, config: Mapping[str, object]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", self.script, json.dumps(config)],
             stdout=subprocess.PIPE,
@@ -124,6 +140,21 @@ class ParseDriver(Driver):
         "widen": True,
         "evidence": True,
     }
+
+
+class RetryDriver(Driver):
+    """One call of `retry_quarantined` in a process of its own."""
+
+    script = RETRY_DRIVER
+
+    def __init__(self, output: Path, **settings: object) -> None:
+        self.output = output
+        self._start({"output": str(output), "device": "cpu", "max_error_rate": 1.0, **settings})
+
+    def commits(self) -> int:
+        """Return the commits of the retry's own run and of the shards it has changed."""
+        commits = self.output.glob("retries/*/**/commits/*.json")
+        return sum(1 for _ in commits)
 
 
 def rows(output: Path, folder: str = "tags") -> dict[str, dict[str, object]]:

@@ -15,8 +15,9 @@ from ram_model.config import variant
 from ram_model.resolution import resized_encoder
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import ClipObjective, Pairs
-from ram_ray.training.learner import Learner, Worker
+from ram_ray.training.learner import Learner
 from ram_ray.training.objective import Batch, Objective
+from ram_ray.training.trained import Worker
 from tests.model.tiny_clip import tiny_clip
 from tests.training.scene import assert_same_weights
 

@@ -49,7 +49,7 @@ def test_a_caption_does_not_depend_on_the_batch(
 
 
 def test_tags_are_those_of_a_tagger_without_captions(tagger: Tagger) -> None:
-    kind: Kind = tagger._model.config.kind
+    kind: Kind = tagger._network.config.kind
     plain = Tagger(captioning_model(kind), VOCABULARY, batch_size=BATCH)
     for with_caption, without in zip(tagger(POOL[:3]), plain(POOL[:3]), strict=True):
         assert with_caption.names == without.names

@@ -175,7 +175,7 @@ def test_preprocessing_is_bit_exact(oracle: Path) -> None:
     tagger = Tagger.load()
     for name, case in cases.items():
         pixels = resize_for_inference(Image.fromarray(case["rgb_u8"].numpy()), 64)
-        ours = tagger._normalise(pixels[None])[0]
+        ours = tagger._network.normalise(pixels[None])[0]
         assert (ours - case["out"]).abs().max() <= 1e-6, name
 
 

@@ -11,7 +11,8 @@ from ram_model.clip import load_clip, load_image_tower
 from ram_model.text_encoder import load_text_encoder
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import ClipObjective, ClipStudent, Pairs
-from ram_ray.training.learner import Learner, Worker
+from ram_ray.training.learner import Learner
+from ram_ray.training.trained import Worker
 from tests.model.tiny_clip import tiny_clip
 
 CONFIG = TrainConfig(

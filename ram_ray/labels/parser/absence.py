@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ram_ray.labels.parser import speech
-from ram_ray.labels.parser.words import Word
+from ram_ray.labels.parser.word_reading import Word
 
 BEFORE_NOUNS = frozenset("no without neither nor lacking minus sans zero".split())
 """The noun phrase after these is absent, and those joined to it by a comma, "and", "or"."""

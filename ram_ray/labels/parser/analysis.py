@@ -29,7 +29,8 @@ from ram_ray.labels.parser.function_words import (
 from ram_ray.labels.parser.homographs import Homographs
 from ram_ray.labels.parser.phrases import Hits, PhraseTrie
 from ram_ray.labels.parser.tokens import tokenize
-from ram_ray.labels.parser.words import Word, WordTable
+from ram_ray.labels.parser.word_reading import Word
+from ram_ray.labels.parser.words import WordTable
 
 NOUN_ROLE, ADJECTIVE_ROLE, VERB_ROLE, BEFORE_HEAD_ROLE = 0, 1, 2, 3
 """Values of `Mentions.role`: head of a noun phrase, modifier, verb, noun before a head."""

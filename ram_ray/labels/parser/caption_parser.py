@@ -37,7 +37,7 @@ from ram_ray.labels.parser.resolution import (
 from ram_ray.labels.parser.spacy_tier import load_pipeline
 from ram_ray.labels.parser.tokens import fold
 from ram_ray.labels.parser.widening import WideResolver
-from ram_ray.labels.parser.words import Word
+from ram_ray.labels.parser.word_reading import Word
 
 TAGS = pa.schema(
     [

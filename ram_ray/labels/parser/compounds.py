@@ -11,7 +11,7 @@ from ram_ray.labels.lexicon import VISIBLE, Lexicon
 from ram_ray.labels.parser import speech
 from ram_ray.labels.parser.function_words import FUNCTION_WORDS, MATERIALS
 from ram_ray.labels.parser.phrases import MAX_WORDS
-from ram_ray.labels.parser.words import Word
+from ram_ray.labels.parser.word_reading import Word
 
 _TAILS = frozenset(
     "board room walk pack brush ball boat house way light bag paper cake cart cloth craft cup "

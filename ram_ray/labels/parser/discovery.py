@@ -23,7 +23,7 @@ from ram_ray.labels.parser.analysis import (
 )
 from ram_ray.labels.parser.function_words import MADE_OF
 from ram_ray.labels.parser.kinds import noun_kind
-from ram_ray.labels.parser.words import Word
+from ram_ray.labels.parser.word_reading import Word
 
 BATCH_CAPTIONS = 4_096
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ram_ray.labels.parser.words import Word
+from ram_ray.labels.parser.word_reading import Word
 
 _WORD_BITS = 24
 MAX_WORDS = 6

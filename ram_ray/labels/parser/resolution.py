@@ -10,7 +10,7 @@ from ram_ray.labels.parser.function_words import MADE_OF
 from ram_ray.labels.parser.inflection import noun_lemmas, plural, spellings
 from ram_ray.labels.parser.kinds import noun_kind
 from ram_ray.labels.parser.tokens import fold
-from ram_ray.labels.parser.words import Word
+from ram_ray.labels.parser.word_reading import Word
 
 KINDS = ("object", "scene", "attribute", "action")
 """Kinds of a mention, in the order of their codes."""

@@ -21,7 +21,7 @@ from ram_ray.labels.parser.resolution import (
     TagResolver,
     index_key,
 )
-from ram_ray.labels.parser.words import Word
+from ram_ray.labels.parser.word_reading import Word
 
 MAX_EQUIPMENT = 3
 """Most things of one sport that its name stands for."""

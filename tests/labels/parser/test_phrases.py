@@ -3,7 +3,7 @@
 import numpy as np
 
 from ram_ray.labels.parser.phrases import PhraseTrie
-from ram_ray.labels.parser.words import Word
+from ram_ray.labels.parser.word_reading import Word
 
 PHRASES = [("hot", "dog"), ("hot", "dog", "stand"), ("dog", "stand"), ("wine", "glass")]
 TRIE = PhraseTrie(PHRASES)

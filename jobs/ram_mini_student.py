@@ -1,0 +1,94 @@
+"""ram-mini while it learns: the model with a helping head, and how far it is from its teachers."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jobs.prepare_ram_mini import TagLine, has_fast_bfloat16
+from jobs.ram_mini_teacher import Lesson, Teacher
+from ram_model import Ram, RamConfig, variant
+
+
+class Student(nn.Module):
+    """RAM and the linear tag head that helps its image encoder in training only."""
+
+    def __init__(self, config: RamConfig, prior: np.ndarray) -> None:
+        super().__init__()
+        self.ram = Ram(config)
+        self.tag_head = nn.Linear(config.image_encoder.width, config.num_tags)
+        start = torch.logit(torch.from_numpy(prior).clamp(1e-4, 1 - 1e-4))
+        with torch.no_grad():
+            self.tag_head.bias.copy_(start)
+            self.ram.classifier.bias.fill_(start.mean())
+
+    def forward(self, images: Tensor, columns: Tensor | None = None) -> "Taught":
+        """Return what it makes of images [B, 3, 128, 128]; logits of all tags or some columns."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+            encoded = self.ram.image_encoder(images)
+            tokens = self.ram.image_projection(encoded)
+            queries = self.ram.label_queries()
+            queries = queries if columns is None else queries[:, columns]
+            logits = self.ram.decode_tags(tokens, queries)
+            head_logits = self.tag_head(encoded[:, 0])
+        return Taught(tokens.float(), logits.float(), head_logits.float())
+
+
+class Taught(NamedTuple):
+    """What the student makes of a batch."""
+
+    tokens: Tensor
+    """Projected, [B, 17, 512]: the mean token, then the cells."""
+    logits: Tensor
+    """Of the tag decoder, [B, columns]."""
+    head_logits: Tensor
+    """Of the linear head, [B, C]."""
+
+
+def teacher_losses(
+    taught: Taught, lesson: Lesson, columns: Tensor, teacher: Teacher
+) -> dict[str, Tensor]:
+    """Return how far the student is from each thing that the teacher says."""
+    cells = taught.tokens[:, 1:]
+    pooled_error = (taught.tokens[:, 0] - lesson.cells.mean(1)) / teacher.pooled_std
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+        classes = teacher.class_logits(cells).float().log_softmax(1)
+        wanted = teacher.class_logits(lesson.cells).float().softmax(1)
+    soft = lesson.soft[:, columns]
+    return {
+        "cells": F.mse_loss(cells, lesson.cells),
+        "pooled": pooled_error.square().mean(),
+        "classes": F.kl_div(classes, wanted, reduction="batchmean"),
+        "soft": tag_distillation(taught.logits, soft) * (lesson.soft.shape[1] / len(columns)),
+        "head": tag_distillation(taught.head_logits, lesson.soft),
+    }
+
+
+def tag_distillation(logits: Tensor, soft: Tensor) -> Tensor:
+    """Return the cross entropy to the teacher's tag probabilities, summed over tags."""
+    loss = F.binary_cross_entropy_with_logits(logits, soft, reduction="sum")
+    return loss / len(soft)
+
+
+def mini_config(num_tags: int) -> RamConfig:
+    """Return variant "mini" for this vocabulary; the tag decoder is too narrow for dropout."""
+    config = variant("mini", num_tags=num_tags)
+    return replace(config, tag_decoder=replace(config.tag_decoder, dropout=0.0))
+
+
+def widened(old: Ram, old_names: tuple[str, ...], tags: list[TagLine]) -> Ram:
+    """Return a model of `tags` with the old weights; a new tag's label embedding is random."""
+    torch.manual_seed(0)
+    model = Ram(replace(old.config, num_tags=len(tags)))
+    state = old.state_dict()
+    rows = model.label_embeddings.detach().clone()
+    for row, tag in enumerate(tags):
+        if tag.name in old_names:
+            rows[row] = state["label_embeddings"][old_names.index(tag.name)]
+        else:  # of the length of the learned ones
+            rows[row] *= state["label_embeddings"].norm(dim=1).mean()
+    model.load_state_dict(state | {"label_embeddings": rows})
+    return model

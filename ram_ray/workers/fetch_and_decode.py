@@ -1,0 +1,82 @@
+"""From places to pixels: fetch concurrently, decode in a child process, lose nothing."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ram_ray.config import DecodeConfig, StoreConfig
+from ram_ray.errors import ImageError, ImageErrorCode
+from ram_ray.images import Decoder
+from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
+from ram_ray.workers.chunks import split_stretch, with_pixels
+
+_NOTHING: Future[Fetched] = Future()
+
+
+class FetchAndDecode:
+    """Turns STRETCH into CHUNK_PIXELS: fetches concurrently, decodes in a child process."""
+
+    def __init__(
+        self, store: StoreConfig, limits: FetchLimits, decode: DecodeConfig, image_size_px: int
+    ) -> None:
+        self._fetcher = Fetcher(store, limits)
+        self._decoder = Decoder(image_size_px, decode)
+        self._max_bytes = decode.max_image_bytes
+        self._size = image_size_px
+
+    def __call__(self, stretch: pa.Table) -> Iterator[pa.Table]:
+        """Yield the chunks of the one stretch in order; the next is fetched while one decodes."""
+        chunks = split_stretch(stretch)
+        fetches = self._start(chunks[0])
+        for chunk, following in zip(chunks, [*chunks[1:], None], strict=True):
+            next_fetches = self._start(following) if following else []
+            yield self._decode(chunk, fetches)
+            fetches = next_fetches
+
+    def close(self) -> None:
+        """End the decoder's process and the fetcher's thread; Ray just ends the whole worker."""
+        self._decoder.close()
+        self._fetcher.close()
+
+    def _start(self, chunk: dict[str, Any]) -> list[Future[Fetched]]:
+        fits = [size <= self._max_bytes for size in chunk["size_bytes"]]
+        wanted = [uri for uri, fit in zip(chunk["uri"], fits, strict=True) if fit]
+        started = iter(self._fetcher.fetch_all(wanted))
+        return [
+            next(started) if fit else _too_large(size, self._max_bytes)
+            for size, fit in zip(chunk["size_bytes"], fits, strict=True)
+        ]
+
+    def _decode(self, chunk: dict[str, Any], fetches: list[Future[Fetched]]) -> pa.Table:
+        """Decode a chunk; a failed image is a code, a message and zero pixels."""
+        pixels = np.zeros((len(fetches), self._size, self._size, 3), np.uint8)
+        facts: dict[str, list[Any]] = {
+            name: [] for name in ("width", "height", "error_code", "message", "attempts")
+        }
+        for position in range(len(fetches)):
+            fetched = fetches[position].result()
+            fetches[position] = _NOTHING  # its bytes are freed at once
+            width = height = 0
+            error = fetched.error
+            if fetched.data is not None:
+                try:
+                    image = self._decoder.decode(fetched.data)
+                    pixels[position], width, height = image.pixels, image.width, image.height
+                except ImageError as caught:
+                    error = caught
+            facts["width"].append(width)
+            facts["height"].append(height)
+            facts["error_code"].append(error and error.code.value)
+            facts["message"].append(error and error.message)
+            facts["attempts"].append(fetched.attempts)
+        return with_pixels(chunk | facts, pixels)
+
+
+def _too_large(size_bytes: int, max_bytes: int) -> Future[Fetched]:
+    message = f"{size_bytes} bytes; the limit is {max_bytes}."
+    refused: Future[Fetched] = Future()
+    refused.set_result(Fetched(None, ImageError(ImageErrorCode.TOO_LARGE, message), 0))
+    return refused
