@@ -35,8 +35,8 @@ from jobs.train_ram_mini import (
     CAPTION_TARS,
     TEST_TARS,
     THRESHOLD_TAR,
+    begin_from,
     mean_ap,
-    widened,
 )
 from ram_model import Ram, load_folder
 from ram_model.pretrained import PACKAGED
@@ -66,7 +66,7 @@ def main(data_folder: Path, cache: Path, folder: Path, minutes: float, start: Pa
     data = Data(data_folder, cache, tags)
     probe = fit_probe(pool(data.tokens[data.train_rows, 0]), data.targets[data.train_rows])
     print("mAP of the probe on tar 9:", round(data.probe_map(probe), 4), flush=True)
-    model = widened(old.model, old.vocabulary.names, tags)
+    model = begin_from(start)
     run = Run(model, Teacher(probe, old.model, old.vocabulary.names, tags), data, minutes * 60)
     run.resume(cache)
     while run.trained_s < run.total_s:
