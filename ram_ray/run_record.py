@@ -69,6 +69,8 @@ class RunRecord:
     created_at: str
     labels_sha256: str | None = None  # absent in run.json before open sets
     caption: dict[str, Any] | None = None  # absent before captions
+    open_set_threshold: float | None = None  # of new words, where it was asked for; part of
+    # thresholds_sha256
 
 
 def identify_model(config: TagConfig) -> ModelIdentity:
@@ -192,6 +194,7 @@ def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
         tags=list(config.tags) if config.tags is not None else None,
         top_k=config.top_k,
         score_floor=config.score_floor,
+        open_set_threshold=config.open_set_threshold,
         caption=model.caption,
         precision=config.precision,
         image_size_px=model.image_size_px,
