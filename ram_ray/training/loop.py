@@ -62,18 +62,24 @@ def _train(config: TrainConfig, worker: Worker, notes: Notes) -> None:
     step = _resume(learner, store, run, worker, notes)
     progress = _Progress(config, worker, run, notes)
     log = MetricsLog(store, config, step) if worker.rank == 0 else None
-    batches, size = _batch_maker(config, run, worker)
-    for parts in _feed(config, worker, run, step, size):
-        _check_shards(parts)
-        line = learner.step(step, [batches.make(part) for part in parts])
-        step += 1
-        line = progress.done(step, parts, line)
-        if log is not None and (step % config.log_steps == 0 or step == run.plan.num_steps):
-            log.add(line)
-        if step % config.checkpoint_steps == 0 or step == run.plan.num_steps:
-            _save(learner, store, run, config, step, log)
-    if log is not None:
-        log.close()
+    failed = True
+    try:
+        batches, size = _batch_maker(config, run, worker)
+        for parts in _feed(config, worker, run, step, size):
+            _check_shards(parts)
+            line = learner.step(step, [batches.make(part) for part in parts])
+            step += 1
+            line = progress.done(step, parts, line)
+            if log is not None and (step % config.log_steps == 0 or step == run.plan.num_steps):
+                log.add(line)
+            if step % config.checkpoint_steps == 0 or step == run.plan.num_steps:
+                _save(learner, store, run, config, step, log)
+        failed = False
+    finally:
+        if log is not None:
+            log.close(failed=failed)
+            for remark in log.remarks:
+                notes.remark(remark)
 
 
 def _batch_maker(
