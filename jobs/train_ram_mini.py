@@ -33,7 +33,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jobs.prepare_ram_mini import TagLine, caption_words, has_fast_bfloat16, read_tags
+from jobs.prepare_ram_mini import (
+    HELD_OUT_TARS,
+    TagLine,
+    caption_words,
+    has_fast_bfloat16,
+    read_tags,
+)
 from jobs.ram_mini_teacher import Lesson, Teacher
 from jobs.ram_mini_views import augment, normalise, paste, random_boxes, random_crops
 from ram_model import Ram, RamConfig, asymmetric_loss, load_folder, variant
@@ -48,7 +54,7 @@ WEIGHT_DECAY = 0.05
 WARM_UP_STEPS = 100
 EMA_DECAY = 0.998
 NUMBERS_PER_SEED = 1_000_000  # more than a run has steps
-CAPTION_TARS, THRESHOLD_TAR, TEST_TARS = range(9), 9, (10, 11)
+CAPTION_TARS, THRESHOLD_TAR, TEST_TARS = range(9), 9, HELD_OUT_TARS
 ASL_GAMMA = 4.0
 LOSS_WEIGHTS = {
     "cells": 10.0,
@@ -289,9 +295,16 @@ def teacher_losses(
     }
 
 
-def mini_config(num_tags: int) -> RamConfig:
-    """Return variant "mini" for this vocabulary; the tag decoder is too narrow for dropout."""
+def mini_config(num_tags: int, embed_dim: int | None = None) -> RamConfig:
+    """Return variant "mini" for this vocabulary; the tag decoder is too narrow for dropout.
+
+    Args:
+        embed_dim: another width of the image encoder's first stage.
+    """
     config = variant("mini", num_tags=num_tags)
+    if embed_dim is not None:
+        encoder = replace(config.image_encoder, embed_dim=embed_dim)
+        config = replace(config, image_encoder=encoder)
     return replace(config, tag_decoder=replace(config.tag_decoder, dropout=0.0))
 
 

@@ -1,4 +1,4 @@
-"""Each published layout from end to end: `ram-ray tag`, then `ram-ray evaluate`, with ram-mini.
+"""Each published layout from end to end: a run of ram-mini, then `ram-ray evaluate`.
 
 The labels are small files in the exact form of the published ones, written here.
 """
@@ -13,6 +13,8 @@ from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
 from ram_ray import cli
+from ram_ray.config import TagConfig
+from ram_ray.tagging import tag_bucket
 from tests.conftest import photo_bytes
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.slow]
@@ -50,15 +52,14 @@ def closed(photos: Path) -> Path:
 @pytest.fixture(scope="module")
 def opened(photos: Path) -> Path:
     """A run on words that ram-mini does not know, but for "Jeans"."""
-    words = photos.parent / "words.txt"
-    words.write_text(RARE + HICO)
-    return tag(photos, photos.parent / "opened", "--tags", str(words))
+    return tag(photos, photos.parent / "opened", tuple((RARE + HICO).split("\n")[:-1]))
 
 
-def tag(photos: Path, output: Path, *options: str) -> Path:
-    arguments = ["tag", str(photos), str(output), "--score-floor", "0", "--device", "cpu"]
-    result = CliRunner().invoke(cli.app, [*arguments, "--include", "*", *options])
-    assert result.exit_code == 0, result.output
+def tag(photos: Path, output: Path, words: tuple[str, ...] | None = None) -> Path:
+    config = TagConfig(
+        source=str(photos), output=str(output), score_floor=0.0, device="cpu", tags=words
+    )
+    assert tag_bucket(config).num_tagged == len(PHOTOS)
     return output
 
 
