@@ -34,6 +34,7 @@ UNPROVEN = 0.95  # threshold of a tag that cannot show its precision: fires only
 CALIBRATION_TARGET = 0.7
 OFTEN = 20  # firings from which a tag's held-out precision says something
 LEAST_POSITIVES = 10  # a tag with fewer in the held-out part has no average precision
+BOOTSTRAP_DRAWS = 100
 
 
 def package(data_folder: Path, cache: Path, run: Path, folder: Path) -> dict:
@@ -201,20 +202,32 @@ def figures(truth: np.ndarray, scores: np.ndarray) -> dict:
     Photos are resampled; the deviation is used because copies of a positive raise the precision
     of every resample. A column of equal scores counts with its prior.
     """
-    columns = np.flatnonzero(truth.sum(0) >= LEAST_POSITIVES)
-
-    def macro(chosen: np.ndarray) -> float:
-        return float(np.mean([column_ap(truth[chosen, c], scores[chosen, c]) for c in columns]))
-
-    draws = [np.random.default_rng(i).integers(0, len(truth), len(truth)) for i in range(100)]
-    value = macro(np.arange(len(truth)))
-    margin = 1.96 * float(np.std([macro(draw) for draw in draws]))
+    value, drawn = map_of_draws(truth, scores)
+    margin = 1.96 * float(np.std(drawn))
+    columns = frequent_columns(truth)
     return {
         "tags": len(columns),
         "map": value,
         "interval": [value - margin, value + margin],
         "prior": float(truth[:, columns].mean()),
     }
+
+
+def map_of_draws(truth: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the mAP of all photos and of `BOOTSTRAP_DRAWS` resamples, the same for any scores."""
+    columns = frequent_columns(truth)
+
+    def macro(chosen: np.ndarray) -> float:
+        return float(np.mean([column_ap(truth[chosen, c], scores[chosen, c]) for c in columns]))
+
+    count = len(truth)
+    draws = [np.random.default_rng(i).integers(0, count, count) for i in range(BOOTSTRAP_DRAWS)]
+    return macro(np.arange(count)), np.array([macro(draw) for draw in draws])
+
+
+def frequent_columns(truth: np.ndarray) -> np.ndarray:
+    """Return the columns with enough positives for an average precision."""
+    return np.flatnonzero(truth.sum(0) >= LEAST_POSITIVES)
 
 
 def column_ap(truth: np.ndarray, scores: np.ndarray) -> float:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.prepare_ram_mini import caption_words, read_tags
+from jobs.prepare_ram_mini import HELD_OUT_TARS, caption_words, read_tags
 
-CAPTION_TARS, THRESHOLD_TAR, TEST_TARS = range(9), 9, (10, 11)
+CAPTION_TARS, THRESHOLD_TAR, TEST_TARS = range(9), 9, HELD_OUT_TARS
 
 
 class Data:

@@ -1,6 +1,7 @@
 """ram-mini while it learns: the model with a helping head, and how far it is from its teachers."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jobs.prepare_ram_mini import TagLine, has_fast_bfloat16
+from jobs.prepare_ram_mini import TagLine, has_fast_bfloat16, read_tags
 from jobs.ram_mini_teacher import Lesson, Teacher
-from ram_model import Ram, RamConfig, variant
+from ram_model import Ram, RamConfig, load_folder, variant
+from ram_model.config import OPEN_SET_THRESHOLD
 
 
 class Student(nn.Module):
@@ -73,16 +75,39 @@ def tag_distillation(logits: Tensor, soft: Tensor) -> Tensor:
     return loss / len(soft)
 
 
-def mini_config(num_tags: int) -> RamConfig:
-    """Return variant "mini" for this vocabulary; the tag decoder is too narrow for dropout."""
+def mini_config(num_tags: int, embed_dim: int | None = None) -> RamConfig:
+    """Return variant "mini" for this vocabulary; the tag decoder is too narrow for dropout.
+
+    Args:
+        embed_dim: another width of the image encoder's first stage.
+    """
     config = variant("mini", num_tags=num_tags)
+    if embed_dim is not None:
+        encoder = replace(config.image_encoder, embed_dim=embed_dim)
+        config = replace(config, image_encoder=encoder)
     return replace(config, tag_decoder=replace(config.tag_decoder, dropout=0.0))
 
 
+def begin_from(folder: Path) -> Ram:
+    """Return the model of a folder, with the tags of the vocabulary file."""
+    loaded = load_folder(folder)
+    assert isinstance(loaded.model, Ram)
+    if not loaded.config.train_labels:
+        print(
+            f"{folder} has label queries made of text: they are learned from here on. Run "
+            "jobs.open_ram_mini on the result, so that it takes new words again."
+        )
+    return widened(loaded.model, loaded.vocabulary.names, read_tags())
+
+
 def widened(old: Ram, old_names: tuple[str, ...], tags: list[TagLine]) -> Ram:
-    """Return a model of `tags` with the old weights; a new tag's label embedding is random."""
+    """Return a model of `tags` with the old weights; a new tag's label embedding is random.
+
+    The label embeddings are learned, whether or not they were before; no captions.
+    """
     torch.manual_seed(0)
-    model = Ram(replace(old.config, num_tags=len(tags)))
+    config = replace(old.config, num_tags=len(tags), train_labels=True, captions=None)
+    model = Ram(replace(config, open_set_threshold=OPEN_SET_THRESHOLD))
     state = old.state_dict()
     rows = model.label_embeddings.detach().clone()
     for row, tag in enumerate(tags):
@@ -90,5 +115,6 @@ def widened(old: Ram, old_names: tuple[str, ...], tags: list[TagLine]) -> Ram:
             rows[row] = state["label_embeddings"][old_names.index(tag.name)]
         else:  # of the length of the learned ones
             rows[row] *= state["label_embeddings"].norm(dim=1).mean()
-    model.load_state_dict(state | {"label_embeddings": rows})
+    kept = {name: value for name, value in state.items() if not name.startswith("caption_head.")}
+    model.load_state_dict(kept | {"label_embeddings": rows})
     return model

@@ -5,11 +5,13 @@
     python -m jobs.package_ram_mini --data ../shared/data --cache runs/cache --run runs/mini \
         --folder model/ram_model/weights/ram-mini
 
-`--from FOLDER` begins with the weights of a model folder, whose tags may be others. `--without`
-leaves teachers out, for ablations. Minutes are CPU time of one thread: the learning rate follows
-them, so that a run is the same on a busy machine. `--compile` makes a step a quarter faster after
-3 minutes of compilation; MALLOC_MMAP_THRESHOLD_=2000000000 and MALLOC_TRIM_THRESHOLD_=8000000000
-in the environment another tenth, because memory is then not given back between steps.
+`--from FOLDER` begins with the weights of a model folder, whose tags may be others; label queries
+that are text (as of what ships) are learned from here on, and jobs.open_ram_mini makes them text
+again. `--without` leaves teachers out, for ablations. Minutes are CPU time of one thread: the
+learning rate follows them, so that a run is the same on a busy machine. `--compile` makes a step a
+quarter faster after 3 minutes of compilation; MALLOC_MMAP_THRESHOLD_=2000000000 and
+MALLOC_TRIM_THRESHOLD_=8000000000 in the environment another tenth, because memory is then not given
+back between steps.
 Run again to go on after an interruption (a checkpoint per epoch). `log.jsonl` in the run folder
 holds losses and the mAP on tar 9.
 
@@ -28,12 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.prepare_ram_mini import read_tags
 from jobs.ram_mini_data import Data, mean_ap
-from jobs.ram_mini_student import Student, mini_config, teacher_losses, widened
+from jobs.ram_mini_student import Student, begin_from, mini_config, teacher_losses
 from jobs.ram_mini_teacher import Teacher
 from jobs.ram_mini_views import augment, normalise, paste, random_boxes, random_crops
-from ram_model import Ram, asymmetric_loss, load_folder
+from ram_model import asymmetric_loss
 
 BATCH_SIZE = 64
 TAGS_PER_STEP = (
@@ -43,6 +44,7 @@ PEAK_LR = 7e-4
 WEIGHT_DECAY = 0.05
 WARM_UP_STEPS = 100
 EMA_DECAY = 0.998
+NUMBERS_PER_SEED = 1_000_000  # more than a run has steps
 ASL_GAMMA = 4.0
 LOSS_WEIGHTS = {
     "cells": 10.0,
@@ -77,9 +79,7 @@ def main(
     torch.manual_seed(0)
     student = Student(mini_config(len(data.tags)), data.targets[data.has_captions].mean(0))
     if start is not None:
-        loaded = load_folder(start)
-        assert isinstance(loaded.model, Ram)
-        student.ram = widened(loaded.model, loaded.vocabulary.names, read_tags())
+        student.ram = begin_from(start)
     if compiled:
         student.ram.image_encoder.compile()
     trainer = Trainer(student, data, teacher, total_s=minutes * 60, without=without)
@@ -105,18 +105,28 @@ class Trainer:
         *,
         total_s: float,
         without: Collection[str] = (),
+        seed: int = 0,
     ) -> None:
         self.student, self.data, self.teacher, self.total_s = student, data, teacher, total_s
+        self.first_number = seed * NUMBERS_PER_SEED
         left_out = [loss for name in without for loss in TEACHERS[name]]
         self.loss_weights = {k: v for k, v in LOSS_WEIGHTS.items() if k not in left_out}
+        self.has_teacher = set(self.loss_weights) != {"caption"}
+        # without a teacher nothing is to be learned from photos without captions
+        taught = data.has_captions | self.has_teacher
+        self.train_rows = data.train_rows[taught[data.train_rows]]
         self.optimizer = make_optimizer(student)
         self.average = {k: v.clone() for k, v in student.state_dict().items()}
         self.epoch, self.step, self.trained_s = 0, 0, 0.0
 
     def run_epoch(self) -> dict:
-        """Visit every training photo once, or stop when time is up; return the mean losses."""
-        order = np.random.default_rng(self.epoch).permutation(self.data.train_rows)
-        torch.manual_seed(1000 + self.epoch)
+        """Visit every training photo once, or stop when time is up; return the mean losses.
+
+        Photos without captions are left out where no teacher speaks about them.
+        """
+        first = self.first_number + self.epoch
+        order = np.random.default_rng(first).permutation(self.train_rows)
+        torch.manual_seed(1000 + first)
         # whole batches only: a compiled encoder wants one shape
         batches = order[: len(order) // BATCH_SIZE * BATCH_SIZE].reshape(-1, BATCH_SIZE)
         totals: dict[str, float] = {}
@@ -138,16 +148,18 @@ class Trainer:
 
     def train_step(self, rows: np.ndarray) -> dict[str, float]:
         """Take one optimizer step; return the parts of the loss."""
-        data, random = self.data, np.random.default_rng(self.step)
+        data, random = self.data, np.random.default_rng(self.first_number + self.step)
         crops = random_crops(len(rows))
         taken = torch.from_numpy(random_boxes(random, len(rows)))
-        if set(self.loss_weights) == {"caption"}:
+        if not self.has_teacher:
             taken[:] = False  # captions do not say what is in a part of a photo
         images = paste(augment(torch.from_numpy(data.pixels_160[rows]), crops), taken)
-        lesson = self.teacher.view(rows, crops, taken)
         columns = torch.from_numpy(random.permutation(len(data.tags))[:TAGS_PER_STEP])
         taught = self.student.train()(images, columns)
-        losses = teacher_losses(taught, lesson, columns, self.teacher)
+        losses: dict[str, Tensor] = {}
+        if self.has_teacher:
+            lesson = self.teacher.view(rows, crops, taken)
+            losses = teacher_losses(taught, lesson, columns, self.teacher)
         told = torch.from_numpy(data.has_captions[rows]) & ~taken.any(1)
         truth = torch.from_numpy(data.targets[rows])[told][:, columns]
         caption = asymmetric_loss(taught.logits[told], truth, gamma_neg=ASL_GAMMA)

@@ -32,7 +32,7 @@ from jobs.prepare_ram_mini import (
 )
 from jobs.ram_mini_data import CAPTION_TARS, TEST_TARS, THRESHOLD_TAR, mean_ap
 from jobs.ram_mini_probe import Probe, Teacher, decode, fit_probe, pool
-from jobs.ram_mini_student import widened
+from jobs.ram_mini_student import begin_from
 from jobs.ram_mini_views import normalise, random_boxes
 from ram_model import Ram, load_folder
 from ram_model.pretrained import PACKAGED
@@ -61,7 +61,7 @@ def main(data_folder: Path, cache: Path, folder: Path, minutes: float, start: Pa
     data = Data(data_folder, cache, tags)
     probe = fit_probe(pool(data.tokens[data.train_rows, 0]), data.targets[data.train_rows])
     print("mAP of the probe on tar 9:", round(data.probe_map(probe), 4), flush=True)
-    model = widened(old.model, old.vocabulary.names, tags)
+    model = begin_from(start)
     run = Run(model, Teacher(probe, old.model, old.vocabulary.names, tags), data, minutes * 60)
     run.resume(cache)
     while run.trained_s < run.total_s:

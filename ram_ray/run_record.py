@@ -206,6 +206,7 @@ def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
         tags=list(config.tags) if config.tags is not None else None,
         top_k=config.top_k,
         score_floor=config.score_floor,
+        open_set_threshold=config.open_set_threshold,
         caption=model.caption,
         precision=config.precision,
         image_size_px=model.image_size_px,
@@ -215,7 +216,6 @@ def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
         | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")},
         text_encoder=config.text_encoder,
         descriptions=config.descriptions,
-        open_set_threshold=config.open_set_threshold,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from jobs.prepare_ram_mini import TagLine, read_tags
-from jobs.ram_mini_student import widened
+from jobs.ram_mini_student import begin_from, widened
 from jobs.ram_mini_views import random_boxes
 from jobs.widen_ram_mini import Probe, Teacher, decode, fit_probe
-from ram_model import Ram, variant
+from ram_model import Ram, load_folder, variant
+from ram_model.pretrained import PACKAGED
 
 OLD_NAMES = ("cat", "dog", "sky")
 TAGS = [TagLine(name, "object", frozenset({name})) for name in ("dog", "moon", "cat")]
@@ -28,6 +30,21 @@ def test_tags_it_knew_keep_their_scores() -> None:
     new = widened(old, OLD_NAMES, TAGS).eval()
     before, after = decode(old, tokens), decode(new, tokens)
     assert torch.allclose(after[:, [0, 2]], before[:, [1, 0]], atol=1e-6)
+
+
+def test_queries_of_text_are_learned_from_here_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """What ships has them: training goes on from its scores, and says what is lost."""
+    folder = PACKAGED / "ram-mini"
+    shipped = load_folder(folder)
+    assert isinstance(shipped.model, Ram)
+    assert not shipped.config.train_labels
+    begun = begin_from(folder).eval()
+    assert begun.config.train_labels
+    assert begun.label_embeddings.requires_grad
+    assert "jobs.open_ram_mini" in capsys.readouterr().out
+    tokens = torch.randn(2, 16, begun.config.image_encoder.width)
+    order = [shipped.vocabulary.names.index(tag.name) for tag in read_tags()]
+    assert torch.allclose(decode(begun, tokens), decode(shipped.model, tokens)[:, order])
 
 
 def test_teacher_asks_the_old_model_only_where_it_knows_the_tag() -> None:

@@ -23,6 +23,14 @@ Unlisted = Annotated[
     str | None,
     typer.Option(help="What a tag is that labels do not name: absent or unverified."),
 ]
+TagList = Annotated[
+    str | None,
+    typer.Option(
+        help="With RAM's .txt lists: file of all classes, one a line; otherwise the one that was "
+        "published with them, if it lies beside.",
+        show_default=False,
+    ),
+]
 Match = Annotated[str, typer.Option(help="How image ids meet: path, name or stem.")]
 
 
@@ -31,6 +39,7 @@ def evaluate(
     labels: Labels,
     layout: Layout = None,
     unlisted: Unlisted = None,
+    tag_list: TagList = None,
     match: Match = "path",
     baseline: Annotated[
         list[str] | None,
@@ -56,7 +65,7 @@ def evaluate(
 
         store = flags.store_config(endpoint_url, region, anonymous)
         given = {"output": output, "labels": labels, "layout": layout, "unlisted": unlisted}
-        config = build_config(pipeline.LabelsConfig, given | {"match": match})
+        config = build_config(pipeline.LabelsConfig, given | {"match": match, "tag_list": tag_list})
         figures = pipeline.evaluate(config.with_store(store), baselines=baseline or ())
         if as_json:
             print(json.dumps(figures))
@@ -76,6 +85,7 @@ def calibrate(
     confidence: Annotated[float, typer.Option(help="Of each tag's bound, 0.5..1.")] = 0.9,
     layout: Layout = None,
     unlisted: Unlisted = None,
+    tag_list: TagList = None,
     match: Match = "path",
     endpoint_url: flags.EndpointUrl = None,
     region: flags.Region = None,
@@ -95,7 +105,7 @@ def calibrate(
         promise = CalibrationConfig(target_precision=target_precision, confidence=confidence)
         store = flags.store_config(endpoint_url, region, anonymous)
         given = {"output": output, "labels": labels, "layout": layout, "unlisted": unlisted}
-        config = build_config(pipeline.LabelsConfig, given | {"match": match})
+        config = build_config(pipeline.LabelsConfig, given | {"match": match, "tag_list": tag_list})
         report = pipeline.calibrate(config.with_store(store), promise, thresholds_file)
         if as_json:
             print(json.dumps(report))
@@ -124,7 +134,7 @@ def _print_evaluation(figures: dict, output: str) -> None:
         )
     missing = len(figures["names_without_tag"])
     if missing:
-        print(f"{missing} names in the labels are no tag of the model; the page lists them.")
+        print(f"{missing} names in the labels are no tag of the run; the page lists them.")
     print(f"Page: {output.rstrip('/')}/evaluation.html")
 
 

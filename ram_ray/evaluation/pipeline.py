@@ -34,6 +34,8 @@ class LabelsConfig:
     """None: by the name of the file."""
     unlisted: Unlisted | None = None
     """What a tag is that an image's labels do not name; None: as its layout has it."""
+    tag_list: str | None = None
+    """For layout `lines`: file of all classes; None: the one published beside the labels."""
     match: Match = "path"
     """How ids of images meet: whole paths, file names, or file names without ending."""
     store: StoreConfig = field(default_factory=StoreConfig)
@@ -86,9 +88,15 @@ def calibrate(
         Counts by outcome, and the figures of `<file>.json`.
 
     Raises:
-        ConfigError: as `read_truth` and `read_scored`, or the file cannot be written.
+        ConfigError: as `read_truth` and `read_scored`, a run with new words, or the file cannot be
+            written.
     """
     scored = _read(config)
+    if scored.record.labels_sha256 is not None:
+        raise ConfigError(
+            f"{config.output} was tagged with new words, for which a file of thresholds has no "
+            "line; tag with the model's own tags, or use `tag --set open_set_threshold=`."
+        )
     chosen = choose_thresholds(scored.labels, scored.scores, promise)
     thresholds = np.full(len(scored.vocabulary), ABSTAIN)
     thresholds[list(scored.tag_ids)] = [tag.threshold for tag in chosen]
@@ -103,7 +111,7 @@ def calibrate(
 
 
 def _read(config: LabelsConfig) -> ScoredImages:
-    truth = read_truth(config.labels, config.layout, config.unlisted)
+    truth = read_truth(config.labels, config.layout, config.unlisted, config.tag_list)
     return read_scored(open_store(config.output, config.store), truth, config.match)
 
 

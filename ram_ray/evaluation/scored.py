@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_model.errors import CheckpointError, UnknownModelError
-from ram_model.pretrained import open_model
+from ram_model.pretrained import OpenedModel, open_model
 from ram_model.vocabulary import OFF, Vocabulary
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation.truth import Truth
@@ -58,7 +58,7 @@ class ScoredImages:
     num_untagged: int
     """Labelled images that the run has not tagged."""
     names_without_tag: tuple[str, ...]
-    """Names in the labels that are no tag of the model, nor an alias of one."""
+    """Names in the labels that are no tag of the run, nor an alias of one."""
     names_switched_off: tuple[str, ...]
     """Tags in the labels that the run never gives (threshold 1.0)."""
 
@@ -71,34 +71,34 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
             without ending. Labels named differently but of one tag (aliases) are merged.
 
     Raises:
-        ConfigError: no run there, one without `--score-floor`, open-set tags, a model that is not
-            here or is another one by now; keys that are not unique; nothing in common.
+        ConfigError: no run there, one without `--score-floor`, a model that is not here or is
+            another one by now; keys that are not unique; nothing in common.
     """
     record = _usable_record(store)
-    vocabulary = _vocabulary_of(record)
-    thresholds = _thresholds(record, vocabulary)
+    vocabulary, thresholds = _vocabulary_of(record)
     columns, unknown = _columns(vocabulary, truth)
+    if record.tags is not None:  # the others were not scored
+        asked = set(vocabulary.tag_ids_of(record.tags))
+        unknown += tuple(truth.names[c] for tag in columns.keys() - asked for c in columns[tag])
+        columns = {tag: places for tag, places in columns.items() if tag in asked}
     off = {tag for tag in columns if thresholds[tag] >= OFF}  # such a tag leaves no score
     columns = {tag: places for tag, places in columns.items() if tag not in off}
     if not columns:
-        raise ConfigError(f"None of the {len(truth.names)} names in the labels is a tag of it.")
+        raise ConfigError(_no_tag(truth, off))
     if match not in _KEYS:
         raise ConfigError(f"match is {match!r}, but must be {', '.join(get_args(Match))}.")
     rows_by_key = _unique_keys(truth.image_ids, _KEYS[match], "the labels")
     tag_ids = tuple(columns)
     labelled: list[tuple[str, str, np.ndarray, int]] = []
-    unlabelled = 0
+    unlabelled: list[str] = []
     for image_id, uri, scores in _rows(store, tag_ids):
         row = rows_by_key.get(_KEYS[match](image_id))
         if row is None:
-            unlabelled += 1
+            unlabelled.append(image_id)
         else:
             labelled.append((image_id, uri, scores, row))
     if not labelled:
-        raise ConfigError(
-            f"No image of {store.url} is named in the labels (match: {match}); "
-            f"the labels begin with {truth.image_ids[0]!r}."
-        )
+        raise ConfigError(_no_image(store, truth, unlabelled, match))
     image_ids, uris, found, positions = zip(*labelled, strict=True)
     rows = list(positions)
     _unique_keys(image_ids, _KEYS[match], store.url)
@@ -117,7 +117,7 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
         model_id=record.model_id,
         record=record,
         vocabulary=vocabulary,
-        num_unlabelled=unlabelled,
+        num_unlabelled=len(unlabelled),
         num_untagged=len(truth.image_ids) - len(set(rows)),
         names_without_tag=unknown,
         names_switched_off=tuple(vocabulary.names[tag] for tag in sorted(off)),
@@ -133,30 +133,58 @@ def _usable_record(store: Store) -> RunRecord:
             f"{store.url} holds only scores above the thresholds, which cannot be ranked; "
             "tag again with --score-floor 0 into another output."
         )
-    if record.labels_sha256 is not None:
-        raise ConfigError(f"{store.url} was tagged with new words, which have no ids to compare.")
     if record.top_k is not None:
         raise ConfigError(f"{store.url} was tagged with --top-k; tag again without it.")
     return record
 
 
-def _vocabulary_of(record: RunRecord) -> Vocabulary:
+def _vocabulary_of(record: RunRecord) -> tuple[Vocabulary, np.ndarray]:
+    """Return the run's tags, new words last, and their thresholds, float32 [C]."""
     try:
-        vocabulary = open_model(record.model).vocabulary
+        opened = open_model(record.model)
     except (UnknownModelError, CheckpointError) as error:
         raise ConfigError(f"The run's model is needed for its tags: {error}") from error
+    known, option = opened.vocabulary, record.threshold_option
+    if option is None:
+        thresholds = known.thresholds
+    elif isinstance(option, float | int):
+        thresholds = np.where(known.thresholds < OFF, option, OFF)
+    else:
+        thresholds = np.array(option)
+    new = known.split(record.tags or ())[1]
+    vocabulary = known.extended(new, _new_threshold(record, opened)) if new else known
     if vocabulary.sha256 != record.vocabulary_sha256:
         raise ConfigError(f"The model {record.model} has other tags than it had in this run.")
-    return vocabulary
+    added = vocabulary.thresholds[len(known) :]
+    return vocabulary, np.concatenate([thresholds, added]).astype(np.float32)
 
 
-def _thresholds(record: RunRecord, vocabulary: Vocabulary) -> np.ndarray:
-    option = record.threshold_option
-    if option is None:
-        return vocabulary.thresholds
-    if isinstance(option, float | int):
-        return np.where(vocabulary.thresholds < OFF, option, OFF).astype(np.float32)
-    return np.array(option, dtype=np.float32)
+def _new_threshold(record: RunRecord, opened: OpenedModel) -> float:
+    """Return the threshold of new words, by the rule of `Tagger`."""
+    for given in (record.threshold_option, record.open_set_threshold):
+        if isinstance(given, int | float):
+            return given
+    return opened.config.open_set_threshold
+
+
+def _no_tag(truth: Truth, off: set[int]) -> str:
+    if off:
+        return f"All {len(off)} tags that the labels name are switched off in the run."
+    examples = ", ".join(map(repr, truth.names[:3]))
+    return f"None of the {len(truth.names)} names in the labels ({examples}) is a tag of the run."
+
+
+def _no_image(store: Store, truth: Truth, image_ids: list[str], match: Match) -> str:
+    """Say that the labels name no image of the run, and which match would find some."""
+    text = f"No image of {store.url} is named in the labels (match: {match}); "
+    if image_ids:
+        text += f"its images are called {image_ids[0]!r}, "
+    text += f"the labels begin with {truth.image_ids[0]!r}."
+    for other, key in _KEYS.items():
+        met = len(set(map(key, image_ids)) & set(map(key, truth.image_ids)))
+        if met:
+            return f"{text} With --match {other} {met:,} would meet."
+    return text
 
 
 def _columns(vocabulary: Vocabulary, truth: Truth) -> tuple[dict[int, list[int]], tuple[str, ...]]:

@@ -6,22 +6,19 @@
 | `coco` | an instances JSON: every image was searched for every category | absent |
 | `openimages` | image-level CSV: ImageID, LabelName, Confidence (1 or 0) | unverified |
 | `voc` | folder of `CLASS_SPLIT.txt`, lines "image 1", "-1", or "0" for difficult | unverified |
-| `lines` | RAM's published lists: "path,tag,tag", one image a line | absent |
+| `lines` | RAM's published lists: "path,tag,tag" or "path,3 17", one image a line | absent |
 """
 
-import csv
-import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_model.metrics import ABSENT, PRESENT, UNVERIFIED
 from ram_ray.errors import ConfigError
+from ram_ray.evaluation import layouts
 
 Layout = Literal["jsonl", "parquet", "coco", "openimages", "voc", "lines"]
 Unlisted = Literal["absent", "unverified"]
@@ -40,7 +37,8 @@ class Truth:
 
     image_ids: tuple[str, ...]
     names: tuple[str, ...]
-    """Tags as the source calls them, sorted."""
+    """Tags as the source calls them, sorted; a name that several of its labels share comes once
+    for each."""
     labels: np.ndarray
     """int8 [images, tags]: 1 present, 0 absent, -1 unverified."""
 
@@ -53,15 +51,19 @@ class _Said:
 
 
 def read_truth(
-    path: str | Path, layout: Layout | None = None, unlisted: Unlisted | None = None
+    path: str | Path,
+    layout: Layout | None = None,
+    unlisted: Unlisted | None = None,
+    tag_list: str | Path | None = None,
 ) -> Truth:
     """Return the labels of a file or folder.
 
     Args:
-        path: of the layout's file, or folder for `voc`. For `openimages` a file
-            `class-descriptions.csv` beside it translates label names.
+        path: of the layout's file, or folder for `voc`. For `openimages` files
+            `*class-descriptions*.csv` beside it translate label names.
         layout: None: by the ending (`.jsonl`, `.parquet`, `.json`, `.csv`, `.txt`, a folder).
         unlisted: what a tag is that an image's row does not name; None: as in the table above.
+        tag_list: for `lines`: file of all classes, one a line; None: the one published beside.
 
     Raises:
         ConfigError: no such file, another layout than said, or a row that cannot be read (with
@@ -70,18 +72,23 @@ def read_truth(
     path = Path(path)
     layout = layout or _layout_of(path)
     readers = {
-        "jsonl": _read_jsonl,
-        "parquet": _read_parquet,
-        "coco": _read_coco,
-        "openimages": _read_openimages,
-        "voc": _read_voc,
-        "lines": _read_lines,
+        "jsonl": layouts.read_jsonl,
+        "parquet": layouts.read_parquet,
+        "coco": layouts.read_coco,
+        "openimages": layouts.read_openimages,
+        "voc": layouts.read_voc,
     }
-    if layout not in readers:
+    if layout not in get_args(Layout):
         raise ConfigError(f"layout is {layout!r}, but must be {', '.join(get_args(Layout))}.")
+    if tag_list is not None and layout != "lines":
+        raise ConfigError(f"tag_list is for layout lines, but the labels are {layout}.")
     said: dict[str, _Said] = {}
     try:
-        for image_id, present, absent, unsure in readers[layout](path):
+        if layout == "lines":
+            file = layouts.read_lines(path, None if tag_list is None else Path(tag_list))
+        else:
+            file = readers[layout](path)
+        for image_id, present, absent, unsure in file.rows:
             entry = said.setdefault(image_id, _Said())
             entry.present.update(present)
             entry.absent.update(absent)
@@ -90,22 +97,26 @@ def read_truth(
         raise ConfigError(f"The labels {path} cannot be read: {error}.") from error
     if not said:
         raise ConfigError(f"The labels {path} name no image.")
-    return _table(path, said, unlisted or _UNLISTED.get(layout, "absent"))
+    return _table(path, said, file, unlisted or _UNLISTED.get(layout, "absent"))
 
 
-def _table(path: Path, said: dict[str, _Said], unlisted: Unlisted) -> Truth:
-    names = sorted({name for s in said.values() for name in s.present | s.absent | s.unsure})
-    column = {name: number for number, name in enumerate(names)}
+def _table(
+    path: Path, said: dict[str, _Said], file: layouts.LabelFile, unlisted: Unlisted
+) -> Truth:
+    used = {key for s in said.values() for key in s.present | s.absent | s.unsure}
+    keys = sorted(used | set(file.classes), key=lambda key: (file.names.get(key, key), key))
+    column = {key: number for number, key in enumerate(keys)}
     default = ABSENT if unlisted == "absent" else UNVERIFIED
-    labels = np.full((len(said), len(names)), default, dtype=np.int8)
+    labels = np.full((len(said), len(keys)), default, dtype=np.int8)
     for row, (image_id, entry) in enumerate(said.items()):
         both = sorted(entry.present & entry.absent)
         if both:
-            raise ConfigError(f"{path}: {image_id} is said to show and not to show {both[0]!r}.")
-        labels[row, [column[name] for name in entry.unsure]] = UNVERIFIED
-        labels[row, [column[name] for name in entry.absent]] = ABSENT
-        labels[row, [column[name] for name in entry.present]] = PRESENT
-    return Truth(tuple(said), tuple(names), labels)
+            name = file.names.get(both[0], both[0])
+            raise ConfigError(f"{path}: {image_id} is said to show and not to show {name!r}.")
+        labels[row, [column[key] for key in entry.unsure]] = UNVERIFIED
+        labels[row, [column[key] for key in entry.absent]] = ABSENT
+        labels[row, [column[key] for key in entry.present]] = PRESENT
+    return Truth(tuple(said), tuple(file.names.get(key, key) for key in keys), labels)
 
 
 def _layout_of(path: Path) -> Layout:
@@ -121,85 +132,3 @@ def _layout_of(path: Path) -> Layout:
     if path.suffix not in by_ending:
         raise ConfigError(f"layout is missing: it cannot be told from the name {path.name}.")
     return by_ending[path.suffix]
-
-
-_Row = tuple[str, Iterable[str], Iterable[str], Iterable[str]]
-"""Image id, tags present, absent, and looked at without a result."""
-
-
-def _read_jsonl(path: Path) -> Iterator[_Row]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ConfigError(f"{path}, line {number}: {error}.") from error
-            yield _row_of(row, f"{path}, line {number}")
-
-
-def _read_parquet(path: Path) -> Iterator[_Row]:
-    for number, row in enumerate(pq.read_table(path).to_pylist()):
-        yield _row_of(row, f"{path}, row {number}")
-
-
-def _row_of(row: Any, where: str) -> _Row:
-    if not isinstance(row, dict) or "image_id" not in row:
-        raise ConfigError(f"{where}: a row needs image_id.")
-    present, absent = row.get("present", row.get("labels")), row.get("absent") or []
-    for names in (present, absent):
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ConfigError(f"{where}: a row needs the list present (or labels) of names.")
-    return str(row["image_id"]), present or (), absent, ()
-
-
-def _read_coco(path: Path) -> Iterator[_Row]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        names = {category["id"]: category["name"] for category in data["categories"]}
-        shown: dict[int, set[str]] = {image["id"]: set() for image in data["images"]}
-        for annotation in data["annotations"]:
-            shown[annotation["image_id"]].add(names[annotation["category_id"]])
-        for image in data["images"]:
-            present = shown[image["id"]]
-            yield image["file_name"], present, set(names.values()) - present, ()
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no COCO instances file: {error!r}.") from error
-
-
-def _read_openimages(path: Path) -> Iterator[_Row]:
-    descriptions = path.with_name("class-descriptions.csv")
-    names: dict[str, str] = {}
-    if descriptions.exists():
-        with descriptions.open(encoding="utf-8", newline="") as file:
-            names = {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                name = names.get(row["LabelName"], row["LabelName"])
-                image_id, confidence = row["ImageID"], float(row["Confidence"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise ConfigError(
-                    f"{path}, line {number}: needs ImageID, LabelName, Confidence."
-                ) from error
-            yield (image_id, (name,), (), ()) if confidence > 0 else (image_id, (), (name,), ())
-
-
-def _read_voc(path: Path) -> Iterator[_Row]:
-    for file in sorted(path.glob("*_*.txt")):
-        name = file.stem.rpartition("_")[0]
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            parts = line.split()
-            if len(parts) != 2 or parts[1] not in ("1", "-1", "0"):
-                raise ConfigError(f'{file}, line {number}: needs "image 1", "-1" or "0".')
-            image_id, said = parts
-            named = {said: (name,)}
-            yield image_id, named.get("1", ()), named.get("-1", ()), named.get("0", ())
-
-
-def _read_lines(path: Path) -> Iterator[_Row]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            image_id, *names = (part.strip() for part in line.split(","))
-            yield image_id, [name for name in names if name], (), ()

@@ -19,13 +19,16 @@ from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ImageError
 from ram_ray.images import Decoder
 from ram_ray.training.order import Plan
-from ram_ray.training.reading import SampleReader
+from ram_ray.training.reading import SampleReader, ShardChangedError
 
 WAVE_PARTS = 8192
 """Most parts per Ray Data execution: bounds what its driver, the worker, must remember. Each
 execution starts its processes anew, so it should last for minutes."""
 BLOCK_PARTS = 4
 """Parts that one call of a decoder process takes on."""
+
+SHARD_CHANGED = "shard_changed"
+"""Code of an image whose shard is not the one that was indexed: no error of the image's own."""
 
 _PLACES = ("image_id", "uri", "kind", "offset", "size")
 DECODED_PART = pa.schema(
@@ -119,6 +122,10 @@ class DecodeParts:
                     pixels[row], crops[row] = image.pixels, (*image.crop, image.mirrored)
             except ImageError as caught:
                 error = caught
+            if isinstance(data, ShardChangedError):
+                codes.append(SHARD_CHANGED)
+                messages.append(str(data))
+                continue
             codes.append(error and error.code.value)
             messages.append(error and error.message)
         facts = {name: part[name] for name in ("step", "part", "num_parts", "sample")}

@@ -18,7 +18,7 @@ from ram_ray.training.batches import BatchMaker
 from ram_ray.training.checkpoints import newest_whole, read_checkpoint, save_checkpoint
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import PairMaker
-from ram_ray.training.feed import FeedConfig, Part, plan_parts, read_steps
+from ram_ray.training.feed import SHARD_CHANGED, FeedConfig, Part, plan_parts, read_steps
 from ram_ray.training.inputs import Run, read_run
 from ram_ray.training.learner import Learner, NotFiniteError
 from ram_ray.training.metrics import MetricsLog
@@ -63,17 +63,24 @@ def _train(config: TrainConfig, worker: Worker, notes: Notes) -> None:
     step = _resume(learner, store, run, worker, notes)
     progress = _Progress(config, worker, run, notes)
     log = MetricsLog(store, config, step) if worker.rank == 0 else None
-    batches, size = _batch_maker(config, run, worker)
-    for parts in _feed(config, worker, run, step, size):
-        line = learner.step(step, [batches.make(part) for part in parts])
-        step += 1
-        line = progress.done(step, parts, line)
-        if log is not None and (step % config.log_steps == 0 or step == run.plan.num_steps):
-            log.add(line)
-        if step % config.checkpoint_steps == 0 or step == run.plan.num_steps:
-            _save(learner, store, run, config, step, log)
-    if log is not None:
-        log.close()
+    failed = True
+    try:
+        batches, size = _batch_maker(config, run, worker)
+        for parts in _feed(config, worker, run, step, size):
+            _check_shards(parts)
+            line = learner.step(step, [batches.make(part) for part in parts])
+            step += 1
+            line = progress.done(step, parts, line)
+            if log is not None and (step % config.log_steps == 0 or step == run.plan.num_steps):
+                log.add(line)
+            if step % config.checkpoint_steps == 0 or step == run.plan.num_steps:
+                _save(learner, store, run, config, step, log)
+        failed = False
+    finally:
+        if log is not None:
+            log.close(failed=failed)
+            for remark in log.remarks:
+                notes.remark(remark)
 
 
 def _batch_maker(
@@ -136,6 +143,17 @@ def _feed(config: TrainConfig, worker: Worker, run: Run, first_step: int, size: 
     )
     decoders, cpus = config.num_decoders, config.cpus_per_decoder
     return read_steps(rows, feed, num_decoders=decoders, cpus=cpus)
+
+
+def _check_shards(parts: Sequence[Part]) -> None:
+    """Stop before a step whose images are not the run's.
+
+    Before it, because then no worker can finish the step, and no checkpoint holds it.
+    """
+    for part in parts:
+        for error in part.errors:
+            if error is not None and error[0] == SHARD_CHANGED:
+                raise UnreachableError(error[1])
 
 
 def _save(

@@ -1,4 +1,4 @@
-"""Metrics of a run: metrics.jsonl and loss.svg in its folder, TensorBoard, MLflow, W&B.
+"""Metrics of a run: metrics.jsonl and loss.svg in its folder, and trackers.
 
 Only the first worker writes. Lines of steps that a restart repeats are dropped, so the file always
 tells the history of the weights that survived.
@@ -8,14 +8,13 @@ import json
 import math
 import time
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from ram_ray.errors import ConfigError
-from ram_ray.storage.stores import Store, split_url
+from ram_ray.storage.stores import Store
 from ram_ray.training.config import TrainConfig
+from ram_ray.training.trackers import Tracker, TrackerError, open_trackers
 
-METRICS, CURVE, BOARD = "metrics.jsonl", "loss.svg", "tensorboard"
+METRICS, CURVE = "metrics.jsonl", "loss.svg"
 _FLUSH_S = 20.0  # the whole file is written each time: object stores cannot append
 
 
@@ -25,14 +24,19 @@ class MetricsLog:
     def __init__(self, store: Store, config: TrainConfig, first_step: int) -> None:
         self._store = store
         self._lines = [line for line in read_metrics(store) if line["step"] <= first_step]
-        self._sinks = _open_sinks(store, config, first_step)
+        self._trackers = open_trackers(store, config, first_step)
         self._flushed = time.monotonic()
+        self.remarks: list[str] = []
+        """What the user should hear."""
 
     def add(self, line: dict[str, Any]) -> None:
         """Take the metrics of one step; line["step"] is how many steps are done."""
         self._lines.append(line)
-        for sink in self._sinks:
-            sink.add(line)
+        for tracker in self._trackers:
+            try:
+                tracker.add(line["step"], _numbers(line))
+            except TrackerError as error:
+                self._note(tracker, error)
         if time.monotonic() - self._flushed > _FLUSH_S:
             self.flush()
 
@@ -43,11 +47,23 @@ class MetricsLog:
         self._store.write(CURVE, draw_losses(self._lines).encode())
         self._flushed = time.monotonic()
 
-    def close(self) -> None:
-        """Write the files and end all sinks."""
-        self.flush()
-        for sink in self._sinks:
-            sink.close()
+    def close(self, *, failed: bool) -> None:
+        """End all trackers; write the files unless the run failed.
+
+        After a failure they stay as at the last checkpoint, which is where the run goes on.
+        """
+        if not failed:
+            self.flush()
+        for tracker in self._trackers:
+            try:
+                tracker.close(failed=failed)
+            except TrackerError as error:
+                self._note(tracker, error)
+
+    def _note(self, tracker: Tracker, error: TrackerError) -> None:
+        remark = f"{tracker.name} takes no metrics: {error}. Training goes on; {METRICS} has all."
+        if remark not in self.remarks:
+            self.remarks.append(remark)
 
 
 def read_metrics(store: Store) -> list[dict[str, Any]]:
@@ -59,94 +75,8 @@ def read_metrics(store: Store) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-class _TensorBoard:
-    """Event files in a local run folder."""
-
-    def __init__(self, folder: Path, first_step: int) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        # purge_step hides what an earlier attempt logged beyond the checkpoint
-        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
-
-    def add(self, line: dict[str, Any]) -> None:
-        for name, value in _numbers(line):
-            self._writer.add_scalar(f"train/{name}", value, line["step"])
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _MlFlow:
-    def __init__(self, uri: str, config: TrainConfig) -> None:
-        mlflow = _needed("mlflow")
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_experiment("ram-ray")
-        client = mlflow.MlflowClient()
-        experiment = client.get_experiment_by_name("ram-ray").experiment_id
-        named = f"tags.`mlflow.runName` = '{config.output}'"
-        found = client.search_runs([experiment], named, max_results=1)
-        run_id = found[0].info.run_id if found else None  # a resumed run goes on in its own
-        mlflow.start_run(run_id=run_id, run_name=None if run_id else config.output)
-        if run_id is None:
-            names = ("data", "batch_size", "learning_rate", "epochs", "seed", "variant")
-            mlflow.log_params({name: getattr(config, name) for name in names})
-        self._mlflow = mlflow
-
-    def add(self, line: dict[str, Any]) -> None:
-        self._mlflow.log_metrics(dict(_numbers(line)), step=line["step"])
-
-    def close(self) -> None:
-        self._mlflow.end_run()
-
-
-class _WandB:
-    def __init__(self, project: str, config: TrainConfig) -> None:
-        name = config.output.rstrip("/").rsplit("/", 1)[-1]
-        self._run = _needed("wandb").init(project=project, id=name, name=name, resume="allow")
-
-    def add(self, line: dict[str, Any]) -> None:
-        self._run.log(dict(_numbers(line)), step=line["step"])
-
-    def close(self) -> None:
-        self._run.finish()
-
-
-def check_sinks(config: TrainConfig) -> None:
-    """Check that the packages of the sinks asked for are there.
-
-    Raises:
-        ConfigError: naming what to install.
-    """
-    for wanted, package in ((config.mlflow, "mlflow"), (config.wandb, "wandb")):
-        if wanted is not None:
-            _needed(package)
-
-
-def _needed(package: str) -> Any:
-    try:
-        return __import__(package)
-    except ImportError as error:
-        raise ConfigError(
-            f"{package} is asked for, but not installed: pip install 'ram-ray[{package}]'."
-        ) from error
-
-
-def _open_sinks(
-    store: Store, config: TrainConfig, first_step: int
-) -> list[_TensorBoard | _MlFlow | _WandB]:
-    sinks: list[_TensorBoard | _MlFlow | _WandB] = []
-    scheme, _, folder = split_url(store.url)
-    if config.tensorboard and scheme == "file":
-        sinks.append(_TensorBoard(Path(folder) / BOARD, first_step))
-    if config.mlflow is not None:
-        sinks.append(_MlFlow(config.mlflow, config))
-    if config.wandb is not None:
-        sinks.append(_WandB(config.wandb, config))
-    return sinks
-
-
-def _numbers(line: dict[str, Any]) -> list[tuple[str, float]]:
-    return [(name, float(value)) for name, value in line.items() if name != "step"]
+def _numbers(line: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in line.items() if name != "step"}
 
 
 _WIDTH, _HEIGHT, _MARGIN = 720, 320, 48

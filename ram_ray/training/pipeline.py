@@ -21,9 +21,9 @@ from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import ClipStudent
 from ram_ray.training.inputs import prepare_run
 from ram_ray.training.loop import run_worker
-from ram_ray.training.metrics import check_sinks
 from ram_ray.training.notes import Attempt, RunNotes, recomputed
 from ram_ray.training.students import Student
+from ram_ray.training.trackers import check_trackers
 from ram_ray.training.trained import Worker
 
 MODEL = "model"
@@ -71,7 +71,7 @@ def train(config: TrainConfig, *, on_progress: OnProgress | None = None) -> Trai
         TrainingFailedError: what workers met, such as a loss that is not finite.
     """
     started = time.monotonic()
-    check_sinks(config)
+    check_trackers(config)
     store = open_store(config.output, config.store, create=True)
     run, student = prepare_run(config, store)
     notes = _run_workers(config, on_progress)

@@ -1,7 +1,13 @@
-"""Bytes of single samples: a range of a tar, a row of a Parquet file, or a whole object."""
+"""Bytes of single samples: a range of a tar, a row of a Parquet file, or a whole object.
+
+Tars and Parquet files are read by place, so a file that was replaced after the index was made would
+give wrong images under old labels. Each read therefore looks at the member's own header, or at the
+row's id.
+"""
 
 import io
 import os
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import IO, Any, cast
@@ -14,7 +20,7 @@ from obstore.exceptions import BaseError
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, UnreachableError
 from ram_ray.storage.fetching import classify
-from ram_ray.storage.stores import describe, open_bucket, split_url
+from ram_ray.storage.stores import describe, first_line, open_bucket, split_url
 
 _CONCURRENCY = 16  # requests in flight per reader: a tar range is a few hundred kB
 _RETRIES = 5
@@ -68,9 +74,12 @@ class SampleReader:
         self._store = store
         self._threads = ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="read-sample")
         self._buckets: dict[str, Any] = {}
-        self._group: tuple[tuple[str, int], pa.Array] | None = None
+        self._group: tuple[tuple[str, int], pa.Array, pa.Array] | None = None
+        """Of the last row group: which, ids, images."""
 
-    def read_all(self, places: list[dict[str, Any]]) -> list[bytes | ImageError]:
+    def read_all(
+        self, places: list[dict[str, Any]]
+    ) -> "list[bytes | ImageError | ShardChangedError]":
         """Return the bytes of each sample, or why there are none, in order."""
         if any(place["kind"] == "parquet" for place in places):
             return [self._read(place) for place in places]  # they share row groups
@@ -80,38 +89,114 @@ class SampleReader:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, place: dict[str, Any]) -> bytes | ImageError:
+    def _read(self, place: dict[str, Any]) -> "bytes | ImageError | ShardChangedError":
         try:
             if place["kind"] == "parquet":
-                return self._read_row(place["uri"], place["offset"], place["size"])
-            data = self._read_range(place["uri"], place["kind"], place["offset"], place["size"])
-        except (BaseError, OSError, pa.ArrowInvalid) as error:
+                return self._read_row(place)
+            if place["kind"] == "tar":
+                return self._read_member(place)
+            return self._read_object(place["uri"])
+        except ShardChangedError as error:
+            return error
+        except (BaseError, OSError) as error:
             return classify(error)
         except (UnreachableError, ConfigError) as error:
             return ImageError(ImageErrorCode.FETCH_FAILED, str(error))
-        if place["kind"] == "tar" and len(data) < place["size"]:
-            return ImageError(ImageErrorCode.TRUNCATED, "The tar ends within this image.")
-        return data
 
-    def _read_range(self, uri: str, kind: str, offset: int, size: int) -> bytes:
-        scheme, bucket, path = split_url(uri)
+    def _read_member(self, place: dict[str, Any]) -> bytes:
+        uri, start = place["uri"], place["offset"] - tarfile.BLOCKSIZE
+        length = tarfile.BLOCKSIZE + place["size"]
+        try:
+            data = self._read_range(uri, start, length)
+        except (BaseError, OSError) as error:
+            if classify(error).code is ImageErrorCode.NOT_FOUND:
+                raise ShardChangedError(uri, "it is gone") from error
+            if self._size(uri) < start + length:  # some stores refuse a range beyond the end
+                raise ShardChangedError(uri, f"it ends before {place['image_id']}") from error
+            raise
+        if len(data) < length:
+            raise ShardChangedError(uri, f"it ends before {place['image_id']} does")
+        _check_member(data[: tarfile.BLOCKSIZE], place)
+        return data[tarfile.BLOCKSIZE :]
+
+    def _read_range(self, uri: str, start: int, length: int) -> bytes:
+        scheme, _, path = split_url(uri)
         if scheme == "file":
             with open(path, "rb", buffering=0) as file:
-                return os.pread(file.fileno(), size, offset) if kind == "tar" else file.read()
-        if bucket not in self._buckets:
-            self._buckets[bucket] = open_bucket(bucket, self._store, max_retries=_RETRIES)
-        key = uri.removeprefix(f"s3://{bucket}/")
-        if kind == "tar":
-            return bytes(obstore.get_range(self._buckets[bucket], key, start=offset, length=size))
-        return bytes(obstore.get(self._buckets[bucket], key).bytes())
+                return os.pread(file.fileno(), length, start)
+        bucket, key = self._bucket_of(uri)
+        return bytes(obstore.get_range(bucket, key, start=start, length=length))
 
-    def _read_row(self, uri: str, group: int, row: int) -> bytes:
+    def _read_object(self, uri: str) -> bytes:
+        scheme, _, path = split_url(uri)
+        if scheme == "file":
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
+        bucket, key = self._bucket_of(uri)
+        return bytes(obstore.get(bucket, key).bytes())
+
+    def _size(self, uri: str) -> int:
+        scheme, _, path = split_url(uri)
+        if scheme == "file":
+            return os.stat(path).st_size
+        return int(obstore.head(*self._bucket_of(uri))["size"])
+
+    def _bucket_of(self, uri: str) -> tuple[Any, str]:
+        _, name, _ = split_url(uri)
+        if name not in self._buckets:
+            self._buckets[name] = open_bucket(name, self._store, max_retries=_RETRIES)
+        return self._buckets[name], uri.removeprefix(f"s3://{name}/")
+
+    def _read_row(self, place: dict[str, Any]) -> bytes:
+        uri, group, row = place["uri"], place["offset"], place["size"]
         if self._group is None or self._group[0] != (uri, group):
-            from ram_ray.training.samples import image_column
-
-            with closing(open_object(uri, self._store)) as source, pq.ParquetFile(source) as file:
-                column = image_column(file, uri)
-                images = file.read_row_group(group, columns=[column])[column].combine_chunks()
-            self._group = ((uri, group), images)
-        value = self._group[1][row].as_py()
+            self._group = ((uri, group), *self._read_group(uri, group))
+        _, ids, images = self._group
+        if row >= len(ids) or str(ids[row].as_py()) != place["image_id"]:
+            raise ShardChangedError(uri, f"row {row} is not {place['image_id']} any more")
+        value = images[row].as_py()
         return value["bytes"] if isinstance(value, dict) else value
+
+    def _read_group(self, uri: str, group: int) -> tuple[pa.Array, pa.Array]:
+        """Return ids and images of a row group."""
+        from ram_ray.training.samples import id_column, image_column
+
+        try:
+            with closing(open_object(uri, self._store)) as source, pq.ParquetFile(source) as file:
+                columns = [id_column(file, uri), image_column(file, uri)]
+                read = file.read_row_group(group, columns=columns)
+                ids, images = (read[name].combine_chunks() for name in columns)
+                return ids, images
+        except (pa.ArrowInvalid, IndexError, ConfigError) as error:
+            raise ShardChangedError(uri, first_line(error)) from error
+        except OSError as error:
+            if error.errno is None:  # not of the disk: the bytes are no Parquet
+                raise ShardChangedError(uri, first_line(error)) from error
+            raise
+        except UnreachableError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise ShardChangedError(uri, "it is gone") from error
+            raise
+
+
+class ShardChangedError(Exception):
+    """A tar or Parquet file is not the one that was indexed; the text is a sentence."""
+
+    def __init__(self, uri: str, detail: str) -> None:
+        super().__init__(
+            f"The shard {uri} is not what it was when the run began ({detail}): put the old file "
+            "back and run the same command again, or start another run with another output."
+        )
+
+
+def _check_member(header: bytes, place: dict[str, Any]) -> None:
+    """Check that a header in a tar is that of the member that was indexed."""
+    name = place["image_id"]
+    try:
+        found = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        raise ShardChangedError(place["uri"], f"{name} does not begin where it did") from error
+    # long names and others than ASCII stand in a block of their own; here they are cut
+    plain = name.isascii() and len(name) < tarfile.LENGTH_NAME
+    if found.size != place["size"] or (plain and found.name.removeprefix("./") != name):
+        raise ShardChangedError(place["uri"], f"{found.name} lies where {name} did")

@@ -33,6 +33,8 @@ PLACES = pa.schema(
 )
 IMAGE_COLUMNS = ("image", "jpg", "bytes")
 """Columns of a Parquet file that may hold the image: bytes, or a struct with the field `bytes`."""
+ID_COLUMNS = ("image_id", "key")
+"""Columns of a Parquet file that may name the image."""
 _THREADS = 16  # the work is waiting for headers
 
 
@@ -119,9 +121,7 @@ def _places_in_parquet(uri: str, store: StoreConfig) -> list[dict[str, object]]:
     try:
         with closing(open_object(uri, store)) as source, pq.ParquetFile(source) as file:
             image_column(file, uri)
-            key = next((n for n in ("image_id", "key") if n in file.schema_arrow.names), None)
-            if key is None:
-                raise ConfigError(f"{uri} has no column image_id (or key).")
+            key = id_column(file, uri)
             for group in range(file.num_row_groups):
                 ids = file.read_row_group(group, columns=[key])[key].to_pylist()
                 rows += [_place(str(name), uri, "parquet", group, n) for n, name in enumerate(ids)]
@@ -131,6 +131,18 @@ def _places_in_parquet(uri: str, store: StoreConfig) -> list[dict[str, object]]:
             "(--exclude)."
         ) from error
     return rows
+
+
+def id_column(file: pq.ParquetFile, uri: str) -> str:
+    """Return the column of a Parquet file that names its images.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for name in ID_COLUMNS:
+        if name in file.schema_arrow.names:
+            return name
+    raise ConfigError(f"{uri} has no column {' or '.join(ID_COLUMNS)}.")
 
 
 def image_column(file: pq.ParquetFile, uri: str) -> str:

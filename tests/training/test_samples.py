@@ -8,17 +8,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import ConfigError, ImageError, UnreachableError
+from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.training.reading import SampleReader
 from ram_ray.training.samples import index_hash, index_samples
 from tests.conftest import S3Server
 from tests.training.scene import photo, write_tar
 
 
-def read_back(samples: pa.Table, store: StoreConfig) -> list[bytes | ImageError]:
+def read_back(samples: pa.Table, store: StoreConfig) -> list[object]:
     reader = SampleReader(store)
     try:
-        return reader.read_all(samples.to_pylist())
+        return list(reader.read_all(samples.to_pylist()))
     finally:
         reader.close()
 
