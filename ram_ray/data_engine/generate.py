@@ -8,8 +8,7 @@ of shards, which are random by hash; then every shard is decided on its own.
 """
 
 import io
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,13 @@ from ram_ray.data_engine.generation import (
 )
 from ram_ray.data_engine.image_plan import read_images, shard_of
 from ram_ray.data_engine.parse import read_run_vocabulary
+from ram_ray.data_engine.samples import Sample, read_sample
 from ram_ray.data_engine.steps import (
     EngineRun,
     Step,
     counts_table,
     in_workers,
     open_step,
-    read_table,
     run_tables,
 )
 from ram_ray.data_engine.tables import ADDITIONS
@@ -99,11 +98,15 @@ def fit_thresholds(
     else:
         shards = sample_shards(num_shards, config.shard_rows, config.sample_images)
     parser = CaptionParser(vocabulary, widen=config.widen) if config.caption else None
-    samples = [
-        read_sample(config.store, parsed_url, seen_url, shard, len(vocabulary), parser)
-        for shard in shards
-    ]
-    sample = _join(samples)
+    urls = config.output, parsed_url, seen_url
+    # Other captions witness about generated ones, so they must not help to read them here.
+    beside = "all" if truth else "first"
+    sample = Sample.join(
+        [
+            read_sample(config.store, *urls, shard, parser, num_tags=len(vocabulary), beside=beside)
+            for shard in shards
+        ]
+    )
     trusted = None
     if truth:
         there = [at for at, image_id in enumerate(sample.image_ids) if image_id in truth]
@@ -128,66 +131,6 @@ def fit_thresholds(
     return pa.Table.from_pylist(rows, THRESHOLDS)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Sample:
-    """Dense rows of some images."""
-
-    image_ids: list[str]
-    scores: np.ndarray
-    """float32 [N, T], 0 below the floor."""
-    first: np.ndarray
-    """bool [N, T], what the first caption names."""
-    named: np.ndarray
-    """bool [N, T], what any caption names."""
-    agreement: np.ndarray
-    """int8 [N, T], what the other captions name: 1 or 0; -1 without other captions."""
-    written: np.ndarray
-    """bool [N, T], what the generated caption names."""
-
-
-def read_sample(
-    config: StoreConfig,
-    parsed_url: str,
-    seen_url: str,
-    shard: int,
-    num_tags: int,
-    parser: CaptionParser | None,
-) -> Sample:
-    """Return the images of one shard that were seen, as dense rows."""
-    seen = read_table(open_store(seen_url, config), "scores", shard).to_pylist()
-    mentions = read_table(open_store(parsed_url, config), "mentions", shard).to_pylist()
-    named_by: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in mentions:
-        named_by[row["image_id"]].append(row)
-    size = (len(seen), num_tags)
-    scores, agreement = np.zeros(size, np.float32), np.full(size, -1, np.int8)
-    first, named, written = (np.zeros(size, bool) for _ in range(3))
-    for at, image in enumerate(seen):
-        scores[at, image["tag_ids"]] = image["scores"]
-        rows = named_by[image["image_id"]]
-        # Captions count from the first that names anything: an empty one witnesses nothing.
-        numbers = sorted({number for row in rows for number in row["captions"]})
-        if len(numbers) > 1:
-            agreement[at] = 0
-        for row in rows:
-            named[at, row["tag_id"]] = True
-            first[at, row["tag_id"]] = numbers[0] in row["captions"]
-            if len(numbers) > 1 and any(number != numbers[0] for number in row["captions"]):
-                agreement[at, row["tag_id"]] = 1
-    if parser is not None:
-        texts = [image["caption"] or "" for image in seen]
-        for at, tag_ids in enumerate(parser.parse(texts)["tag_ids"].to_pylist()):
-            written[at, tag_ids] = True
-    return Sample(
-        image_ids=[image["image_id"] for image in seen],
-        scores=scores,
-        first=first,
-        named=named,
-        agreement=agreement,
-        written=written,
-    )
-
-
 class AddTags:
     """Decides on the additions of a shard."""
 
@@ -202,7 +145,7 @@ class AddTags:
     ) -> None:
         self._config = config
         self._plan = open_store(output, config)
-        self._urls = parsed_url, seen_url
+        self._urls = output, parsed_url, seen_url
         self._store = open_store(step_url, config)
         vocabulary = read_run_vocabulary(self._plan)
         self._num_tags = len(vocabulary)
@@ -212,7 +155,9 @@ class AddTags:
 
     def commit(self, shard: int) -> Commit:
         """Decide on one shard and commit it."""
-        sample = read_sample(self._config, *self._urls, shard, self._num_tags, self._parser)
+        sample = read_sample(
+            self._config, *self._urls, shard, self._parser, num_tags=self._num_tags
+        )
         taken = sample.named.copy()
         rows: list[dict[str, Any]] = []
         for rule, thresholds in self._thresholds.items():
@@ -294,14 +239,6 @@ def _read_trusted(config: EngineConfig, vocabulary: Vocabulary) -> dict[str, np.
             present[tag_id] |= truth.labels[row, at] == PRESENT
         labels[image_id] = present
     return labels
-
-
-def _join(samples: list[Sample]) -> Sample:
-    columns = ("scores", "first", "named", "agreement", "written")
-    return Sample(
-        image_ids=[image_id for sample in samples for image_id in sample.image_ids],
-        **{name: np.concatenate([getattr(one, name) for one in samples]) for name in columns},
-    )
 
 
 def _file_sha256(path: str | None) -> str | None:

@@ -63,7 +63,9 @@ class ParseImages:
 
     def _parse(self, images: list[dict[str, Any]], counts: Counter[Any]) -> list[dict[str, Any]]:
         texts = [text for image in images for text in image["captions"]]
-        parsed = iter(self._parser.parse_with_evidence(texts).to_pylist())
+        # Captions of one image settle together what one of them alone leaves open.
+        numbers = [at for at, image in enumerate(images) for _ in image["captions"]]
+        parsed = iter(self._parser.parse_with_evidence(texts, numbers).to_pylist())
         rows: list[dict[str, Any]] = []
         for image in images:
             found: dict[int, dict[str, Any]] = {}

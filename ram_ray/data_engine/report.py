@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.decision_log import ADDING_RULES, HUMAN, REMOVING_RULES
-from ram_ray.data_engine.filter import FILTER_KEY
+from ram_ray.data_engine.final_labels import FILTER_KEY
 from ram_ray.data_engine.generate import THRESHOLDS_KEY
 from ram_ray.data_engine.image_plan import name_hash, read_image_plan, read_orphans
 from ram_ray.data_engine.models import ModelIdentity

@@ -13,8 +13,9 @@ import pyarrow as pa
 from ram_ray.cluster import ray_session
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.config import STEPS, EngineConfig
+from ram_ray.data_engine.corrections import PROBLEMS
 from ram_ray.data_engine.decision_log import LOG, UNDO, UNDOABLE, decide_final, entry, flatten
-from ram_ray.data_engine.filter import PROBLEMS, count_label
+from ram_ray.data_engine.final_labels import count_label
 from ram_ray.data_engine.image_plan import read_image_plan
 from ram_ray.data_engine.report import write_report
 from ram_ray.data_engine.revisions import (
