@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -123,7 +124,7 @@ def test_an_interrupted_run_says_how_to_resume(tagged):
         (["tag", "a", "out", "--device", "gpu"], 2, "device is 'gpu', but must be auto or cpu"),
         (["verify", "missing-folder"], 5, "ram-ray: There is no folder"),
         (["report", "missing-folder"], 5, "ram-ray: There is no folder"),
-        (["plan", "a"], 2, "Missing argument 'OUTPUT'"),
+        (["plan", "a"], 2, "Missing argument 'output'"),
         (["plan", "missing-folder", "out"], 5, "ram-ray: The source"),
         (["plan", "a", "out", "--sample", "-1"], 2, "Invalid value for '--sample'"),
         (["retry", "missing-folder"], 5, "ram-ray: There is no folder"),
@@ -238,7 +239,7 @@ def test_a_retry_is_a_table_or_json(monkeypatch):
 
 def test_a_plan_is_a_table_or_json(tmp_path, photo):
     (tmp_path / "in").mkdir()
-    (tmp_path / "in/a.jpg").write_bytes(open(photo, "rb").read())
+    shutil.copy(photo, tmp_path / "in/a.jpg")
     where = (str(tmp_path / "in"), str(tmp_path / "out"))
     result = run("plan", *where, "--machine-price", "7200", "--device", "cpu")
     assert result.exit_code == 0, result.output
