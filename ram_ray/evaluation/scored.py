@@ -79,7 +79,9 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
     columns, unknown = _columns(vocabulary, truth)
     if record.tags is not None:  # the others were not scored
         asked = set(vocabulary.tag_ids_of(record.tags))
-        unknown += tuple(truth.names[c] for tag in columns.keys() - asked for c in columns[tag])
+        unknown += tuple(
+            truth.names[c] for tag in sorted(columns.keys() - asked) for c in columns[tag]
+        )
         columns = {tag: places for tag, places in columns.items() if tag in asked}
     off = {tag for tag in columns if thresholds[tag] >= OFF}  # such a tag leaves no score
     columns = {tag: places for tag, places in columns.items() if tag not in off}

@@ -116,6 +116,14 @@ def test_unlisted_labels_may_count_as_absent(run: Callable[..., str], labels: Pa
     assert (dog["positives"], dog["negatives"]) == (1, 2)
 
 
+def test_tags_that_a_run_was_not_asked_for_are_not_measured(
+    run: Callable[..., str], labels: Path
+) -> None:
+    figures = evaluate(_config(run(tags=("kitty",)), labels), num_draws=2)
+    assert [tag["name"] for tag in figures["per_tag"]] == ["cat"]
+    assert figures["names_without_tag"] == ["unicorn", "dog", "sky"]
+
+
 def test_names_on_the_page_are_escaped(run: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"image_id": "d.jpg", "present": ["<b>odd</b>", "<i>"]}')
     output = run()
