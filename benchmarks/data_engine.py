@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -38,10 +38,16 @@ from benchmarks.engine_world.pinned import SIZES
 
 ENCODER = {"pictures": 12_000, "epochs": 10}
 QUICK_ENCODER = {"pictures": 4_000, "epochs": 8}
+Models = Literal["all", "key", "none"]
+KEY_ARMS = (
+    "parsing", "oracle", "robust_loss_splc", "generation_0.90", "cleaning", "placebo",
+    "cleanlab", "engine",
+)  # fmt: skip
+"""What a model is trained on where there is no time for one of every arm."""
 QUICK_COUNTS = {"train": 2_000, "trusted": 600, "test": 1_000}
 
 
-def run_scenes(out: Path, seeds: list[int], *, quick: bool, train: bool) -> None:
+def run_scenes(out: Path, seeds: list[int], *, quick: bool, models: Models) -> None:
     """Measure every arm on the scenes of each seed."""
     name = "encoder-quick.pt" if quick else "encoder.pt"
     encoder = train_encoder(out / name, **(QUICK_ENCODER if quick else ENCODER))
@@ -49,25 +55,25 @@ def run_scenes(out: Path, seeds: list[int], *, quick: bool, train: bool) -> None
     for seed in seeds:
         if not _is_done(out, "scenes", seed):
             dataset = cached_scenes(out, encoder, out / name, seed, counts=counts)
-            run_seed(dataset, seed, out, quick=quick, train=train)
+            run_seed(dataset, seed, out, quick=quick, models=models)
 
 
-def run_photos(out: Path, seeds: list[int], data: Path, *, train: bool) -> None:
+def run_photos(out: Path, seeds: list[int], data: Path, *, models: Models) -> None:
     """Measure every arm on Flickr8k."""
     path = prepare(data, out)
     for seed in seeds:
         if not _is_done(out, "flickr8k", seed):
-            run_seed(photos(path, seed), seed, out, quick=False, train=train)
+            run_seed(photos(path, seed), seed, out, quick=False, models=models)
 
 
-def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool, train: bool) -> None:
+def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool, models: Models) -> None:
     """Measure every arm of one seed, and write labels and measures."""
     started = time.monotonic()
     results: dict[str, Any] = {}
     suspicions: dict[str, np.ndarray] = {}
     for arm in arms(dataset, seed):
         write_labels(dataset, arm, out / "labels" / dataset.name / f"seed-{seed}")
-        results[arm.name] = measure(dataset, arm, seed, train=train)
+        results[arm.name] = measure(dataset, arm, seed, train=is_trained(arm, models))
         if arm.suspicion is not None:
             suspicions[arm.name] = arm.suspicion
         took = time.monotonic() - started
@@ -77,7 +83,7 @@ def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool, train: bool
         "dataset": dataset.name,
         "seed": seed,
         "quick": quick,
-        "trained": train,
+        "trained": models != "none",
         "images": len(dataset.train.observed),
         "tags": dataset.num_tags,
         "rare_tags": int(rare_tags(dataset.train.observed).sum()),
@@ -95,7 +101,7 @@ def measure(dataset: Dataset, arm: Arm, seed: int, *, train: bool) -> dict[str, 
     found: dict[str, Any] = {
         "labels": label_measures(images.truth, images.observed, arm.labels),
     }
-    if train and arm.train:
+    if train:
         heads = [
             train_head(images.tokens, arm.labels, seed=seed * 100 + 98 + member, loss=arm.loss)
             for member in range(2)
@@ -106,6 +112,11 @@ def measure(dataset: Dataset, arm: Arm, seed: int, *, train: bool) -> dict[str, 
     if arm.suspicion is not None:
         found["suspicion"] = suspicion_measures(images.truth, images.observed, arm.suspicion)
     return found
+
+
+def is_trained(arm: Arm, models: Models) -> bool:
+    """Return whether a model is trained on the arm's labels."""
+    return arm.name in KEY_ARMS if models == "key" else models == "all" and arm.train
 
 
 def _compare_with_cleanlab(
@@ -154,17 +165,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/data-engine"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--labels-only", action="store_true", help="train no model on the labels")
+    parser.add_argument(
+        "--models", choices=get_args(Models), default="all", help="arms that a model is trained on"
+    )
     parser.add_argument("--quick", action="store_true", help="one small seed of scenes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = arguments.out / "quick" if arguments.quick else arguments.out
-    train = not arguments.labels_only
+    models = arguments.models
     seeds = [0] if arguments.quick else list(range(arguments.seeds))
     if arguments.what == "scenes":
-        run_scenes(out, seeds, quick=arguments.quick, train=train)
+        run_scenes(out, seeds, quick=arguments.quick, models=models)
     elif arguments.what == "flickr8k":
-        run_photos(out, seeds, arguments.data, train=train)
+        run_photos(out, seeds, arguments.data, models=models)
     print(json.dumps(summarise(out / "results"), indent=1))
 
 

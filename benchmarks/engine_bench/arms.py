@@ -16,7 +16,7 @@ from benchmarks.engine_bench.looking import cluster as fit_clusters
 from benchmarks.engine_bench.looking import evidence, look, pairs_of
 from benchmarks.engine_bench.steps import Cleaned, Seen, clean, generate, see, see_in_fold
 from ram_ray.data_engine.clustering import ClusterConfig
-from ram_ray.data_engine.filtering import RULES, FilterConfig
+from ram_ray.data_engine.filter_config import RULES, FilterConfig
 
 
 class Arm(NamedTuple):

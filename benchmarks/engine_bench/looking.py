@@ -8,7 +8,7 @@ from scipy.special import expit
 from benchmarks.engine_bench.dataset import Captioned, Dataset
 from benchmarks.engine_bench.heads import Ensemble, scores_of, window_logits, window_masks
 from ram_ray.data_engine.clustering import ClusterConfig, Clusters, fit, judge
-from ram_ray.data_engine.evidence import NO_RIVAL, Evidence
+from ram_ray.data_engine.evidence import NO_RIVAL, Evidence, expected_of
 
 CHUNK = 256
 
@@ -159,4 +159,5 @@ def evidence(
         rival=view.rival[rows, tags],
         rival_id=view.rival_id[rows, tags].astype(np.int32),
         cluster_z=judge(clusters, vectors, tags).z,
+        expected=expected_of(view.whole)[rows],
     )

@@ -1,6 +1,6 @@
 """The engine's steps on cached features: generate, clean. The decisions are the product's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,13 @@ from benchmarks.engine_bench.looking import (
     look,
     pairs_of,
 )
-from ram_ray.data_engine.clustering import ClusterConfig
-from ram_ray.data_engine.filtering import (
-    Decisions,
-    Filter,
-    FilterConfig,
-    decide,
-    draw_wrong_tags,
-    fit,
-)
+from ram_ray.data_engine.clustering import ClusterConfig, Clusters
+from ram_ray.data_engine.evidence import Evidence
+from ram_ray.data_engine.filter_config import FilterConfig
+from ram_ray.data_engine.filtering import Decisions, Filter, decide, fit
 from ram_ray.data_engine.generation import Thresholds, additions, choose_thresholds
+from ram_ray.data_engine.promises import Witnesses
+from ram_ray.data_engine.wrong_tags import draw_wrong_tags
 
 FOLDS = 4
 MEMBERS = 3
@@ -165,11 +162,14 @@ def clean(
     named = pairs_of(observed)
     table = cluster(images, seen.view, named, dataset, clusters or ClusterConfig())
     named_evidence = evidence(images, seen.view, named, table, dataset)
+    wrong, own = _wrong(images, seen, table, dataset, seed)
     judge = fit(
         named_evidence,
-        evidence(images, seen.view, _wrong(observed, seed), table, dataset),
+        wrong,
         dataset.num_tags,
         config,
+        own=own,
+        witnesses=Witnesses(said=images.agreement[named.rows, named.tag_ids]),
     )
     pairs = pairs_of(labels)
     decisions = decide(
@@ -182,7 +182,16 @@ def clean(
     return Cleaned(removed=removed, suspicion=suspicion, judge=judge, decisions=decisions)
 
 
-def _wrong(observed: np.ndarray, seed: int) -> Pairs:
+def _wrong(
+    images: Captioned, seen: Seen, table: Clusters, dataset: Dataset, seed: int
+) -> tuple[Evidence, np.ndarray]:
+    """Return the evidence on the drawn wrong tags, and which of them the own caption names too."""
+    observed = images.observed
     wrong = draw_wrong_tags(observed, np.random.default_rng([seed, 17]))
-    captions = np.where(wrong.swapped, wrong.rows + len(observed), wrong.rows)
-    return Pairs(rows=wrong.rows, tag_ids=wrong.tag_ids, captions=captions)
+    at = np.flatnonzero(wrong.swapped)  # every pair once; most stand in both ways
+    rows, tag_ids = wrong.rows[at], wrong.tag_ids[at]
+    pairs = Pairs(rows=rows, tag_ids=tag_ids, captions=rows + len(observed))
+    swapped = evidence(images, seen.view, pairs, table, dataset)
+    alone = np.flatnonzero(~wrong.own[at])
+    single = replace(swapped.where(alone), caption=rows[alone].astype(np.int64))
+    return Evidence.join([single, swapped]), wrong.own

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ram_ray.data_engine.filtering import RULES
+from ram_ray.data_engine.filter_config import RULES
 from ram_ray.data_engine.generate import GENERATED_CAPTION, GENERATED_TAG
 from ram_ray.data_engine.tables import IMAGE_ID, TAG_ID
 

@@ -29,6 +29,8 @@ class Evidence:
     """int32 [M], that tag, or NO_RIVAL."""
     cluster_z: np.ndarray
     """float32 [M], `clustering.Verdict.z` of the region; NaN: not judged."""
+    expected: np.ndarray
+    """float32 [M], `expected_of` the image: how much a caption of it should say, at least 0."""
 
     def __post_init__(self) -> None:
         for column in fields(self):
@@ -43,6 +45,8 @@ class Evidence:
                 raise ValueError(f"{name} must be between 0 and 1, or NaN.")
         if np.isnan(self.whole).any():
             raise ValueError("whole holds NaN, but every image has a score of every tag.")
+        if not (self.expected >= 0).all():
+            raise ValueError("expected must be at least 0.")
 
     def __len__(self) -> int:
         return len(self.tag_id)
@@ -62,6 +66,18 @@ class Evidence:
             raise ValueError("parts is empty, but must hold at least one Evidence.")
         names = [column.name for column in fields(cls)]
         return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
+
+
+def expected_of(scores: np.ndarray) -> np.ndarray:
+    """Return float32 [...], how much the model expects a caption to say, in nats.
+
+    It is -log of the chance that a caption names none of the tags, if they were independent.
+
+    Args:
+        scores: float [..., T], 0..1, on the whole image; tags that are left out count as 0.
+    """
+    certain = 0.997  # one tag that the model is sure of must not outweigh all others
+    return -np.log1p(-np.minimum(scores.astype(np.float64), certain)).sum(-1).astype(np.float32)
 
 
 def strongest_rivals(

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ram_ray.data_engine.filtering import Filter, FilterConfig, Scale
+from ram_ray.data_engine.filter_config import FilterConfig
+from ram_ray.data_engine.filtering import Filter
+from ram_ray.data_engine.promises import Promise
+from ram_ray.data_engine.suspicion import Scale, Usual
 
 
 def filter_to_json(judge: Filter) -> bytes:
@@ -19,12 +22,19 @@ def filter_from_json(data: bytes) -> Filter:
     fields: dict[str, Any] = json.loads(data)
     config = fields.pop("config")
     config["rules"] = tuple(config["rules"])
-    scales = tuple(
-        Scale(**{name: np.array(values) for name, values in scale.items()})
-        for scale in fields.pop("scales")
-    )
+    usual = fields.pop("usual")
+    scales = {
+        name: Scale(**{part: np.array(values) for part, values in usual[name].items()})
+        for name in ("whole", "region", "margin")
+    }
     arrays = {name: np.array(fields.pop(name)) for name in ("centre", "weights")}
-    return Filter(config=FilterConfig(**config), scales=scales, **arrays, **fields)  # pyright: ignore[reportArgumentType]
+    return Filter(
+        config=FilterConfig(**config),
+        usual=Usual(**scales, rate=np.array(usual["rate"])),
+        promise=Promise(**fields.pop("promise")),
+        **arrays,
+        **fields,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -24,8 +24,9 @@ from ram_ray.data_engine.decision_log import (
     flatten,
 )
 from ram_ray.data_engine.evidence import kind_codes
+from ram_ray.data_engine.filter_config import RULES
 from ram_ray.data_engine.filter_file import filter_from_json
-from ram_ray.data_engine.filtering import RULES, Decisions, Filter, decide
+from ram_ray.data_engine.filtering import Decisions, Filter, decide
 from ram_ray.data_engine.image_plan import read_images, shard_of
 from ram_ray.data_engine.parse import read_run_vocabulary
 from ram_ray.data_engine.revisions import IMAGES, LABELS
@@ -119,7 +120,9 @@ class DecideLabels:
         for rows in (named, added):
             if rows.keys:
                 evidence = rows.evidence(self._kinds)
-                said |= merge_rows(rows, decide(self._judge, evidence, context), self._judge.cut)
+                said |= merge_rows(
+                    rows, decide(self._judge, evidence, context), self._judge.promise.cut
+                )
         return said
 
     def _label(

@@ -9,9 +9,9 @@ import numpy as np
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.cluster import best_regions
 from ram_ray.data_engine.evidence import NO_RIVAL, Evidence
-from ram_ray.data_engine.filtering import SWAPPED_SHARE
 from ram_ray.data_engine.image_plan import name_hash
 from ram_ray.data_engine.steps import read_table
+from ram_ray.data_engine.wrong_tags import SWAPPED_SHARE
 from ram_ray.storage.stores import Store, open_store
 
 Key = tuple[str, int]

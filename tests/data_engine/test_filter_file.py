@@ -3,8 +3,9 @@
 import numpy as np
 
 from ram_ray.data_engine.evidence import NO_RIVAL, Evidence
+from ram_ray.data_engine.filter_config import FilterConfig
 from ram_ray.data_engine.filter_file import filter_from_json, filter_to_json
-from ram_ray.data_engine.filtering import FilterConfig, decide, fit
+from ram_ray.data_engine.filtering import decide, fit
 
 
 def evidence(count: int, seed: int, centre: float) -> Evidence:

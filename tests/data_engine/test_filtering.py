@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 
 from ram_ray.data_engine.evidence import Evidence, kind_codes, strongest_rivals
-from ram_ray.data_engine.filtering import (
-    RULES,
-    Filter,
-    FilterConfig,
-    decide,
-    draw_wrong_tags,
-    fit,
-)
+from ram_ray.data_engine.filter_config import RULES, FilterConfig
+from ram_ray.data_engine.filtering import Filter, decide, fit
+from ram_ray.data_engine.wrong_tags import draw_wrong_tags
 from ram_ray.errors import ConfigError
 
 NUM_TAGS = 10
