@@ -100,7 +100,7 @@ def retry_quarantined(
         return summary
     except (ConservationError, FileNotFoundError) as error:
         raise ConfigError(
-            f"{config.output} is not as it was committed ({error}); "
+            f"{config.output} is not as it was committed ({str(error).rstrip('.')}); "
             f"`ram-ray verify {config.output}` says what is wrong."
         ) from error
     finally:

@@ -114,8 +114,10 @@ def _estimate_facts(estimate: Estimate) -> Iterator[tuple[str, str]]:
     about = f"about {format_duration(estimate.wall_s)} ({low} to {high}), "
     yield "Time", about + f"{estimate.images_per_s:,.1f} images/s on a machine like this one"
     yield "Slowest part", estimate.bottleneck
-    work = f"{estimate.core_hours:,.2f} h of decoding on one core, "
-    yield "Work", work + f"{estimate.model_hours:,.2f} h of the model on one device"
+    decoding, model = (
+        format_duration(hours * 3600) for hours in (estimate.core_hours, estimate.model_hours)
+    )
+    yield "Work", f"{decoding} of decoding on one core, {model} of the model on one device"
     yield "Written", f"about {format_bytes(estimate.output_bytes)} of tags"
 
 

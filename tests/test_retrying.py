@@ -208,7 +208,7 @@ def test_an_unfinished_run_and_one_at_work_are_refused(output: Path) -> None:
 def test_changed_files_are_named_and_nothing_is_written_over(output: Path) -> None:
     (output / "quarantine/shard-000002.parquet").write_bytes(b"mine")
     tags = (output / "tags/shard-000002.parquet").read_bytes()
-    with pytest.raises(ConfigError, match=r"quarantine/shard-000002.parquet .* ram-ray verify"):
+    with pytest.raises(ConfigError, match=r"quarantine/shard-000002.parquet .*`ram-ray verify"):
         retry_quarantined(config(output))
     assert (output / "quarantine/shard-000002.parquet").read_bytes() == b"mine"
     assert (output / "tags/shard-000002.parquet").read_bytes() == tags
