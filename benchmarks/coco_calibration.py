@@ -14,6 +14,7 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,10 @@ def hold_out(labels: np.ndarray, scores: np.ndarray, promise: CalibrationConfig)
 def report(scored: ScoredImages, target: float) -> dict:
     """Return what came of all photos and of those held out."""
     positives = (scored.labels == PRESENT).sum(0)
-    found = {"photos": len(scored.image_ids), "tags_with_labels": len(scored.tag_ids)}
+    found: dict[str, Any] = {
+        "photos": len(scored.image_ids),
+        "tags_with_labels": len(scored.tag_ids),
+    }
     found["tags_with_20_positives"] = int((positives >= OFTEN).sum())
     own = scored.scores > scored.thresholds
     for name, fired in (("own thresholds", own), ("all photos", None)):

@@ -1,5 +1,6 @@
 """MLflow and Weights & Biases, the real packages where they are installed."""
 
+import importlib
 import importlib.util
 import json
 import struct
@@ -25,9 +26,11 @@ def scene(tmp_path: Path) -> dict[str, Any]:
     return write_scene(tmp_path)
 
 
-def need(package: str) -> None:
+def need(package: str) -> Any:
+    """Return the package, or skip the test."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package.upper()} IS NOT INSTALLED: pip install 'ram-ray[{package}]'")
+    return importlib.import_module(package)
 
 
 def stop_after(step: int) -> Any:
@@ -51,8 +54,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_done(
 def test_mlflow_keeps_one_run_of_a_resumed_training(
     scene: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need("mlflow")
-    import mlflow
+    mlflow = need("mlflow")
 
     monkeypatch.chdir(tmp_path)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -92,8 +94,7 @@ def test_an_mlflow_that_does_not_answer_is_one_sentence(
 def test_an_mlflow_that_fails_later_costs_only_its_lines(
     scene: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need("mlflow")
-    import mlflow
+    mlflow = need("mlflow")
 
     monkeypatch.chdir(tmp_path)
 
@@ -126,8 +127,7 @@ def test_wandb_offline_writes_into_the_run_folder(
 def test_wandb_without_a_login_is_one_sentence(
     scene: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need("wandb")
-    import wandb
+    wandb = need("wandb")
 
     wandb.teardown()  # it remembers the environment of the test before
     monkeypatch.chdir(tmp_path)
@@ -145,8 +145,7 @@ def read_offline(path: Path) -> dict[int, float]:
     A LevelDB log after 7 bytes: blocks of 32 KiB, pieces with checksum, length and kind (1: whole,
     2 to 4: first, middle, last).
     """
-    from wandb.proto import wandb_internal_pb2
-
+    proto = importlib.import_module("wandb.proto.wandb_internal_pb2")
     data, place, whole, found = path.read_bytes(), 7, b"", {}
     while place + 7 <= len(data):
         left = 32768 - place % 32768
@@ -157,7 +156,7 @@ def read_offline(path: Path) -> dict[int, float]:
         whole += data[place + 7 : place + 7 + size]
         place += 7 + size
         if kind in (1, 4):
-            record = wandb_internal_pb2.Record()  # pyright: ignore[reportAttributeAccessIssue]
+            record = proto.Record()
             record.ParseFromString(whole)
             whole = b""
             if record.WhichOneof("record_type") == "history":
