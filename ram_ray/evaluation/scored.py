@@ -76,13 +76,7 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
     """
     record = _usable_record(store)
     vocabulary, thresholds = _vocabulary_of(record)
-    columns, unknown = _columns(vocabulary, truth)
-    if record.tags is not None:  # the others were not scored
-        asked = set(vocabulary.tag_ids_of(record.tags))
-        unknown += tuple(
-            truth.names[c] for tag in sorted(columns.keys() - asked) for c in columns[tag]
-        )
-        columns = {tag: places for tag, places in columns.items() if tag in asked}
+    columns, unknown = _scored_columns(record, vocabulary, truth)
     off = {tag for tag in columns if thresholds[tag] >= OFF}  # such a tag leaves no score
     columns = {tag: places for tag, places in columns.items() if tag not in off}
     if not columns:
@@ -187,6 +181,19 @@ def _no_image(store: Store, truth: Truth, image_ids: list[str], match: Match) ->
         if met:
             return f"{text} With --match {other} {met:,} would meet."
     return text
+
+
+def _scored_columns(
+    record: RunRecord, vocabulary: Vocabulary, truth: Truth
+) -> tuple[dict[int, list[int]], tuple[str, ...]]:
+    """Return the labels' columns of each tag that the run scored, and the names without one."""
+    columns, unknown = _columns(vocabulary, truth)
+    if record.tags is None:
+        return columns, unknown
+    asked = set(vocabulary.tag_ids_of(record.tags))
+    left_out = sorted(columns.keys() - asked)
+    unknown += tuple(truth.names[column] for tag in left_out for column in columns[tag])
+    return {tag: places for tag, places in columns.items() if tag in asked}, unknown
 
 
 def _columns(vocabulary: Vocabulary, truth: Truth) -> tuple[dict[int, list[int]], tuple[str, ...]]:
