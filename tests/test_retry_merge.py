@@ -1,6 +1,7 @@
 """What a retry found takes the place of what was quarantined; no Ray, real files and S3."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,16 +40,16 @@ def key(number: int) -> dict[str, str]:
     return {"image_id": f"{number}.jpg", "uri": f"/in/{number}.jpg"}
 
 
-def tagged(number: int, tag: str = "dog") -> dict[str, object]:
+def tagged(number: int, tag: str = "dog") -> dict[str, Any]:
     size = {"width": 4, "height": 3}
     return key(number) | size | {"tags": [tag], "tag_ids": [0], "scores": [0.5]}
 
 
-def quarantined(number: int, code: str) -> dict[str, object]:
+def quarantined(number: int, code: str) -> dict[str, Any]:
     return key(number) | {"error_code": code, "message": "no", "attempts": 1, "size_bytes": 7}
 
 
-def tables(rows: list[dict[str, object]]) -> tuple[pa.Table, pa.Table]:
+def tables(rows: list[dict[str, Any]]) -> tuple[pa.Table, pa.Table]:
     good = [row for row in rows if "tags" in row]
     bad = [row for row in rows if "tags" not in row]
     return pa.Table.from_pylist(good, TAGS), pa.Table.from_pylist(bad, QUARANTINE)
@@ -56,7 +57,7 @@ def tables(rows: list[dict[str, object]]) -> tuple[pa.Table, pa.Table]:
 
 def write_run(store: Store) -> int:
     """Write a finished run of three shards; return their number."""
-    objects = [SourceObject(*key(n).values(), None, 7) for n in range(NUM_IMAGES)]
+    objects = [SourceObject(f"{n}.jpg", f"/in/{n}.jpg", None, 7) for n in range(NUM_IMAGES)]
     names = NameFilter((), ())
     plan = write_plan(store, objects, names, shard_rows=SHARD_ROWS, on_listed=lambda _: None)
     for shard in range(plan.shards):
@@ -95,7 +96,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, s3: S3Server) -> tuple
     return f"{s3.bucket(bucket, {})}/out", s3.config
 
 
-def read_all(store: Store, folder: str) -> dict[str, dict[str, object]]:
+def read_all(store: Store, folder: str) -> dict[str, dict[str, Any]]:
     rows = [
         row
         for key in sorted(store.list(folder))
@@ -164,7 +165,7 @@ def test_a_merge_that_dies_anywhere_is_finished_by_the_next(
             )
     found = unfinished_retry(store)
     assert found == retry
-    merge_retry(store, run, found, shards=shards, run_shards=run_shards, on_merged=lambda: None)
+    merge_retry(store, run, retry, shards=shards, run_shards=run_shards, on_merged=lambda: None)
     finish_retry(store, retry, {})
     report = verify_output(str(tmp_path / "out"), config)
     assert (report.ok, report.tagged, report.quarantined) == (True, 7, 2)
