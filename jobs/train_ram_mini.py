@@ -115,6 +115,9 @@ class Trainer:
         # without a teacher nothing is to be learned from photos without captions
         taught = data.has_captions | self.has_teacher
         self.train_rows = data.train_rows[taught[data.train_rows]]
+        if len(self.train_rows) < BATCH_SIZE:
+            count = len(self.train_rows)
+            raise ValueError(f"There are {count} training photos, but a step takes {BATCH_SIZE}.")
         self.optimizer = make_optimizer(student)
         self.average = {k: v.clone() for k, v in student.state_dict().items()}
         self.epoch, self.step, self.trained_s = 0, 0, 0.0
