@@ -96,7 +96,12 @@ def _notes(data: "ReportData") -> str:
             "other images): nothing was removed by a rule."
         )
     elif data.filter is not None and data.filter["cut"] == float("inf"):
-        notes.append("No cut kept the promised precision: nothing was removed by a rule.")
+        notes.append(f"Nothing was removed by a rule: {data.filter['broken']}.")
+    elif data.filter is not None and data.filter["checked_by"] == "nobody":
+        notes.append(
+            "Too few images have a second caption, so nobody has checked what the filter promises "
+            "about its removals; with a weak model it removes too much."
+        )
     if data.filter is not None and data.filter["num_named"] < FEW_NAMED:
         notes.append(
             f"The filter learned on {data.filter['num_named']:,} named tags; with fewer than "
@@ -196,9 +201,17 @@ def _filter_row(data: "ReportData") -> tuple[str, str, str]:
 def _fitted(facts: dict[str, Any]) -> str:
     text = f"learned on {facts['num_named']:,} named and {facts['num_wrong']:,} foreign tags; "
     if facts["precision"] == facts["precision"]:
-        text += f"estimates {facts['precision']:.0%} of removals right, "
-        text += f"{facts['over_removal']:.1%} of right tags lost; "
-    return text + f"{facts['wrong_share']:.1%} of named tags wrong at least"
+        text += f"at least {facts['precision']:.0%} of removals right and at most "
+        text += f"{facts['over_removal']:.1%} of right tags lost, {_CHECKED[facts['checked_by']]}; "
+    text += f"about {facts['wrong_share']:.1%} of named tags wrong, "
+    return text + f"{facts['swapped_share']:.0%} of them in swapped captions"
+
+
+_CHECKED = {
+    "trusted": "checked by trusted labels",
+    "agreement": "checked by the images' other captions",
+    "nobody": "checked by nobody",
+}
 
 
 def _rules(data: "ReportData") -> str:
