@@ -49,7 +49,7 @@ class World:
     ) -> tuple[Filter, Evidence, np.ndarray]:
         rows, tag_ids = np.nonzero(self.observed)
         named = self.evidence(rows, tag_ids, rows)
-        wrong = draw_wrong_tags(self.observed, self.generator)
+        wrong = draw_wrong_tags(self.observed, np.random.default_rng(1))
         captions = np.where(wrong.swapped, wrong.rows + len(self.observed), wrong.rows)
         drawn = self.evidence(wrong.rows, wrong.tag_ids, captions)
         config = FilterConfig(**settings)
