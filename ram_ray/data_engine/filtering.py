@@ -51,8 +51,6 @@ from ram_ray.data_engine.suspicion import (
     regress,
 )
 
-TOPS = (0.5, 0.4, 0.3, 0.2, 0.1)
-"""Shares of the drawn tags, the most suspicious ones, that a share of wrong tags is read from."""
 LEAST_TAGS = 3
 """Shorter captions do not tell how many are swapped."""
 LEAST_SHARE = 0.005
@@ -174,7 +172,9 @@ def _weights(
 ) -> np.ndarray:
     """Return float64 [W], the share of the named that each drawn tag stands for.
 
-    What swapped captions do not explain of the most suspicious named tags, single wrong tags do.
+    What swapped captions do not explain of the more suspicious named tags, single wrong tags do: the
+    suspicion that half of their drawn ones exceed is read. Look-alikes are harder to suspect than
+    drawn tags, so further up too few would be found; further down right tags are counted.
 
     Args:
         swapped: bool [W], the drawn tags that stand in a swapped caption.
@@ -186,12 +186,9 @@ def _weights(
     for _ in range(0 if swapped.all() else 2):
         weights, bias = regress(named, wrong, weight, penalty)
         s_named, s_wrong = named @ weights + bias, wrong @ weights + bias
-        singly = 0.5
-        for top in TOPS:
-            cut = np.quantile(s_wrong[~swapped], 1 - top)
-            left = (s_named > cut).mean() - by_swapping * (s_wrong[swapped] > cut).mean()
-            singly = min(singly, left / top)
-        singly = max(singly, LEAST_SHARE)
+        cut = np.median(s_wrong[~swapped])
+        left = (s_named > cut).mean() - by_swapping * (s_wrong[swapped] > cut).mean()
+        singly = float(np.clip(left / 0.5, LEAST_SHARE, 0.5))
         weight = np.where(swapped, by_swapping, singly) / counts
     return weight
 

@@ -3,9 +3,8 @@
 Two witnesses have to agree, each with its one-sided 95 % bound on the cautious side:
 
 - **Drawn tags.** Named tags are right ones and some wrong ones, and wrong ones look like drawn
-  ones. Above the suspicion that a fifth of the drawn exceed, nearly all named tags are wrong, and
-  five times their share is the share of wrong ones among the named. It counts a few right ones: too
-  high where a weak model suspects right tags as much as wrong ones, and the promise with it.
+  ones; `filtering` estimates how many. It counts a few right ones: too many where a weak model
+  suspects right tags as much as wrong ones, and then too much is promised.
 - **What people say.** Complete labels, where some images have them: removals are counted right and
   wrong. Else other captions of the image: what a second writer names is right, and right tags are
   named again at a certain rate. That falls with suspicion, because a right tag that looks wrong is
@@ -23,6 +22,7 @@ from ram_ray.data_engine.filter_config import FilterConfig
 
 Checked = Literal["trusted", "agreement", "nobody"]
 TOP = 0.2
+"""Of the drawn, the most suspicious: there nearly everything named is wrong."""
 LEAST_ROWS = 50
 """Fewer rows say nothing about a share."""
 UNKNOWN = -1
@@ -132,9 +132,6 @@ def _by_witnesses(
     """Return per cut the least precision and the most over-removal that witnesses allow."""
     known = witnesses.said != UNKNOWN
     said, suspicion = witnesses.said[known] == 1, named[known]
-    rate = np.ones(len(said))
-    if not witnesses.complete:
-        rate = again_rates(said, suspicion, tag_ids[known])
     order = np.argsort(-suspicion)
     above = len(said) - np.searchsorted(suspicion[order][::-1], cuts, side="right")
 
@@ -142,35 +139,45 @@ def _by_witnesses(
         return np.concatenate([[0.0], np.cumsum(values[order])])[above]
 
     count = above.astype(float)
-    usual = np.maximum(total(rate) / np.maximum(count, 1), _EDGE)
-    right = _highest(total(said.astype(float)), count) / usual
-    return 1 - right, right * count / max(float((said / rate).sum()), _EDGE)
+    at_cut, at_own = np.ones(len(cuts)), np.ones(len(said))
+    if not witnesses.complete:
+        tag_rate, curve = again_curve(said, suspicion, tag_ids[known])
+        # the right ones among the removed lie near the cut, most of the others far above it
+        at_cut = expit(total(tag_rate) / np.maximum(count, 1) + curve[0] + curve[1] * cuts)
+        at_own = np.maximum(expit(tag_rate + curve[0] + curve[1] * suspicion), 0.01)
+    right = _highest(total(said.astype(float)), count) / np.maximum(at_cut, 0.01)
+    return 1 - right, right * count / max(float((said / at_own).sum()), _EDGE)
 
 
-def again_rates(said: np.ndarray, suspicion: np.ndarray, tag_ids: np.ndarray) -> np.ndarray:
-    """Return float64 [M], how often another caption would name each tag again if it is right.
+def again_curve(
+    said: np.ndarray, suspicion: np.ndarray, tag_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often another caption names a right tag again: expit(tag + a + b * suspicion).
 
-    A logistic curve over the suspicion, fitted to the less suspicious half, around the tag's rate;
-    it never rises.
+    It is fitted to the less suspicious half and never rises.
 
     Args:
         said: bool [M], another caption named it.
         suspicion: float64 [M].
         tag_ids: int [M].
+
+    Returns:
+        float64 [M], the logit of the tag's rate, and float64 [2], a and b.
     """
     prior = 20.0  # what all tags weigh in the rate of one
     named, again = np.bincount(tag_ids).astype(float), np.bincount(tag_ids, said)
     tag_rate = logit(np.clip((again + prior * said.mean()) / (named + prior), 0.01, 0.99))[tag_ids]
     half = suspicion <= np.median(suspicion)
-    x = np.stack([np.ones(len(said)), suspicion - suspicion[half].mean()], axis=1)
+    x = np.stack([np.ones(half.sum()), suspicion[half]], axis=1)
     curve = np.zeros(2)
     for _ in range(20):  # Newton's steps
-        chance = expit(tag_rate[half] + x[half] @ curve)
-        slope = x[half].T @ (said[half] - chance)
-        bend = (x[half].T * (chance * (1 - chance))) @ x[half] + 1e-6 * np.eye(2)
+        chance = expit(tag_rate[half] + x @ curve)
+        slope = x.T @ (said[half] - chance)
+        bend = (x.T * (chance * (1 - chance))) @ x + 1e-6 * np.eye(2)
         curve = np.clip(curve + np.linalg.solve(bend, slope), -10, 10)
-    curve[1] = min(curve[1], 0.0)
-    return np.maximum(expit(tag_rate + x @ curve), 0.01)
+    if curve[1] > 0:
+        curve = np.array([logit(np.clip(said[half].mean(), 0.01, 0.99)) - tag_rate[half].mean(), 0])
+    return tag_rate, curve
 
 
 def _highest(count: np.ndarray, of: np.ndarray) -> np.ndarray:
