@@ -172,9 +172,9 @@ def _weights(
 ) -> np.ndarray:
     """Return float64 [W], the share of the named that each drawn tag stands for.
 
-    What swapped captions do not explain of the more suspicious named tags, single wrong tags do: the
-    suspicion that half of their drawn ones exceed is read. Look-alikes are harder to suspect than
-    drawn tags, so further up too few would be found; further down right tags are counted.
+    What swapped captions do not explain of the more suspicious named tags, single wrong tags do.
+    The suspicion that half of their drawn ones exceed is read: look-alikes are harder to suspect
+    than drawn tags, so further up too few would be found; further down right tags are counted.
 
     Args:
         swapped: bool [W], the drawn tags that stand in a swapped caption.
