@@ -47,7 +47,9 @@ KEY_ARMS = (
 QUICK_COUNTS = {"train": 2_000, "trusted": 600, "test": 1_000}
 
 
-def run_scenes(out: Path, seeds: list[int], *, quick: bool, models: Models) -> None:
+def run_scenes(
+    out: Path, seeds: list[int], *, quick: bool, models: Models, more_baselines: bool
+) -> None:
     """Measure every arm on the scenes of each seed."""
     name = "encoder-quick.pt" if quick else "encoder.pt"
     encoder = train_encoder(out / name, **(QUICK_ENCODER if quick else ENCODER))
@@ -55,23 +57,34 @@ def run_scenes(out: Path, seeds: list[int], *, quick: bool, models: Models) -> N
     for seed in seeds:
         if not _is_done(out, "scenes", seed):
             dataset = cached_scenes(out, encoder, out / name, seed, counts=counts)
-            run_seed(dataset, seed, out, quick=quick, models=models)
+            run_seed(dataset, seed, out, quick=quick, models=models, more_baselines=more_baselines)
 
 
-def run_photos(out: Path, seeds: list[int], data: Path, *, models: Models) -> None:
+def run_photos(
+    out: Path, seeds: list[int], data: Path, *, models: Models, more_baselines: bool
+) -> None:
     """Measure every arm on Flickr8k."""
     path = prepare(data, out)
     for seed in seeds:
         if not _is_done(out, "flickr8k", seed):
-            run_seed(photos(path, seed), seed, out, quick=False, models=models)
+            run_seed(
+                photos(path, seed),
+                seed,
+                out,
+                quick=False,
+                models=models,
+                more_baselines=more_baselines,
+            )
 
 
-def run_seed(dataset: Dataset, seed: int, out: Path, *, quick: bool, models: Models) -> None:
+def run_seed(
+    dataset: Dataset, seed: int, out: Path, *, quick: bool, models: Models, more_baselines: bool
+) -> None:
     """Measure every arm of one seed, and write labels and measures."""
     started = time.monotonic()
     results: dict[str, Any] = {}
     suspicions: dict[str, np.ndarray] = {}
-    for arm in arms(dataset, seed):
+    for arm in arms(dataset, seed, more_baselines=more_baselines):
         write_labels(dataset, arm, out / "labels" / dataset.name / f"seed-{seed}")
         results[arm.name] = measure(dataset, arm, seed, train=is_trained(arm, models))
         if arm.suspicion is not None:
@@ -168,16 +181,19 @@ def main() -> None:
     parser.add_argument(
         "--models", choices=get_args(Models), default="all", help="arms that a model is trained on"
     )
+    parser.add_argument(
+        "--one-baseline", action="store_true", help="no arms that train a baseline of their own"
+    )
     parser.add_argument("--quick", action="store_true", help="one small seed of scenes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = arguments.out / "quick" if arguments.quick else arguments.out
-    models = arguments.models
+    options = {"models": arguments.models, "more_baselines": not arguments.one_baseline}
     seeds = [0] if arguments.quick else list(range(arguments.seeds))
     if arguments.what == "scenes":
-        run_scenes(out, seeds, quick=arguments.quick, models=models)
+        run_scenes(out, seeds, quick=arguments.quick, **options)
     elif arguments.what == "flickr8k":
-        run_photos(out, seeds, arguments.data, models=models)
+        run_photos(out, seeds, arguments.data, **options)
     print(json.dumps(summarise(out / "results"), indent=1))
 
 

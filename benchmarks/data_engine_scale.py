@@ -171,17 +171,17 @@ class StubLook:
 
     def commit(self, shard: int) -> Commit:
         """Draw one shard and commit it."""
-        named: dict[str, list[int]] = defaultdict(list)
+        named: dict[str, dict[int, list[int]]] = defaultdict(dict)
         mentions = read_table(self._parsed, "mentions", shard)
-        pairs = zip(mentions["image_id"].to_pylist(), mentions["tag_id"].to_pylist(), strict=True)
-        for image_id, tag_id in pairs:
-            named[image_id].append(tag_id)
+        columns = (mentions[name].to_pylist() for name in ("image_id", "tag_id", "captions"))
+        for image_id, tag_id, captions in zip(*columns, strict=True):
+            named[image_id][tag_id] = captions
         foreign = draw_foreign(named) if shard in self._learn_on else {}
         scores: list[dict[str, Any]] = []
         regions: list[dict[str, Any]] = []
         draw = np.random.default_rng(shard)
         for image_id in read_images(self._plan, shard, ["image_id"])["image_id"].to_pylist():
-            own, others = named.get(image_id, []), list(foreign.get(image_id, ()))
+            own, others = list(named.get(image_id, ())), list(foreign.get(image_id, ()))
             tags = sorted({*own, *others, *draw.integers(0, len(WORDS), 3).tolist()})
             right = np.isin(tags, own)
             values = np.where(right, draw.beta(4, 2, len(tags)), draw.beta(1, 4, len(tags)))

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from jobs.caption_ram_mini import learn_word_pieces, most_central, plain, with_caption_head
+from jobs.caption_ram_mini import learn_word_pieces, plain, with_caption_head
 from jobs.open_ram_mini import fit_projection, offsets, with_labels
 from jobs.prepare_ram_mini import TagLine
+from jobs.ram_mini_cider import most_central
 from jobs.ram_mini_words import caption_labels, target_matrix, without_meanings
 from jobs.train_text_tower import plural, present_participle
 from jobs.widen_ram_mini import decode

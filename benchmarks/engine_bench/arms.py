@@ -36,8 +36,12 @@ PRECISIONS = (0.9, 0.97)
 """Of added tags; the first is the engine's."""
 
 
-def arms(dataset: Dataset, seed: int) -> Iterator[Arm]:
-    """Yield every arm."""
+def arms(dataset: Dataset, seed: int, *, more_baselines: bool = True) -> Iterator[Arm]:
+    """Yield every arm.
+
+    Args:
+        more_baselines: also those that train a baseline of their own (in fold, two rounds).
+    """
     observed, truth = dataset.train.observed, dataset.train.truth
     seen = see(dataset, observed, seed)
     scores = seen.view.whole
@@ -46,21 +50,24 @@ def arms(dataset: Dataset, seed: int) -> Iterator[Arm]:
     yield Arm("robust_loss_asl", observed, "asl")
     yield Arm("robust_loss_splc", observed, "splc")
     generated = generate(dataset, scores, target=PRECISIONS[0])
+    yield from _generation_arms(dataset, seen)
     cleaned = clean(dataset, seen, observed, seed=seed)
-    in_fold = see_in_fold(dataset, observed, seed)
-    yield from _generation_arms(dataset, seen, in_fold)
     yield from _cleaning_arms(dataset, seen, cleaned, seed)
     yield from _cleanlab_arms(dataset, scores, generated.added)
     engine = _engine(dataset, seen, seed)
     yield Arm("engine", engine)
-    yield Arm("engine_two_rounds", _engine(dataset, see(dataset, engine, seed + 500), seed))
-    yield Arm("engine_in_fold", _engine(dataset, in_fold, seed))
     if dataset.train.boxes is not None:
         view = look(seen.heads, seen.fold, dataset.train, dataset, perfect=True)
         perfect = Seen(heads=seen.heads, fold=seen.fold, view=view)
         found = clean(dataset, perfect, observed, seed=seed)
         yield Arm("cleaning_perfect_detector", observed & ~found.removed, "bce", found.suspicion)
         yield Arm("engine_perfect_detector", _engine(dataset, perfect, seed))
+    if more_baselines:
+        in_fold = see_in_fold(dataset, observed, seed)
+        confirmed = generate(dataset, in_fold.view.whole, target=PRECISIONS[0])
+        yield Arm(f"generation_{PRECISIONS[0]:.2f}_in_fold", observed | confirmed.added)
+        yield Arm("engine_in_fold", _engine(dataset, in_fold, seed))
+        yield Arm("engine_two_rounds", _engine(dataset, see(dataset, engine, seed + 500), seed))
 
 
 def _engine(dataset: Dataset, seen: Seen, seed: int) -> np.ndarray:
@@ -70,7 +77,7 @@ def _engine(dataset: Dataset, seen: Seen, seed: int) -> np.ndarray:
     return labels & ~clean(dataset, seen, labels, seed=seed).removed
 
 
-def _generation_arms(dataset: Dataset, seen: Seen, in_fold: Seen) -> Iterator[Arm]:
+def _generation_arms(dataset: Dataset, seen: Seen) -> Iterator[Arm]:
     observed, scores = dataset.train.observed, seen.view.whole
     trusted = scores_by_fold(seen.heads, dataset.trusted.tokens)
     for target in PRECISIONS:
@@ -95,8 +102,6 @@ def _generation_arms(dataset: Dataset, seen: Seen, in_fold: Seen) -> Iterator[Ar
             yield Arm("generated_captions_alone", observed | found.by_caption)
             raw = steps.generated_captions(dataset.train, scores)
             yield Arm("generated_captions_unfiltered", observed | raw)
-            confirmed = generate(dataset, in_fold.view.whole, target=target)
-            yield Arm(f"generation_{suffix}_in_fold", observed | confirmed.added)
 
 
 def _cleaning_arms(dataset: Dataset, seen: Seen, cleaned: Cleaned, seed: int) -> Iterator[Arm]:

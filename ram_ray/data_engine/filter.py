@@ -12,14 +12,17 @@ nothing overrides them.
 import hashlib
 import json
 
+import numpy as np
+
 from ram_ray.data_engine.config import EngineConfig
 from ram_ray.data_engine.corrections import read_corrections
 from ram_ray.data_engine.evidence import Evidence, kind_codes
 from ram_ray.data_engine.filter_file import filter_to_json
-from ram_ray.data_engine.filtering import LEAST_ROWS, fit
+from ram_ray.data_engine.filtering import fit
 from ram_ray.data_engine.final_labels import CORRECTIONS_KEY, FILTER_KEY, DecideLabels
 from ram_ray.data_engine.generate import sample_shards
 from ram_ray.data_engine.parse import read_run_vocabulary
+from ram_ray.data_engine.promises import LEAST_ROWS, Witnesses
 from ram_ray.data_engine.revisions import open_revision
 from ram_ray.data_engine.shard_evidence import StepFolders, collect, read_shard
 from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, in_workers, run_tables
@@ -55,13 +58,25 @@ def fit_filter(config: EngineConfig, folders: StepFolders, num_shards: int) -> b
     vocabulary = read_run_vocabulary(open_store(config.output, config.store))
     kinds = kind_codes(vocabulary.kinds)
     named, wrong = [], []
+    own: list[bool] = []
+    said: list[int] = []
     at = 0
     for shard in sample_shards(num_shards, config.shard_rows, config.sample_images):
-        images = read_shard(folders, shard, config.store)
-        some, _, foreign, at = collect(images, at)
-        named.append(some.evidence(kinds))
-        wrong.append(foreign.evidence(kinds))
+        found = collect(read_shard(folders, shard, config.store), at)
+        named.append(found.named.evidence(kinds))
+        wrong.append(found.wrong.evidence(kinds))
+        own += found.own
+        said += found.said
+        at = found.next_caption
     known, drawn = Evidence.join(named), Evidence.join(wrong)
-    if min(len(known), len(drawn)) < LEAST_ROWS:
+    if min(len(known), len(own) - sum(own)) < LEAST_ROWS:
         return b"null"
-    return filter_to_json(fit(known, drawn, len(vocabulary), config.filter_config))
+    judge = fit(
+        known,
+        drawn,
+        len(vocabulary),
+        config.filter_config,
+        own=np.array(own),
+        witnesses=Witnesses(said=np.array(said, np.int8)),
+    )
+    return filter_to_json(judge)

@@ -20,9 +20,9 @@ class FilterConfig:
     rules: tuple[Rule, ...] = RULES
     """Evidence to use; one alone is that rule as an arm of its own."""
     min_precision: float = 0.5
-    """Estimated share of wrong tags among the removed, 0..1."""
-    max_over_removal: float = 0.06
-    """Estimated share of right tags that are removed, 0..1."""
+    """Least share of wrong tags among the removed, 0..1, promised with its 95 % bound."""
+    max_over_removal: float = 0.07
+    """Greatest share of right tags that are removed, 0..1, promised with its 95 % bound."""
     policy: Mapping[str, Policy] = field(default_factory=lambda: dict.fromkeys(KINDS, "judge"))
     """Per kind, for tags that nothing localises: `judge` by the other evidence, or `keep`."""
     penalty: float = 1.0

@@ -51,8 +51,8 @@ from ram_ray.data_engine.suspicion import (
     regress,
 )
 
-TOPS = (0.5, 0.4, 0.3, 0.2, 0.1)
-"""Shares of the drawn tags, the most suspicious ones, that a share of wrong tags is read from."""
+LEAST_TAGS = 3
+"""Shorter captions do not tell how many are swapped."""
 LEAST_SHARE = 0.005
 """Of wrong tags of either cause: none is ever ruled out."""
 FOLDS = 4
@@ -160,8 +160,11 @@ def _wrong_by_swapping(
         return 0.0
     mine, size = misfit_of_captions(named, usual)
     theirs, their_size = misfit_of_captions(wrong.where(swapped), usual)
-    # one tag alone does not tell a swapped caption from a wrong tag
-    return top_share(mine[size > 1], theirs[their_size > 1]) * float(learn[swapped].mean())
+    # in a short caption, one wrong tag looks like a swapped caption
+    mine, theirs = mine[size >= LEAST_TAGS], theirs[their_size >= LEAST_TAGS]
+    if min(len(mine), len(theirs)) < LEAST_ROWS:
+        return 0.0
+    return top_share(mine, theirs) * float(learn[swapped].mean())
 
 
 def _weights(
@@ -169,7 +172,9 @@ def _weights(
 ) -> np.ndarray:
     """Return float64 [W], the share of the named that each drawn tag stands for.
 
-    What swapped captions do not explain of the most suspicious named tags, single wrong tags do.
+    What swapped captions do not explain of the more suspicious named tags, single wrong tags do.
+    The suspicion that half of their drawn ones exceed is read: look-alikes are harder to suspect
+    than drawn tags, so further up too few would be found; further down right tags are counted.
 
     Args:
         swapped: bool [W], the drawn tags that stand in a swapped caption.
@@ -178,15 +183,12 @@ def _weights(
     counts = np.where(swapped, max(1, swapped.sum()), max(1, (~swapped).sum()))
     by_swapping = max(by_swapping, LEAST_SHARE)
     weight = by_swapping / counts
-    for _ in range(2):
+    for _ in range(0 if swapped.all() else 2):
         weights, bias = regress(named, wrong, weight, penalty)
         s_named, s_wrong = named @ weights + bias, wrong @ weights + bias
-        singly = 0.5
-        for top in TOPS:
-            cut = np.quantile(s_wrong[~swapped], 1 - top)
-            left = (s_named > cut).mean() - by_swapping * (s_wrong[swapped] > cut).mean()
-            singly = min(singly, left / top)
-        singly = max(singly, LEAST_SHARE)
+        cut = np.median(s_wrong[~swapped])
+        left = (s_named > cut).mean() - by_swapping * (s_wrong[swapped] > cut).mean()
+        singly = float(np.clip(left / 0.5, LEAST_SHARE, 0.5))
         weight = np.where(swapped, by_swapping, singly) / counts
     return weight
 

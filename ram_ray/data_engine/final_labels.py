@@ -114,10 +114,10 @@ class DecideLabels:
         """Return what the filter says about each (image, tag): rule (None: kept) and numbers."""
         if self._judge is None:
             return {}
-        named, added, _, _ = collect(images)
-        context = named.evidence(self._kinds)
+        found = collect(images)
+        context = found.named.evidence(self._kinds)
         said: dict[Key, dict[str, Any]] = {}
-        for rows in (named, added):
+        for rows in (found.named, found.added):
             if rows.keys:
                 evidence = rows.evidence(self._kinds)
                 said |= merge_rows(

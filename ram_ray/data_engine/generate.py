@@ -53,6 +53,7 @@ THRESHOLDS = pa.schema(
         pa.field("precision", pa.float32(), nullable=False),  # estimated, of the additions; NaN
         pa.field("num_additions", pa.int64(), nullable=False),  # in the sample
         pa.field("evidence", pa.string(), nullable=False),  # trusted, agreement or own_caption
+        pa.field("reason", pa.string()),  # why nothing is added at all
     ]
 )
 
@@ -203,6 +204,7 @@ def read_thresholds(data: bytes, num_tags: int) -> dict[str, Thresholds]:
             precision=precision.astype(np.float32),
             num_additions=number,
             evidence=rows[0]["evidence"],
+            reason=rows[0].get("reason"),
         )
     return found
 
@@ -217,6 +219,7 @@ def _threshold_rows(rule: str, chosen: Thresholds, vocabulary: Vocabulary) -> li
             "precision": float(chosen.precision[tag_id]),
             "num_additions": int(chosen.num_additions[tag_id]),
             "evidence": chosen.evidence,
+            "reason": chosen.reason,
         }
         for tag_id, name in enumerate(vocabulary.names)
     ]

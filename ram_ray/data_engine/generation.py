@@ -15,7 +15,8 @@ seen its caption, so captions are witnesses. Three sources of evidence, best fir
   (Elkan and Noto 2008, learning from positive and unlabelled data). Of n images, o of them named,
   o / c carry the tag: o / c - o of the n - o additions are right. People name what stands out, and
   a model finds that first: `c` is too high for the rest. But where even the surest images of a weak
-  model lack the tag, `c` is too low, and far too much is added (Flickr8k: precision .24 for .90).
+  model lack the tag, `c` is too low, and far too much would be added. Then the share still rises
+  among the surest, with how sure the model is; where it does, nothing is added.
 
 A model trained on captions scores how readily people name a tag, times how likely it is there.
 So scores are compared after a division by the tag's `c`. What is known of all tags at such a
@@ -31,6 +32,7 @@ import numpy as np
 
 from ram_model.metrics import PRESENT, UNVERIFIED
 from ram_ray.config import require
+from ram_ray.data_engine.score_levels import Levels
 
 NEVER = 1.0
 """Threshold of a tag that is not added: no score is above it."""
@@ -38,12 +40,18 @@ PRIOR_ADDITIONS = 20.0
 """What all tags weigh in the estimate of one."""
 LEAST_ADDITIONS = 3
 """Fewer additions show nothing."""
-GRID = 32
-"""Levels of score."""
 LEAST_CHANCE = 0.5
 """What is more likely wrong than right is not added, whatever the target."""
 LEAST_SHARE = 0.2
 """Levels where fewer additions are right do not count in a tag's own factor."""
+
+FLAT = 0.95
+"""Of the share of captions that name a tag: less than that from half to half is no plateau."""
+NO_PLATEAU = (
+    "the images' own captions do not tell how often the model is right: they name a tag more often "
+    "the surer the model is, even among the images it is surest of. Give second captions or "
+    "trusted labels"
+)
 
 Evidence = Literal["trusted", "agreement", "own_caption"]
 
@@ -59,6 +67,8 @@ class Thresholds:
     num_additions: np.ndarray
     """int64 [T], in the images that were looked at."""
     evidence: Evidence
+    reason: str | None = None
+    """Why no tag is added, where the evidence does not carry any threshold."""
 
 
 def choose_thresholds(
@@ -89,6 +99,9 @@ def choose_thresholds(
     require(0 < target_precision < 1, "target_precision", target_precision, "between 0 and 1")
     _check(scores, observed, agreement, candidates)
     considered = np.ones_like(observed, dtype=bool) if candidates is None else candidates
+    witnessed = trusted is not None or len(_agreeing(agreement)) > 0
+    if not witnessed and not has_plateau(scores, observed):
+        return _nothing(scores.shape[1], NO_PLATEAU)
     rows = np.arange(len(scores))
     agreeing = _agreeing(agreement)
     evidence: Evidence = "own_caption"
@@ -123,40 +136,6 @@ def additions(
     return added if candidates is None else added & candidates
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Levels:
-    """The considered pairs by their score over the tag's mention rate, highest first."""
-
-    grid: np.ndarray
-    """float64 [G], the lower end of each level, falling."""
-    level: np.ndarray
-    """int [N, T], from 0 (highest) to G - 1; G: below all."""
-    considered: np.ndarray
-    added: np.ndarray
-    """float64 [G, T], pairs that the caption does not name."""
-
-    @classmethod
-    def of(cls, relative: np.ndarray, observed: np.ndarray, considered: np.ndarray) -> "Levels":
-        """Sort pairs [N, T] into levels, thinner ones at the top."""
-        values = np.sort(relative[considered & ~observed])[::-1]
-        if len(values) == 0:
-            values = np.ones(1)
-        ranks = np.geomspace(min(30, len(values)), len(values), GRID).astype(int) - 1
-        grid = np.unique(values[ranks])[::-1]
-        level = len(grid) - np.searchsorted(grid[::-1], relative, side="right")
-        empty = np.zeros((len(grid), relative.shape[1]))
-        levels = cls(grid=grid, level=level, considered=considered, added=empty)
-        return cls(grid=grid, level=level, considered=considered, added=levels.sum(~observed))
-
-    def sum(self, pairs: np.ndarray) -> np.ndarray:
-        """Return float64 [G, T], how many of these considered pairs bool [N, T] each level has."""
-        size, num_tags = len(self.grid), self.level.shape[1]
-        cells = self.level * num_tags + np.arange(num_tags)
-        chosen = (pairs & self.considered).ravel()
-        total = np.bincount(cells.ravel()[chosen], minlength=(size + 1) * num_tags)
-        return total.reshape(size + 1, num_tags)[:size].astype(np.float64)
-
-
 def _agreeing(agreement: np.ndarray | None) -> np.ndarray:
     """Return the rows that have another caption."""
     if agreement is None:
@@ -184,6 +163,36 @@ def _plateau(scores: np.ndarray, named: np.ndarray, considered: np.ndarray) -> n
         rates[tag_id] = named[order[:count, tag_id], tag_id].sum()
     usual = float(np.median((rates / surest)[counts > 0])) if (counts > 0).any() else 1.0
     return np.clip((rates + PRIOR_ADDITIONS * usual) / (surest + PRIOR_ADDITIONS), 0.05, 0.99)
+
+
+def has_plateau(scores: np.ndarray, observed: np.ndarray) -> bool:
+    """Return whether captions name a tag as often where the model is less sure of it.
+
+    Of each tag's surest images, half as many as its captions, the surer half is compared with the
+    other: no plateau where that is named less often by more than FLAT, with 95 % certainty.
+    """
+    order = np.argsort(-scores, axis=0, kind="stable")
+    named, count = np.zeros(2), np.zeros(2)
+    for tag_id, size in enumerate((observed.sum(axis=0) // 4).tolist()):
+        for half in range(2):
+            rows = order[half * size : (half + 1) * size, tag_id]
+            named[half] += observed[rows, tag_id].sum()
+            count[half] += size
+    if (named < LEAST_ADDITIONS).any():
+        return False
+    share = named / count
+    error = np.sqrt(((1 - share) / named).sum())  # of the logarithm of the ratio
+    return bool(np.log(share[1] / share[0]) + 1.645 * error >= np.log(FLAT))
+
+
+def _nothing(num_tags: int, reason: str) -> Thresholds:
+    return Thresholds(
+        values=np.full(num_tags, NEVER, np.float32),
+        precision=np.full(num_tags, np.nan, np.float32),
+        num_additions=np.zeros(num_tags, np.int64),
+        evidence="own_caption",
+        reason=reason,
+    )
 
 
 def _lowest(

@@ -176,27 +176,33 @@ class Looker:
     def _read_named(self, shard: int) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         """Return per image the tags its captions name, and the tags of another image's caption."""
         store = open_store(self._options.parsed, self._options.store)
-        named: dict[str, list[int]] = {}
-        for row in read_table(store, "mentions", shard).select(["image_id", "tag_id"]).to_pylist():
-            named.setdefault(row["image_id"], []).append(row["tag_id"])
+        columns = ["image_id", "tag_id", "captions"]
+        named: dict[str, dict[int, list[int]]] = {}
+        for row in read_table(store, "mentions", shard).select(columns).to_pylist():
+            named.setdefault(row["image_id"], {})[row["tag_id"]] = row["captions"]
         learn = shard in self._options.foreign_shards
         foreign = draw_foreign(named) if learn else {}
         return {
-            image_id: (tuple(named.get(image_id, ())), foreign.get(image_id, ()))
-            for image_id in named
+            image_id: (tuple(tags), foreign.get(image_id, ())) for image_id, tags in named.items()
         }
 
 
-def draw_foreign(named: dict[str, list[int]]) -> dict[str, tuple[int, ...]]:
-    """Return per image the tags of another image of the shard, but those it has itself.
+def draw_foreign(named: dict[str, dict[int, list[int]]]) -> dict[str, tuple[int, ...]]:
+    """Return per image the tags of the first caption of another image of the shard.
 
-    The other image follows from the names alone, so that a resumed run draws the same.
+    Tags that the image's own captions name are among them: a swapped caption has them, too. The
+    other image follows from the names alone, so that a resumed run draws the same.
+
+    Args:
+        named: by image and tag, the numbers of the captions that name it.
     """
     order = sorted(named, key=lambda image_id: (name_hash(f"foreign/{image_id}"), image_id))
     drawn: dict[str, tuple[int, ...]] = {}
     for image_id, other in zip(order, [*order[1:], *order[:1]], strict=True):
-        own = set(named[image_id])
-        drawn[image_id] = tuple(tag_id for tag_id in named[other] if tag_id not in own)
+        if image_id == other:
+            continue
+        first = min(number for captions in named[other].values() for number in captions)
+        drawn[image_id] = tuple(t for t, captions in named[other].items() if first in captions)
     return drawn
 
 

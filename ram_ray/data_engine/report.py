@@ -194,8 +194,8 @@ def _filter(own: Store) -> dict[str, Any] | None:
     if not own.exists(FILTER_KEY):
         return None
     stored = json.loads(own.read(FILTER_KEY))
-    names = ("cut", "wrong_share", "precision", "over_removal", "num_named", "num_wrong")
-    return stored and {name: stored[name] for name in names}
+    names = ("num_named", "num_wrong", "swapped_share")
+    return stored and {name: stored[name] for name in names} | stored["promise"]
 
 
 def _tag_names(store: Store) -> list[dict[str, Any]]:

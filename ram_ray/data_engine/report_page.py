@@ -12,14 +12,13 @@ from ram_ray.data_engine.decision_log import (
     HUMAN,
     NOT_JUDGED,
 )
+from ram_ray.data_engine.report_notes import notes_of
 from ram_ray.data_engine.report_steps import steps_table, total_of
 from ram_ray.data_engine.wording import RULE_NAMES, explain_decision
 
 if TYPE_CHECKING:
     from ram_ray.data_engine.report import Example, ReportData
 
-FEW_NAMED = 5_000
-"""Named tags below which the page warns; chosen by looking at removals on 40 to 250 photos."""
 MAX_TAGS = 60
 """Rows of the table of tags; those that changed most."""
 
@@ -35,7 +34,7 @@ def render(data: "ReportData", pictures: Sequence[str | None]) -> str:
         subtitle=f"from <code>{escape(str(facts['source']))}</code>, revision "
         f"{data.revision.number} ({escape(data.revision.made_by)})",
         tiles=_tiles(data),
-        notes=_notes(data),
+        notes=notes_of(data),
         steps=steps_table(data),
         added=_cards(data.added, shown, "No tag was added in the part that examples come from."),
         removed=_cards(data.removed, shown, "No tag was removed."),
@@ -71,42 +70,6 @@ def _tiles(data: "ReportData") -> str:
     return "".join(
         f'<div class="{kind}"><dt>{name}</dt><dd>{value}</dd></div>' for kind, name, value in tiles
     )
-
-
-def _notes(data: "ReportData") -> str:
-    facts = data.revision.facts
-    models = facts["models"]
-    notes: list[str] = []
-    if len(models) == 1:
-        notes.append(
-            f"{models[0]} judged every image. That is out of fold only if it has not trained on "
-            "these images; where it has, it confirms what it learnt."
-        )
-    else:
-        notes.append(f"{len(models)} models, each judging the images it has not trained on.")
-    if facts["filter_on"] and data.filter is None:
-        notes.append(
-            "There were too few named tags to learn a filter from (50 are needed, and as many of "
-            "other images): nothing was removed by a rule."
-        )
-    elif data.filter is not None and data.filter["cut"] == float("inf"):
-        notes.append("No cut kept the promised precision: nothing was removed by a rule.")
-    if data.filter is not None and data.filter["num_named"] < FEW_NAMED:
-        notes.append(
-            f"The filter learned on {data.filter['num_named']:,} named tags; with fewer than "
-            f"{FEW_NAMED:,} its estimates are rough: look at what it removed."
-        )
-    if data.thresholds and all(row["threshold"] >= 1 for row in data.thresholds):
-        notes.append("No tag reaches the target precision on this sample: nothing was added.")
-    elif data.thresholds and data.thresholds[0]["evidence"] == "own_caption":
-        notes.append(
-            "No image has a second caption and none is trusted, so the thresholds suppose that the "
-            "model's surest images show the tag. With a weak model they do not: look at what was "
-            "added, or give trusted labels."
-        )
-    if data.revision.undone:
-        notes.append(f"Undone: {', '.join(data.revision.undone)}.")
-    return "".join(f"<p>{escape(note)}</p>" for note in notes)
 
 
 def _rules(data: "ReportData") -> str:

@@ -94,9 +94,17 @@ def _filter_row(data: "ReportData") -> tuple[str, str, str]:
 def _fitted(facts: dict[str, Any]) -> str:
     text = f"learned on {facts['num_named']:,} named and {facts['num_wrong']:,} foreign tags; "
     if facts["precision"] == facts["precision"]:
-        text += f"estimates {facts['precision']:.0%} of removals right, "
-        text += f"{facts['over_removal']:.1%} of right tags lost; "
-    return text + f"{facts['wrong_share']:.1%} of named tags wrong at least"
+        text += f"at least {facts['precision']:.0%} of removals right and at most "
+        text += f"{facts['over_removal']:.1%} of right tags lost, {_CHECKED[facts['checked_by']]}; "
+    text += f"about {facts['wrong_share']:.1%} of named tags wrong, "
+    return text + f"{facts['swapped_share']:.0%} of them in swapped captions"
+
+
+_CHECKED = {
+    "trusted": "checked by trusted labels",
+    "agreement": "checked by the images' other captions",
+    "nobody": "checked by nobody",
+}
 
 
 def total_of(counts: Counter[Any], name: str) -> int:

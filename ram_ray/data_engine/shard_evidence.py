@@ -8,10 +8,8 @@ import numpy as np
 
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.cluster import best_regions
-from ram_ray.data_engine.evidence import NO_RIVAL, Evidence
-from ram_ray.data_engine.image_plan import name_hash
+from ram_ray.data_engine.evidence import NO_RIVAL, Evidence, expected_of
 from ram_ray.data_engine.steps import read_table
-from ram_ray.data_engine.wrong_tags import SWAPPED_SHARE
 from ram_ray.storage.stores import Store, open_store
 
 Key = tuple[str, int]
@@ -39,11 +37,14 @@ class SeenImage:
     """tables.ADDITIONS row by tag."""
     scores: dict[int, float] | None = None
     """None: the image was not seen."""
+    expected: float = 0.0
+    """`Evidence.expected`."""
     model: int = 0
     caption: str | None = None
     regions: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Best region by tag."""
     foreign: list[int] = field(default_factory=list)
+    """Tags of another image's caption, those that the own captions name too among them."""
     z: dict[int, float] = field(default_factory=dict)
 
     def captions(self) -> list[int]:
@@ -58,10 +59,10 @@ class Rows:
     keys: list[Key] = field(default_factory=list)
     columns: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _COLUMNS})
 
-    def add(self, caption: int, image_id: str, tag_id: int, image: SeenImage) -> None:
-        """Add one row, unless the model did not score the tag."""
+    def add(self, caption: int, image_id: str, tag_id: int, image: SeenImage) -> bool:
+        """Add one row, unless the model did not score the tag; return whether it did."""
         if image.scores is None or tag_id not in image.scores:
-            return
+            return False
         region = image.regions.get(tag_id, _NO_REGION)
         values = (
             caption,
@@ -71,10 +72,12 @@ class Rows:
             region["rival"],
             region["rival_id"],
             image.z.get(tag_id, np.nan),
+            image.expected,
         )
         self.keys.append((image_id, tag_id))
         for name, value in zip(_COLUMNS, values, strict=True):
             self.columns[name].append(value)
+        return True
 
     def evidence(self, kinds: np.ndarray) -> Evidence:
         """Return the rows; `kinds` int8 [T] of all tags."""
@@ -86,12 +89,12 @@ class Rows:
             rival_id=np.array(self.columns["rival_id"], np.int32),
             **{
                 name: np.array(self.columns[name], np.float32)
-                for name in ("whole", "region", "rival", "cluster_z")
+                for name in ("whole", "region", "rival", "cluster_z", "expected")
             },
         )
 
 
-_COLUMNS = ("caption", "tag_id", "whole", "region", "rival", "rival_id", "cluster_z")
+_COLUMNS = ("caption", "tag_id", "whole", "region", "rival", "rival_id", "cluster_z", "expected")
 _NO_REGION = {"score": np.nan, "rival": np.nan, "rival_id": NO_RIVAL}
 
 
@@ -111,6 +114,7 @@ def read_shard(folders: StepFolders, shard: int, config: StoreConfig) -> dict[st
         for row in read_table(store(folders.seen), "scores", shard).to_pylist():
             image = images[row["image_id"]]
             image.scores = dict(zip(row["tag_ids"], row["scores"], strict=True))
+            image.expected = float(expected_of(np.array(row["scores"], np.float32)))
             image.model, image.caption = row["model"], row["caption"]
     if folders.located is not None:
         columns = ["image_id", "regions", "foreign"]
@@ -127,29 +131,44 @@ def read_shard(folders: StepFolders, shard: int, config: StoreConfig) -> dict[st
     return dict(images)
 
 
-def collect(images: dict[str, SeenImage], first_caption: int = 0) -> tuple[Rows, Rows, Rows, int]:
-    """Return rows of the named tags, of the added ones, of the wrong ones, and the next caption id.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """Evidence on some images."""
 
-    Named: one row per (caption, tag). Added: under the image's first caption, whose other tags
-    they are judged beside. Wrong: tags of another image's caption, of a share of the images as if
-    the whole caption had been swapped.
-    """
+    named: Rows
+    """One row per (caption, tag)."""
+    added: Rows
+    """Under the image's first caption, whose other tags they are judged beside."""
+    wrong: Rows
+    """Tags of another image's caption, alone in the image's own and as a whole swapped caption."""
+    own: list[bool]
+    """Of `wrong`: `WrongTags.own`."""
+    said: list[int]
+    """Of `named`: `promises.Witnesses.said` by the image's other captions."""
+    next_caption: int
+
+
+def collect(images: dict[str, SeenImage], first_caption: int = 0) -> Collected:
+    """Return the evidence on a shard's images; captions are numbered from `first_caption`."""
     named, added, wrong = Rows(), Rows(), Rows()
+    own: list[bool] = []
+    said: list[int] = []
     at = first_caption
     for image_id in sorted(images):
         image = images[image_id]
         numbers = image.captions()
         ids = {number: at + place for place, number in enumerate(numbers)}
         for tag_id, mention in image.mentions.items():
+            again = -1 if len(numbers) < 2 else int(len(mention["captions"]) > 1)
             for number in mention["captions"]:
-                named.add(ids[number], image_id, tag_id, image)
-        own = at
-        at += max(1, len(numbers))
+                said += [again] * named.add(ids[number], image_id, tag_id, image)
         for tag_id in image.additions:
-            added.add(own, image_id, tag_id, image)
-        share = name_hash(f"swapped/{image_id}") / 2**64
-        if share < SWAPPED_SHARE:
-            own, at = at, at + 1
+            added.add(at, image_id, tag_id, image)
+        swapped = at + max(1, len(numbers))
         for tag_id in image.foreign:
-            wrong.add(own, image_id, tag_id, image)
-    return named, added, wrong, at
+            is_own = tag_id in image.mentions
+            if not is_own:
+                own += [False] * wrong.add(at, image_id, tag_id, image)
+            own += [is_own] * wrong.add(swapped, image_id, tag_id, image)
+        at = swapped + 1
+    return Collected(named=named, added=added, wrong=wrong, own=own, said=said, next_caption=at)

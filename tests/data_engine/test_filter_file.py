@@ -20,6 +20,7 @@ def evidence(count: int, seed: int, centre: float) -> Evidence:
         rival=draw.random(count).astype(np.float32),
         rival_id=np.full(count, NO_RIVAL, np.int32),
         cluster_z=draw.normal(size=count).astype(np.float32),
+        expected=draw.gamma(2, 2, count).astype(np.float32),
     )
 
 

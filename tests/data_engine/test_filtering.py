@@ -3,9 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ram_ray.data_engine.evidence import Evidence, kind_codes, strongest_rivals
+from ram_ray.data_engine.evidence import Evidence, expected_of, kind_codes, strongest_rivals
 from ram_ray.data_engine.filter_config import RULES, FilterConfig
 from ram_ray.data_engine.filtering import Filter, decide, fit
+from ram_ray.data_engine.promises import UNKNOWN, Witnesses
+from ram_ray.data_engine.suspicion import FEATURES
 from ram_ray.data_engine.wrong_tags import draw_wrong_tags
 from ram_ray.errors import ConfigError
 
@@ -23,6 +25,7 @@ class World:
         self.observed |= ~self.truth & (self.generator.random(shape) < 0.014)
         noise = self.generator.normal(0, 1, (2, *shape))
         self.whole, self.region = 1 / (1 + np.exp(-(np.where(self.truth, 1.5, -1.5) + noise)))
+        self.second = self.truth & (self.generator.random(shape) < 0.5)
         self.kinds = kind_codes(["object"] * 8 + ["scene"] * 2)
 
     def evidence(self, rows, tag_ids, captions) -> Evidence:
@@ -38,15 +41,19 @@ class World:
             rival=np.where(nowhere, np.nan, rivals).astype(np.float32),
             rival_id=rival_ids,
             cluster_z=np.where(nowhere, np.nan, -region).astype(np.float32),
+            expected=expected_of(self.whole)[rows],
         )
 
-    def fit(self, **settings) -> tuple[Filter, Evidence, np.ndarray]:
+    def fit(
+        self, witnesses: Witnesses | None = None, **settings
+    ) -> tuple[Filter, Evidence, np.ndarray]:
         rows, tag_ids = np.nonzero(self.observed)
         named = self.evidence(rows, tag_ids, rows)
-        wrong = draw_wrong_tags(self.observed, self.generator)
+        wrong = draw_wrong_tags(self.observed, np.random.default_rng(1))
         captions = np.where(wrong.swapped, wrong.rows + len(self.observed), wrong.rows)
         drawn = self.evidence(wrong.rows, wrong.tag_ids, captions)
-        judge = fit(named, drawn, NUM_TAGS, FilterConfig(**settings))
+        config = FilterConfig(**settings)
+        judge = fit(named, drawn, NUM_TAGS, config, own=wrong.own, witnesses=witnesses)
         return judge, named, ~self.truth[rows, tag_ids]
 
 
@@ -61,7 +68,7 @@ def test_wrong_tags_go_and_right_ones_stay_without_any_label(world):
     assert is_wrong[removed].mean() > 0.5
     assert removed[is_wrong].mean() > 0.6
     assert removed[~is_wrong].mean() < 0.08
-    assert judge.wrong_share == pytest.approx(is_wrong.mean(), abs=0.06)
+    assert judge.promise.wrong_share == pytest.approx(is_wrong.mean(), abs=0.06)
 
 
 def test_every_removal_has_one_rule_that_spoke_most_for_it(world):
@@ -105,10 +112,15 @@ def test_generated_tags_are_judged_beside_their_caption(world):
     assert len(decide(judge, generated, context=named).removed) == 50
 
 
-def test_drawn_wrong_tags_are_none_of_the_images_own(world):
-    wrong = draw_wrong_tags(world.observed, np.random.default_rng(3), num_images=200)
-    assert len(np.unique(wrong.rows)) <= 200
-    assert not world.observed[wrong.rows, wrong.tag_ids].any()
+def test_drawn_wrong_tags_are_not_the_images_own_but_where_they_make_a_caption_whole(world):
+    wrong = draw_wrong_tags(world.observed, np.random.default_rng(3))
+    own = world.observed[wrong.rows, wrong.tag_ids]
+    np.testing.assert_array_equal(wrong.own, own)
+    assert wrong.swapped[own].all()
+    assert own.any()
+    alone = {*zip(wrong.rows[~wrong.swapped], wrong.tag_ids[~wrong.swapped], strict=True)}
+    both = wrong.swapped & ~own
+    assert alone == {*zip(wrong.rows[both], wrong.tag_ids[both], strict=True)}
 
 
 def test_too_little_to_learn_from_is_refused(world):
@@ -132,3 +144,40 @@ def test_evidence_of_uneven_columns_or_without_a_whole_score_is_refused(world):
         dataclasses.replace(named, whole=named.whole[:3])
     with pytest.raises(ValueError, match="whole holds NaN"):
         dataclasses.replace(named, whole=np.full_like(named.whole, np.nan))
+
+
+def test_swapped_captions_are_told_from_single_wrong_tags(world):
+    """The same pictures, but a sixth of the captions is another picture's."""
+    swapped = World()
+    rows = np.flatnonzero(swapped.generator.random(3000) < 1 / 6)
+    swapped.observed = swapped.truth & (swapped.generator.random(swapped.truth.shape) < 0.5)
+    swapped.observed[rows] = swapped.observed[(rows + 7) % 3000]
+    single, whole = world.fit()[0], swapped.fit()[0]
+    assert single.swapped_share < 0.5 < whole.swapped_share
+    at = [rule == "caption_mismatch" for _, rule in FEATURES]
+    assert whole.weights[at].sum() > 1.5 * single.weights[at].sum()
+
+
+def test_second_captions_that_name_the_removed_tags_forbid_to_remove_them(world):
+    rows, tag_ids = np.nonzero(world.observed)
+    said = world.second[rows, tag_ids].astype(np.int8)
+    free, checked = world.fit()[0], world.fit(Witnesses(said=said))[0]
+    assert free.promise.checked_by == "nobody"
+    assert checked.promise.checked_by == "agreement"
+    assert checked.promise.cut >= free.promise.cut
+    judge, named, _ = world.fit(Witnesses(said=np.ones_like(said)))
+    assert "other captions" in (judge.promise.broken or "")
+    assert not decide(judge, named).removed.any()
+
+
+def test_trusted_labels_are_counted_as_they_are(world):
+    rows, tag_ids = np.nonzero(world.observed)
+    said = world.truth[rows, tag_ids].astype(np.int8)
+    said[rows > 1500] = UNKNOWN
+    judge, named, is_wrong = world.fit(
+        Witnesses(said=said, complete=True), max_over_removal=0.02, min_precision=0.8
+    )
+    removed = decide(judge, named).removed
+    assert judge.promise.checked_by == "trusted"
+    assert is_wrong[removed].mean() > 0.8
+    assert removed[~is_wrong].mean() < 0.02

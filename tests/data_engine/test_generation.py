@@ -79,6 +79,21 @@ def test_a_model_that_knows_nothing_adds_nothing():
     assert np.isnan(thresholds.precision).all()
 
 
+def test_own_captions_add_nothing_where_they_still_rise_among_the_surest():
+    """A weak model: the surer it is, the more often a tag is there, up to its surest image."""
+    generator = np.random.default_rng(2)
+    shape = (5000, 12)
+    truth = generator.random(shape) < 0.15
+    logits = np.where(truth, 0.8, 0) - 2.5 + generator.normal(0, 1, shape)
+    scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    first, second = (truth & (generator.random(shape) < 0.4) for _ in range(2))
+    alone = choose_thresholds(scores, first)
+    assert (alone.values == NEVER).all()
+    assert "second captions or trusted labels" in (alone.reason or "")
+    helped = choose_thresholds(scores, first, agreement=second.astype(np.int8))
+    assert helped.reason is None
+
+
 def test_wrong_arguments_are_named(world):
     _, scores, observed, _ = world
     with pytest.raises(ConfigError, match="target_precision is 1"):

@@ -154,12 +154,14 @@ def test_a_deadly_image_is_condemned_and_the_others_are_not(tmp_path: Path) -> N
     assert 1 not in begun
 
 
-def test_foreign_tags_are_another_images_and_not_ones_own(tmp_path: Path) -> None:
-    named = {"a": [0, 1], "b": [1, 2], "c": [3]}
+def test_foreign_tags_are_the_first_caption_of_another_image(tmp_path: Path) -> None:
+    named = {"a": {0: [1], 1: [1, 2]}, "b": {1: [0], 2: [0], 5: [1]}, "c": {3: [0]}}
     drawn = draw_foreign(named)
     assert drawn == draw_foreign(dict(reversed(named.items())))
-    for image_id, tags in drawn.items():
-        assert not set(tags) & set(named[image_id])
+    first = {"a": (0, 1), "b": (1, 2), "c": (3,)}
+    assert sorted(drawn.values()) == sorted(first.values())
+    assert all(drawn[image_id] != tags for image_id, tags in first.items())
+    assert draw_foreign({"alone": {0: [0]}}) == {}
     made, _ = looker(tmp_path, [], learn=True)
     seen, _ = look(made, 9, 9)
     assert [row["foreign"] for row in seen] == [[2], [1]]
