@@ -20,9 +20,9 @@ from ram_ray.data_engine.evidence import Evidence, kind_codes
 from ram_ray.data_engine.filter_file import filter_to_json
 from ram_ray.data_engine.filtering import fit
 from ram_ray.data_engine.final_labels import CORRECTIONS_KEY, FILTER_KEY, DecideLabels
-from ram_ray.data_engine.generate import sample_shards
+from ram_ray.data_engine.generate import read_trusted, sample_shards
 from ram_ray.data_engine.parse import read_run_vocabulary
-from ram_ray.data_engine.promises import LEAST_ROWS, Witnesses
+from ram_ray.data_engine.promises import LEAST_ROWS, UNKNOWN, Witnesses
 from ram_ray.data_engine.revisions import open_revision
 from ram_ray.data_engine.shard_evidence import StepFolders, collect, read_shard
 from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, in_workers, run_tables
@@ -38,6 +38,7 @@ def filter_labels(run: EngineRun, inputs: StepsDone) -> Step | None:
     settings = {
         "filter": repr(config.filter_config) if config.filter else None,
         "sample_images": config.sample_images,
+        "trusted": config.trusted,
         "agreed": config.agreed,
         "corrections_sha256": hashlib.sha256(json.dumps(corrections).encode()).hexdigest(),
     }
@@ -60,6 +61,8 @@ def fit_filter(config: EngineConfig, folders: StepFolders, num_shards: int) -> b
     named, wrong = [], []
     own: list[bool] = []
     said: list[int] = []
+    right: list[int] = []
+    truth = read_trusted(config, vocabulary)
     at = 0
     for shard in sample_shards(num_shards, config.shard_rows, config.sample_images):
         found = collect(read_shard(folders, shard, config.store), at)
@@ -67,6 +70,10 @@ def fit_filter(config: EngineConfig, folders: StepFolders, num_shards: int) -> b
         wrong.append(found.wrong.evidence(kinds))
         own += found.own
         said += found.said
+        right += [
+            int(truth[image_id][tag_id]) if image_id in truth else UNKNOWN
+            for image_id, tag_id in found.named.keys
+        ]
         at = found.next_caption
     known, drawn = Evidence.join(named), Evidence.join(wrong)
     if min(len(known), len(own) - sum(own)) < LEAST_ROWS:
@@ -77,6 +84,13 @@ def fit_filter(config: EngineConfig, folders: StepFolders, num_shards: int) -> b
         len(vocabulary),
         config.filter_config,
         own=np.array(own),
-        witnesses=Witnesses(said=np.array(said, np.int8)),
+        witnesses=_witnesses(right, said),
     )
     return filter_to_json(judge)
+
+
+def _witnesses(right: list[int], said: list[int]) -> Witnesses:
+    """Return complete labels where there are enough, else what other captions say."""
+    if right.count(1) >= LEAST_ROWS:
+        return Witnesses(said=np.array(right, np.int8), complete=True)
+    return Witnesses(said=np.array(said, np.int8))

@@ -129,15 +129,8 @@ def fit(
     by_swapping = _wrong_by_swapping(named, wrong, swapped, learn, usual)
     weight = _weights(x_named, x_wrong, swapped[learn], by_swapping, config.penalty)
     weights, bias = regress(x_named, x_wrong, weight, config.penalty)
-    s_named, s_wrong = np.zeros(len(x_named)), np.zeros(len(x_wrong))
-    for fold in range(FOLDS):
-        in_named, in_wrong = named.caption % FOLDS == fold, wrong.caption[learn] % FOLDS == fold
-        rest = x_named[~in_named], x_wrong[~in_wrong], weight[~in_wrong]
-        if min(len(rest[0]), len(rest[1])) == 0:
-            raise ValueError(f"A filter needs captions of at least {FOLDS} numbers.")
-        own_weights, own_bias = regress(*rest, config.penalty)
-        s_named[in_named] = x_named[in_named] @ own_weights + own_bias
-        s_wrong[in_wrong] = x_wrong[in_wrong] @ own_weights + own_bias
+    folds = named.caption % FOLDS, wrong.caption[learn] % FOLDS
+    s_named, s_wrong = _out_of_fold(x_named, x_wrong, weight, folds, config.penalty)
     drawn = Drawn(suspicion=s_wrong, weight=weight)
     return Filter(
         config=config,
@@ -150,6 +143,26 @@ def fit(
         num_named=len(named),
         num_wrong=int(learn.sum()),
     )
+
+
+def _out_of_fold(
+    named: np.ndarray,
+    wrong: np.ndarray,
+    weight: np.ndarray,
+    folds: tuple[np.ndarray, np.ndarray],
+    penalty: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the suspicion of both by weights that were fitted on the other folds."""
+    s_named, s_wrong = np.zeros(len(named)), np.zeros(len(wrong))
+    for fold in range(FOLDS):
+        mine, theirs = folds[0] == fold, folds[1] == fold
+        few = mine.all() or theirs.all()  # hardly any captions: there are no others
+        weights, bias = regress(
+            named[~mine | few], wrong[~theirs | few], weight[~theirs | few], penalty
+        )
+        s_named[mine] = named[mine] @ weights + bias
+        s_wrong[theirs] = wrong[theirs] @ weights + bias
+    return s_named, s_wrong
 
 
 def _wrong_by_swapping(

@@ -93,7 +93,7 @@ def fit_thresholds(
     """Return THRESHOLDS, chosen on the sample, or on the trusted images where there are some."""
     plan = open_store(config.output, config.store)
     vocabulary = read_run_vocabulary(plan)
-    truth = _read_trusted(config, vocabulary)
+    truth = read_trusted(config, vocabulary)
     if truth:
         shards = sorted({shard_of(image_id, num_shards) for image_id in truth})
     else:
@@ -225,7 +225,7 @@ def _threshold_rows(rule: str, chosen: Thresholds, vocabulary: Vocabulary) -> li
     ]
 
 
-def _read_trusted(config: EngineConfig, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+def read_trusted(config: EngineConfig, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """Return complete labels bool [T] by image id; tags outside the vocabulary are left out."""
     if config.trusted is None:
         return {}
