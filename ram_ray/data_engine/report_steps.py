@@ -93,9 +93,10 @@ def _filter_row(data: "ReportData") -> tuple[str, str, str]:
 
 def _fitted(facts: dict[str, Any]) -> str:
     text = f"learned on {facts['num_named']:,} named and {facts['num_wrong']:,} foreign tags; "
-    if facts["precision"] == facts["precision"]:
-        text += f"at least {facts['precision']:.0%} of removals right and at most "
-        text += f"{facts['over_removal']:.1%} of right tags lost, {_CHECKED[facts['checked_by']]}; "
+    if facts["precision"] != facts["precision"]:  # no cut: neither are its estimates to be trusted
+        return text + "not sure enough of any removal"
+    text += f"at least {facts['precision']:.0%} of removals right and at most "
+    text += f"{facts['over_removal']:.1%} of right tags lost, {_CHECKED[facts['checked_by']]}; "
     text += f"about {facts['wrong_share']:.1%} of named tags wrong, "
     return text + f"{facts['swapped_share']:.0%} of them in swapped captions"
 
