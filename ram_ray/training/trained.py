@@ -1,5 +1,6 @@
 """What a learner trains, and which of the workers it is."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -12,12 +13,12 @@ class Trained(nn.Module):
     """Of the losses in use, by name."""
 
 
-class Coupled(Trained):
+class Coupled(Trained, ABC):
     """A loss that couples all samples of a step: see `ram_ray.training.contrastive`."""
 
+    @abstractmethod
     def couple(self, features: Tensor, present: Tensor) -> tuple[float, Tensor, float]:
         """Return the loss of a step's features [G, F], and its gradients by them and the scale."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
