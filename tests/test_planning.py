@@ -87,7 +87,8 @@ def test_what_is_done_is_left_out(
     report = plan_bucket(config, sample=2)
     assert report.num_done == 7
     assert report.estimate is not None
-    assert report.estimate.wall_s == pytest.approx(5 / report.estimate.images_per_s, rel=0.1)
+    # the time is rounded to 0.1 s: on a fast machine five small images take less than that
+    assert report.estimate.wall_s == pytest.approx(5 / report.estimate.images_per_s, abs=0.06)
     monkeypatch.setattr(planning, "committed_shards", lambda _: {0, 1, 2})
     done = plan_bucket(config)
     assert (done.num_done, done.sample, done.estimate) == (12, None, None)
