@@ -65,6 +65,8 @@ def ray_session(address: str | None, *, with_dashboard: bool = False) -> Iterato
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Without this Ray hides the GPUs from a process that asked for none, for the next one too.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray's workers run at nice 15: on a laptop that does something else they get 3 % of a core.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         with _stderr_held_back():
