@@ -25,6 +25,7 @@ class RunSummary:
     images_per_s: float
     """Of this call: images it committed per second of its wall clock."""
     resumed: bool
+    """Some shards were committed before this call."""
     model_id: str
     output: str
     notes: tuple[str, ...]

@@ -38,7 +38,7 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
     try:
         record = agree_on_record(store, config, model)
         report = RunProgress(on_progress, started)
-        plan, resumed = make_plan(store, config, lease, report)
+        plan, _ = make_plan(store, config, lease, report)
         already = committed_shards(store)
         report.start(plan)
         report.committed(rows_in(already, plan, config.shard_rows), len(already))
@@ -51,6 +51,6 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
                 notes += run_rounds(store, config, record, placement, plan, lease, report)
         finish_publishing(store, set(range(plan.shards)))
         rows_before = rows_in(already, plan, config.shard_rows)
-        return summarize(store, plan, model, started, resumed, rows_before, notes)
+        return summarize(store, plan, model, started, bool(already), rows_before, notes)
     finally:
         lease.release()
