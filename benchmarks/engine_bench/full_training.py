@@ -46,8 +46,8 @@ def train_arms(
         FileNotFoundError: the engine's labels are not there.
         ValueError: they are of other pictures or captions.
     """
-    for arm in arms:
-        for seed in seeds:
+    for seed in seeds:
+        for arm in arms:
             pictures, observed = scenes(seed, train_images)
             labels = labels_of(arm, pictures, observed, out / "labels" / "scenes" / f"seed-{seed}")
             record = read_record(out, seed, pictures)
