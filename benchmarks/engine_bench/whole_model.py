@@ -36,7 +36,7 @@ class Recipe:
     """
 
     epochs: int = 12
-    """By CPU time: both parsing's and oracle's mAP still rose beyond it, to 20 and more."""
+    """As many as there is CPU time for: oracle's mAP still rose at 24, by a point in 4 epochs."""
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
