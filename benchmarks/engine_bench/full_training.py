@@ -14,7 +14,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.engine_bench.dataset import parse
 from benchmarks.engine_bench.measures import label_measures, model_measures, rare_tags
-from benchmarks.engine_bench.whole_model import RECIPE, scores_of, train_whole
+from benchmarks.engine_bench.whole_model import RECIPE, Recipe, scores_of, train_whole
 from benchmarks.engine_world.pinned import SIZES, Split, make_split
 from benchmarks.engine_world.tags import vocabulary
 from ram_ray.labels.parser.caption_parser import CaptionParser
@@ -35,7 +35,12 @@ FULL_ARMS = ("parsing", "oracle", "engine")
 
 
 def train_arms(
-    out: Path, seeds: Sequence[int], arms: Sequence[str] = FULL_ARMS, *, train_images: int
+    out: Path,
+    seeds: Sequence[int],
+    arms: Sequence[str] = FULL_ARMS,
+    *,
+    train_images: int,
+    recipe: Recipe = RECIPE,
 ) -> None:
     """Train and measure each arm on the scenes of each seed.
 
@@ -44,16 +49,16 @@ def train_arms(
 
     Raises:
         FileNotFoundError: the engine's labels are not there.
-        ValueError: they are of other pictures or captions.
+        ValueError: they are of other pictures or captions, or what is there is of another recipe.
     """
     for seed in seeds:
         for arm in arms:
             pictures, observed = scenes(seed, train_images)
             labels = labels_of(arm, pictures, observed, out / "labels" / "scenes" / f"seed-{seed}")
-            record = read_record(out, seed, pictures)
-            if record["arms"].get(arm, {}).get("trained_on") == mark_of(labels):
+            record = read_record(out, seed, pictures, recipe)
+            if record["arms"].get(arm, {}).get("trained_on") == mark_of(labels, recipe):
                 continue
-            record["arms"][arm] = measure(pictures, observed, labels, seed)
+            record["arms"][arm] = measure(pictures, observed, labels, seed, recipe)
             write_record(out, record)
             found = record["arms"][arm]
             score, took = found["full"]["map"], found["seconds"]
@@ -100,31 +105,36 @@ def read_labels(path: Path, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     return found
 
 
-def measure(pictures: Split, observed: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Any]:
+def measure(
+    pictures: Split, observed: np.ndarray, labels: np.ndarray, seed: int, recipe: Recipe
+) -> dict[str, Any]:
     """Return the measures of a label set and of a whole model trained on it; CPU time of both."""
     started = time.process_time()
-    trained = train_whole(pictures.images, labels, seed=seed, recipe=RECIPE)
+    trained = train_whole(pictures.images, labels, seed=seed, recipe=recipe)
     test = make_split("test", seed, SIZES["test"])
     scores = scores_of(trained, test.images)
     return {
         "labels": label_measures(pictures.truth, observed, labels),
         "full": model_measures(scores, test.truth, rare_tags(observed)),
-        "trained_on": mark_of(labels),
+        "trained_on": mark_of(labels, recipe),
         "seconds": round(time.process_time() - started, 1),
     }
 
 
-def mark_of(labels: np.ndarray) -> str:
+def mark_of(labels: np.ndarray, recipe: Recipe) -> str:
     """Return what tells these labels, and the recipe, from others."""
-    recipe = json.dumps(asdict(RECIPE), sort_keys=True).encode()
-    return hashlib.sha256(np.packbits(labels).tobytes() + recipe).hexdigest()[:16]
+    settings = json.dumps(asdict(recipe), sort_keys=True).encode()
+    return hashlib.sha256(np.packbits(labels).tobytes() + settings).hexdigest()[:16]
 
 
-def read_record(out: Path, seed: int, pictures: Split) -> dict[str, Any]:
+def read_record(out: Path, seed: int, pictures: Split, recipe: Recipe) -> dict[str, Any]:
     """Return what is measured of a seed so far."""
     path = _record_path(out, seed)
     if path.exists():
-        return json.loads(path.read_text())
+        record = json.loads(path.read_text())
+        if record["recipe"] != asdict(recipe):
+            raise ValueError(f"{path} is of another recipe: give another --out.")
+        return record
     return {
         "dataset": "scenes",
         "seed": seed,
@@ -133,7 +143,7 @@ def read_record(out: Path, seed: int, pictures: Split) -> dict[str, Any]:
         "images": len(pictures.images),
         "tags": pictures.truth.shape[1],
         "seconds": 0.0,
-        "recipe": asdict(RECIPE),
+        "recipe": asdict(recipe),
         "arms": {},
     }
 
@@ -159,6 +169,13 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=FULL_ARMS, default=FULL_ARMS)
     parser.add_argument("--out", type=Path, default=Path("runs/data-engine"))
+    parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    train_arms(chosen.out, chosen.seeds, chosen.arms, train_images=SIZES["train"])
+    train_arms(
+        chosen.out,
+        chosen.seeds,
+        chosen.arms,
+        train_images=SIZES["train"],
+        recipe=replace(RECIPE, epochs=chosen.epochs),
+    )

@@ -101,10 +101,14 @@ def write(path: Path, columns: dict[str, np.ndarray]) -> None:
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with the figures of parsing and oracle, of tiny runs."""
-    monkeypatch.setattr(full_training, "RECIPE", replace(SHORT, epochs=1))
     monkeypatch.setattr(full_training, "SIZES", full_training.SIZES | SIZES)
-    train_arms(tmp_path, [900], ["parsing", "oracle"], train_images=SIZES["train"])
+    train_again(tmp_path)
     return tmp_path
+
+
+def train_again(out: Path, epochs: int = 1) -> None:
+    recipe = replace(SHORT, epochs=epochs)
+    train_arms(out, [900], ["parsing", "oracle"], train_images=SIZES["train"], recipe=recipe)
 
 
 def test_the_table_shows_whole_models_beside_the_others(measured: Path) -> None:
@@ -136,16 +140,18 @@ def test_only_other_labels_are_trained_on_again(
     calls: list[str] = []
 
     def count(*arguments: Any, **_: Any) -> TagObjective:
-        calls.append(mark_of(arguments[1]))
+        calls.append(mark_of(arguments[1], SHORT))
         return TagObjective(new_model(48, seed=0)).eval()
 
     monkeypatch.setattr(full_training, "train_whole", count)
-    train_arms(measured, [900], ["parsing", "oracle"], train_images=SIZES["train"])
+    train_again(measured)
     assert calls == []
     path = measured / "results" / "scenes-seed-900-full.json"
     record = json.loads(path.read_text())
     record["arms"]["oracle"]["trained_on"] = "of other labels"
     path.write_text(json.dumps(record))
-    train_arms(measured, [900], ["parsing", "oracle"], train_images=SIZES["train"])
+    train_again(measured)
     pictures, _ = scenes(900, SIZES["train"])
-    assert calls == [mark_of(pictures.truth)]
+    assert calls == [mark_of(pictures.truth, SHORT)]
+    with pytest.raises(ValueError, match="another recipe"):
+        train_again(measured, epochs=2)
