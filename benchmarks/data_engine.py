@@ -3,7 +3,12 @@
     python -m benchmarks.data_engine --quick                       # one seed, under 10 minutes
     python -m benchmarks.data_engine scenes --seeds 5 --out runs/engine
     python -m benchmarks.data_engine flickr8k --seeds 3 --data ../shared/data --out runs/engine
+    python -m benchmarks.data_engine scenes --models full --seeds 3 --out runs/engine
     python -m benchmarks.data_engine summary --out runs/engine     # JSON of what is there
+
+`--models`: on which labels a model is trained. A decoder on frozen features: `all` arms, `key`
+arms or `none`; `full` trains whole models, image encoder too, on the labels of parsing, oracle and
+engine (scenes only), and makes labels where a seed has none.
 
 Needs `pip install 'ram-ray[cleanlab]'`. A seed that is done is not done again: a killed run goes
 on when it is called again. Every arm and seed leaves its labels beside the truth, in
@@ -24,6 +29,7 @@ import torch
 from benchmarks.engine_bench.arms import Arm, arms
 from benchmarks.engine_bench.dataset import Dataset, cached_scenes
 from benchmarks.engine_bench.flickr import photos, prepare
+from benchmarks.engine_bench.full_training import train_arms
 from benchmarks.engine_bench.heads import scores_of, train_head
 from benchmarks.engine_bench.measures import (
     label_measures,
@@ -38,7 +44,7 @@ from benchmarks.engine_world.pinned import SIZES
 
 ENCODER = {"pictures": 12_000, "epochs": 10}
 QUICK_ENCODER = {"pictures": 4_000, "epochs": 8}
-Models = Literal["all", "key", "none"]
+Models = Literal["all", "key", "none", "full"]
 KEY_ARMS = (
     "parsing", "oracle", "robust_loss_splc", "generation_0.90", "cleaning", "placebo",
     "cleanlab", "engine",
@@ -58,6 +64,8 @@ def run_scenes(
         if not _is_done(out, "scenes", seed):
             dataset = cached_scenes(out, encoder, out / name, seed, counts=counts)
             run_seed(dataset, seed, out, quick=quick, models=models, more_baselines=more_baselines)
+    if models == "full":
+        train_arms(out, seeds, train_images=counts["train"])
 
 
 def run_photos(
@@ -96,7 +104,7 @@ def run_seed(
         "dataset": dataset.name,
         "seed": seed,
         "quick": quick,
-        "trained": models != "none",
+        "trained": models in ("all", "key"),
         "images": len(dataset.train.observed),
         "tags": dataset.num_tags,
         "rare_tags": int(rare_tags(dataset.train.observed).sum()),
@@ -179,13 +187,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/data-engine"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument(
-        "--models", choices=get_args(Models), default="all", help="arms that a model is trained on"
+        "--models", choices=get_args(Models), default="all", help="what is trained (above)"
     )
     parser.add_argument(
         "--one-baseline", action="store_true", help="no arms that train a baseline of their own"
     )
     parser.add_argument("--quick", action="store_true", help="one small seed of scenes")
     arguments = parser.parse_args()
+    if arguments.models == "full" and arguments.what != "scenes":
+        parser.error("--models full is for scenes only.")
     torch.set_num_threads(1)
     out = arguments.out / "quick" if arguments.quick else arguments.out
     options = {"models": arguments.models, "more_baselines": not arguments.one_baseline}

@@ -26,6 +26,8 @@ MODEL = (
     ("CF1 at .5", "model.cf1_at_0.5", 100),
     ("OF1 at .5", "model.of1_at_0.5", 100),
 )
+WHOLE = tuple((title, key.replace("model.", "full."), scale) for title, key, scale in MODEL)
+"""Of models that were trained whole, image encoder too."""
 RANKING = (
     ("AUPRC", "suspicion.auprc", 100),
     ("recall at 4 %", "suspicion.recall_at_over_removal_0.04", 100),
@@ -38,6 +40,10 @@ DIFFERENCES = (
     ("recall", "labels.recall", 100),
     ("mAP", "model.map", 100),
     ("mAP rare", "model.map_rare", 100),
+    ("whole: mAP", "full.map", 100),
+    ("whole: mAP rare", "full.map_rare", 100),
+    ("whole: CF1 at .5", "full.cf1_at_0.5", 100),
+    ("whole: OF1 at .5", "full.of1_at_0.5", 100),
 )
 Columns = tuple[tuple[str, str, int], ...]
 
@@ -51,6 +57,9 @@ def tables(summary: dict[str, Any]) -> str:
         arms = found["arms"]
         parts.append("Labels\n\n" + _table(arms, LABELS))
         parts.append(f"Models trained on them ({trained} seeds)\n\n" + _table(arms, MODEL))
+        if found["seeds_with_whole_models"]:
+            whole = len(found["seeds_with_whole_models"])
+            parts.append(f"Whole models trained on them ({whole} seeds)\n\n" + _table(arms, WHOLE))
         parts.append("Wrong tags among the named, ranked\n\n" + _table(arms, RANKING))
         parts.append("Against parsing\n\n" + _table(found["against_parsing"], DIFFERENCES))
     return "\n".join(parts)
