@@ -34,6 +34,11 @@ class Arm(NamedTuple):
 
 PRECISIONS = (0.9, 0.97)
 """Of added tags; the first is the engine's."""
+FOR_F1 = 0.5
+"""Precision of added tags for who wants F1: there even one right in two pays, and the engine adds
+nothing that is less likely right (`threshold_search.LEAST_CHANCE`)."""
+REMOVED_FOR_F1 = 0.75
+"""Precision of removals that pay for F1 where captions name a third of what is there."""
 
 
 def arms(dataset: Dataset, seed: int, *, more_baselines: bool = True) -> Iterator[Arm]:
@@ -56,6 +61,7 @@ def arms(dataset: Dataset, seed: int, *, more_baselines: bool = True) -> Iterato
     yield from _cleanlab_arms(dataset, scores, generated.added)
     engine = _engine(dataset, seen, seed)
     yield Arm("engine", engine)
+    yield from _arms_for_f1(dataset, seen, seed)
     if dataset.train.boxes is not None:
         view = look(seen.heads, seen.fold, dataset.train, dataset, perfect=True)
         perfect = Seen(heads=seen.heads, fold=seen.fold, view=view)
@@ -70,11 +76,28 @@ def arms(dataset: Dataset, seed: int, *, more_baselines: bool = True) -> Iterato
         yield Arm("engine_two_rounds", _engine(dataset, see(dataset, engine, seed + 500), seed))
 
 
-def _engine(dataset: Dataset, seen: Seen, seed: int) -> np.ndarray:
+def _engine(
+    dataset: Dataset,
+    seen: Seen,
+    seed: int,
+    *,
+    target: float = PRECISIONS[0],
+    config: FilterConfig | None = None,
+) -> np.ndarray:
     """Return the labels of generation, then cleaning of captions' and generated tags."""
-    generated = generate(dataset, seen.view.whole, target=PRECISIONS[0])
+    generated = generate(dataset, seen.view.whole, target=target)
     labels = dataset.train.observed | generated.added
-    return labels & ~clean(dataset, seen, labels, seed=seed).removed
+    return labels & ~clean(dataset, seen, labels, seed=seed, config=config).removed
+
+
+def _arms_for_f1(dataset: Dataset, seen: Seen, seed: int) -> Iterator[Arm]:
+    added = generate(dataset, seen.view.whole, target=FOR_F1).added
+    yield Arm(f"generation_{FOR_F1:.2f}", dataset.train.observed | added, train=False)
+    engine = _engine(dataset, seen, seed, target=FOR_F1)
+    yield Arm(f"engine_{FOR_F1:.2f}", engine, train=False)
+    careful = FilterConfig(min_precision=REMOVED_FOR_F1)
+    engine = _engine(dataset, seen, seed, target=FOR_F1, config=careful)
+    yield Arm("engine_for_f1", engine, train=False)
 
 
 def _generation_arms(dataset: Dataset, seen: Seen) -> Iterator[Arm]:

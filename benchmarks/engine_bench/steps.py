@@ -20,7 +20,7 @@ from ram_ray.data_engine.clustering import ClusterConfig, Clusters
 from ram_ray.data_engine.evidence import Evidence
 from ram_ray.data_engine.filter_config import FilterConfig
 from ram_ray.data_engine.filtering import Decisions, Filter, decide, fit
-from ram_ray.data_engine.generation import Thresholds, additions, choose_thresholds
+from ram_ray.data_engine.generation import Thresholds, additions, choose_together
 from ram_ray.data_engine.promises import Witnesses
 from ram_ray.data_engine.wrong_tags import draw_wrong_tags
 
@@ -101,14 +101,15 @@ def generate(
         both, named = scores, observed
         agreement = dataset.train.agreement if method == "agreement" else None
         told = {"trusted": None, "agreement": agreement}
-    thresholds = choose_thresholds(both, named, target_precision=target, **told)
-    by_tags = additions(scores, observed, thresholds)
-    said = generated_captions(dataset.train, scores)
-    by_caption = np.zeros_like(by_tags)
+    rules: list[np.ndarray | None] = [None]
     if method != "trusted":
-        lower = choose_thresholds(both, named, target_precision=target, candidates=said, **told)
+        rules.append(generated_captions(dataset.train, scores))
+    chosen = choose_together(both, named, rules, target_precision=target, **told)
+    by_tags = additions(scores, observed, chosen[0])
+    by_caption = np.zeros_like(by_tags)
+    for said, lower in zip(rules[1:], chosen[1:], strict=True):
         by_caption = additions(scores, observed, lower, candidates=said)
-    return Generated(by_tags=by_tags, by_caption=by_caption, thresholds=thresholds)
+    return Generated(by_tags=by_tags, by_caption=by_caption, thresholds=chosen[0])
 
 
 def generated_captions(images: Captioned, scores: np.ndarray) -> np.ndarray:

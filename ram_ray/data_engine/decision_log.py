@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from ram_ray.data_engine.filter_config import RULES
-from ram_ray.data_engine.generate import GENERATED_CAPTION, GENERATED_TAG
 from ram_ray.data_engine.tables import IMAGE_ID, TAG_ID
+from ram_ray.data_engine.thresholds_file import GENERATED_CAPTION, GENERATED_TAG
 
 ADD, REMOVE, KEEP, UNDO = "add", "remove", "keep", "undo"
 CAPTION, HUMAN = "caption", "human"

@@ -7,23 +7,16 @@ The pass over the images is shared with `locate` (`looking.py`). Thresholds are 
 of shards, which are random by hash; then every shard is decided on its own.
 """
 
-import io
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_model.vocabulary import Vocabulary
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.config import EngineConfig
-from ram_ray.data_engine.generation import (
-    NEVER,
-    Thresholds,
-    additions,
-    choose_thresholds,
-)
+from ram_ray.data_engine.generation import additions, choose_together
 from ram_ray.data_engine.image_plan import read_images, shard_of
 from ram_ray.data_engine.parse import read_run_vocabulary
 from ram_ray.data_engine.samples import Sample, read_sample
@@ -36,26 +29,19 @@ from ram_ray.data_engine.steps import (
     run_tables,
 )
 from ram_ray.data_engine.tables import ADDITIONS
+from ram_ray.data_engine.thresholds_file import (
+    GENERATED_CAPTION,
+    GENERATED_TAG,
+    THRESHOLDS,
+    THRESHOLDS_KEY,
+    read_thresholds,
+    threshold_rows,
+)
 from ram_ray.errors import ConfigError
 from ram_ray.labels.parser.caption_parser import CaptionParser
 from ram_ray.storage.commits import Commit, commit_tables
 from ram_ray.storage.plans import to_parquet
 from ram_ray.storage.stores import open_store
-
-THRESHOLDS_KEY = "thresholds.parquet"
-GENERATED_TAG, GENERATED_CAPTION = "generated_tag", "generated_caption"
-THRESHOLDS = pa.schema(
-    [
-        pa.field("rule", pa.string(), nullable=False),  # generated_tag or generated_caption
-        pa.field("tag_id", pa.int32(), nullable=False),
-        pa.field("tag", pa.string(), nullable=False),
-        pa.field("threshold", pa.float32(), nullable=False),  # 1: the tag is never added
-        pa.field("precision", pa.float32(), nullable=False),  # estimated, of the additions; NaN
-        pa.field("num_additions", pa.int64(), nullable=False),  # in the sample
-        pa.field("evidence", pa.string(), nullable=False),  # trusted, agreement or own_caption
-        pa.field("reason", pa.string()),  # why nothing is added at all
-    ]
-)
 
 
 def generate(run: EngineRun, parsed: Step, seen: Step | None) -> Step | None:
@@ -115,20 +101,23 @@ def fit_thresholds(
             raise ConfigError(f"trusted is {config.trusted!r}, but none of its images was seen.")
         labels = np.stack([truth[sample.image_ids[at]] for at in there])
         trusted = (np.array(there), labels)
-    rows: list[dict[str, Any]] = []
-    for rule, candidates in ((GENERATED_TAG, None), (GENERATED_CAPTION, sample.written)):
-        if rule == GENERATED_CAPTION and not config.caption:
-            continue
-        chosen = choose_thresholds(
-            sample.scores,
-            # Other captions are witnesses only where they are not what they witness about.
-            sample.named if trusted else sample.first,
-            target_precision=config.target_precision,
-            agreement=sample.agreement,
-            trusted=trusted,
-            candidates=candidates,
-        )
-        rows += _threshold_rows(rule, chosen, vocabulary)
+    rules: dict[str, np.ndarray | None] = {GENERATED_TAG: None}
+    if config.caption:
+        rules[GENERATED_CAPTION] = sample.written
+    chosen = choose_together(
+        sample.scores,
+        # Other captions are witnesses only where they are not what they witness about.
+        sample.named if trusted else sample.first,
+        list(rules.values()),
+        target_precision=config.target_precision,
+        agreement=sample.agreement,
+        trusted=trusted,
+    )
+    rows = [
+        row
+        for rule, one in zip(rules, chosen, strict=True)
+        for row in threshold_rows(rule, one, vocabulary)
+    ]
     return pa.Table.from_pylist(rows, THRESHOLDS)
 
 
@@ -185,44 +174,6 @@ class AddTags:
             "counts": counts_table(counts),
         }
         return commit_tables(self._store, shard, tables, tagged=num_images, quarantined_by_code={})
-
-
-def read_thresholds(data: bytes, num_tags: int) -> dict[str, Thresholds]:
-    """Return the thresholds by rule."""
-    table = pq.read_table(io.BytesIO(data))
-    found: dict[str, Thresholds] = {}
-    for rule in table["rule"].unique().to_pylist():
-        rows = [row for row in table.to_pylist() if row["rule"] == rule]
-        values, precision = np.full(num_tags, NEVER, np.float32), np.full(num_tags, np.nan)
-        number = np.zeros(num_tags, np.int64)
-        for row in rows:
-            values[row["tag_id"]] = row["threshold"]
-            precision[row["tag_id"]] = row["precision"]
-            number[row["tag_id"]] = row["num_additions"]
-        found[rule] = Thresholds(
-            values=values,
-            precision=precision.astype(np.float32),
-            num_additions=number,
-            evidence=rows[0]["evidence"],
-            reason=rows[0].get("reason"),
-        )
-    return found
-
-
-def _threshold_rows(rule: str, chosen: Thresholds, vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    return [
-        {
-            "rule": rule,
-            "tag_id": tag_id,
-            "tag": name,
-            "threshold": float(chosen.values[tag_id]),
-            "precision": float(chosen.precision[tag_id]),
-            "num_additions": int(chosen.num_additions[tag_id]),
-            "evidence": chosen.evidence,
-            "reason": chosen.reason,
-        }
-        for tag_id, name in enumerate(vocabulary.names)
-    ]
 
 
 def read_trusted(config: EngineConfig, vocabulary: Vocabulary) -> dict[str, np.ndarray]:

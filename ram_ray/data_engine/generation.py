@@ -4,56 +4,34 @@
     added = additions(scores, observed, thresholds)
 
 Nobody labels anything for it. The scores are out of fold: the model that scores an image has not
-seen its caption, so captions are witnesses. Three sources of evidence, best first:
-
-- `trusted`: some images whose tags are all known. The right additions are counted.
-- `agreement`: images with a second caption. The share of the additions that it names, over the
-  share of the first caption's tags that it names, is the share of right ones. The first caption's
-  tags are not all right, which makes that ratio too high; but they stand out more than what it
-  left out, which makes it too low. On the benchmark the two are about equal.
-- `own_caption`: the image's own. Where the model is surest, it names a share `c` of what is there
-  (Elkan and Noto 2008, learning from positive and unlabelled data). Of n images, o of them named,
-  o / c carry the tag: o / c - o of the n - o additions are right. People name what stands out, and
-  a model finds that first: `c` is too high for the rest. But where even the surest images of a weak
-  model lack the tag, `c` is too low, and far too much would be added. Then the share still rises
-  among the surest, with how sure the model is; where it does, nothing is added.
-
-A model trained on captions scores how readily people name a tag, times how likely it is there.
-So scores are compared after a division by the tag's `c`. What is known of all tags at such a
-score holds for each tag but for a factor of its own, which leans on 1 by `PRIOR_ADDITIONS`.
-The thresholds are where the estimated chance of being right, the same for all tags, makes the
-additions of all tags together as precise as asked for: no other thresholds add more.
+seen its caption, so captions are witnesses (`addition_evidence`). Thresholds are the lowest that
+these witnesses allow (`threshold_search`); whether they keep the target is checked on images that
+they were not chosen on (`addition_promises`). Where none do, nothing is added.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ram_model.metrics import PRESENT, UNVERIFIED
 from ram_ray.config import require
-from ram_ray.data_engine.score_levels import Levels
+from ram_ray.data_engine.addition_evidence import Evidence, Rule, Told, has_plateau, plateau
+from ram_ray.data_engine.addition_promises import Kept, keep, least
+from ram_ray.data_engine.threshold_search import NEVER, Found
 
-NEVER = 1.0
-"""Threshold of a tag that is not added: no score is above it."""
-PRIOR_ADDITIONS = 20.0
-"""What all tags weigh in the estimate of one."""
-LEAST_ADDITIONS = 3
-"""Fewer additions show nothing."""
-LEAST_CHANCE = 0.5
-"""What is more likely wrong than right is not added, whatever the target."""
-LEAST_SHARE = 0.2
-"""Levels where fewer additions are right do not count in a tag's own factor."""
-
-FLAT = 0.95
-"""Of the share of captions that name a tag: less than that from half to half is no plateau."""
 NO_PLATEAU = (
     "the images' own captions do not tell how often the model is right: they name a tag more often "
     "the surer the model is, even among the images it is surest of. Give second captions or "
     "trusted labels"
 )
-
-Evidence = Literal["trusted", "agreement", "own_caption"]
+NOTHING_LIKELY = "no tag is likely enough to be right where no caption names it"
+WITNESSES = {
+    "trusted": "the trusted labels",
+    "agreement": "other captions of the images",
+    "own_caption": "the images' own captions",
+}
+"""By evidence, in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -67,6 +45,8 @@ class Thresholds:
     num_additions: np.ndarray
     """int64 [T], in the images that were looked at."""
     evidence: Evidence
+    kept: Kept | None = None
+    """What was found out of fold, of all rules together; None: nothing could be checked."""
     reason: str | None = None
     """Why no tag is added, where the evidence does not carry any threshold."""
 
@@ -80,7 +60,7 @@ def choose_thresholds(
     trusted: tuple[np.ndarray, np.ndarray] | None = None,
     candidates: np.ndarray | None = None,
 ) -> Thresholds:
-    """Return the lowest threshold per tag whose additions reach the target.
+    """Return the lowest threshold per tag whose additions keep the target.
 
     Args:
         scores: float [N, T], 0..1, out of fold.
@@ -96,32 +76,39 @@ def choose_thresholds(
         ValueError: the shapes differ, or a score is not in 0..1.
         ConfigError: the target is not between 0 and 1.
     """
+    (chosen,) = choose_together(
+        scores, observed, [candidates],
+        target_precision=target_precision, agreement=agreement, trusted=trusted,
+    )  # fmt: skip
+    return chosen
+
+
+def choose_together(
+    scores: np.ndarray,
+    observed: np.ndarray,
+    candidates: Sequence[np.ndarray | None],
+    *,
+    target_precision: float = 0.9,
+    agreement: np.ndarray | None = None,
+    trusted: tuple[np.ndarray, np.ndarray] | None = None,
+) -> list[Thresholds]:
+    """Return thresholds for each set of candidates; the additions of all together keep the target.
+
+    Each alone is chosen for the target, and checked with the others: two rules agree more about
+    what is right than about what is wrong, so what either adds is less precise than what one adds.
+    Arguments as of `choose_thresholds`.
+    """
     require(0 < target_precision < 1, "target_precision", target_precision, "between 0 and 1")
-    _check(scores, observed, agreement, candidates)
-    considered = np.ones_like(observed, dtype=bool) if candidates is None else candidates
-    witnessed = trusted is not None or len(_agreeing(agreement)) > 0
-    if not witnessed and not has_plateau(scores, observed):
-        return _nothing(scores.shape[1], NO_PLATEAU)
-    rows = np.arange(len(scores))
-    agreeing = _agreeing(agreement)
-    evidence: Evidence = "own_caption"
-    agrees = np.zeros((0, scores.shape[1]), bool)
-    if trusted is not None:
-        evidence, rows = "trusted", np.asarray(trusted[0])
-    elif agreement is not None and len(agreeing):
-        evidence, rows, agrees = "agreement", agreeing, agreement[agreeing] == PRESENT
-    if evidence == "agreement":
-        mentioned = _agreement_rate(observed[rows], agrees)
-    else:
-        mentioned = _plateau(scores, observed & considered, considered)
-    levels = Levels.of(scores[rows] / mentioned, observed[rows], considered[rows])
-    if trusted is not None:
-        right = levels.sum(trusted[1] & ~observed[rows])
-    elif evidence == "agreement":
-        right = levels.sum(agrees & ~observed[rows]) / mentioned
-    else:
-        right = levels.sum(observed[rows]) * (1 / mentioned - 1)
-    return _lowest(levels, right, mentioned, target_precision, evidence)
+    for each in candidates:
+        _check(scores, observed, agreement, each)
+    told = _told(scores, observed, candidates, agreement, trusted)
+    if told.kind == "own_caption" and not has_plateau(scores, observed):
+        return [_nothing(scores.shape[1], told.kind, NO_PLATEAU) for _ in candidates]
+    found, kept, holds = keep(told, target_precision)
+    if not holds:
+        reason = _broken(kept, told.kind, target_precision)
+        return [_nothing(scores.shape[1], told.kind, reason, kept) for _ in candidates]
+    return [_thresholds(each, told.kind, kept) for each in found]
 
 
 def additions(
@@ -136,121 +123,68 @@ def additions(
     return added if candidates is None else added & candidates
 
 
-def _agreeing(agreement: np.ndarray | None) -> np.ndarray:
-    """Return the rows that have another caption."""
+def _told(
+    scores: np.ndarray,
+    observed: np.ndarray,
+    candidates: Sequence[np.ndarray | None],
+    agreement: np.ndarray | None,
+    trusted: tuple[np.ndarray, np.ndarray] | None,
+) -> Told:
+    """Return the images that the best evidence there is speaks about."""
+    considered = [np.ones_like(observed, bool) if one is None else one for one in candidates]
+    if trusted is not None:
+        rows = np.asarray(trusted[0])
+        rules = tuple(
+            Rule(considered=one[rows], mentioned=plateau(scores, observed & one, one))
+            for one in considered
+        )
+        return Told(
+            kind="trusted", scores=scores[rows], observed=observed[rows], said=trusted[1],
+            rules=rules,
+        )  # fmt: skip
+    rules = tuple(Rule(considered=one) for one in considered)
+    own = Told(kind="own_caption", scores=scores, observed=observed, said=observed, rules=rules)
     if agreement is None:
-        return np.zeros(0, np.int64)
-    return np.flatnonzero((agreement != UNVERIFIED).any(axis=1))
+        return own
+    agreeing = np.flatnonzero((agreement != UNVERIFIED).any(axis=1))
+    if len(agreeing) == 0:
+        return own
+    return replace(own, kind="agreement", said=agreement == PRESENT).where(agreeing)
 
 
-def _agreement_rate(observed: np.ndarray, agrees: np.ndarray) -> np.ndarray:
-    """Return [T], the share of a caption's tags that another caption names too."""
-    both, named = (observed & agrees).sum(axis=0), observed.sum(axis=0)
-    usual = both.sum() / max(1, named.sum())
-    return np.clip((both + PRIOR_ADDITIONS * usual) / (named + PRIOR_ADDITIONS), 0.05, 0.99)
+def _thresholds(found: Found, evidence: Evidence, kept: Kept) -> Thresholds:
+    return Thresholds(
+        values=found.values,
+        precision=found.precision,
+        num_additions=found.num_additions,
+        evidence=evidence,
+        kept=kept,
+    )
 
 
-def _plateau(scores: np.ndarray, named: np.ndarray, considered: np.ndarray) -> np.ndarray:
-    """Return [T], the share of what is there that captions name: that among the surest images.
-
-    A tag's surest images are half as many as its captions; few of them lean on the usual tag.
-    """
-    order = np.argsort(np.where(considered, -scores, np.inf), axis=0, kind="stable")
-    counts = named.sum(axis=0)
-    rates = np.zeros(scores.shape[1])
-    surest = np.maximum(LEAST_ADDITIONS, counts // 2)
-    for tag_id, count in enumerate(surest.tolist()):
-        rates[tag_id] = named[order[:count, tag_id], tag_id].sum()
-    usual = float(np.median((rates / surest)[counts > 0])) if (counts > 0).any() else 1.0
-    return np.clip((rates + PRIOR_ADDITIONS * usual) / (surest + PRIOR_ADDITIONS), 0.05, 0.99)
-
-
-def has_plateau(scores: np.ndarray, observed: np.ndarray) -> bool:
-    """Return whether captions name a tag as often where the model is less sure of it.
-
-    Of each tag's surest images, half as many as its captions, the surer half is compared with the
-    other: no plateau where that is named less often by more than FLAT, with 95 % certainty.
-    """
-    order = np.argsort(-scores, axis=0, kind="stable")
-    named, count = np.zeros(2), np.zeros(2)
-    for tag_id, size in enumerate((observed.sum(axis=0) // 4).tolist()):
-        for half in range(2):
-            rows = order[half * size : (half + 1) * size, tag_id]
-            named[half] += observed[rows, tag_id].sum()
-            count[half] += size
-    if (named < LEAST_ADDITIONS).any():
-        return False
-    share = named / count
-    error = np.sqrt(((1 - share) / named).sum())  # of the logarithm of the ratio
-    return bool(np.log(share[1] / share[0]) + 1.645 * error >= np.log(FLAT))
-
-
-def _nothing(num_tags: int, reason: str) -> Thresholds:
+def _nothing(
+    num_tags: int, evidence: Evidence, reason: str, kept: Kept | None = None
+) -> Thresholds:
     return Thresholds(
         values=np.full(num_tags, NEVER, np.float32),
         precision=np.full(num_tags, np.nan, np.float32),
         num_additions=np.zeros(num_tags, np.int64),
-        evidence="own_caption",
+        evidence=evidence,
+        kept=kept,
         reason=reason,
     )
 
 
-def _lowest(
-    levels: Levels, right: np.ndarray, mentioned: np.ndarray, target: float, evidence: Evidence
-) -> Thresholds:
-    """Return the thresholds at which additions are as likely right for all tags.
-
-    Args:
-        right: float [G, T], estimated number of right additions per level, of any sign or size.
-    """
-    added = levels.added
-    total = added.sum(axis=1)
-    pooled = _falling(right.sum(axis=1), total)
-    counted = pooled >= LEAST_SHARE
-    expected = (pooled[:, None] * added)[counted].sum(axis=0)
-    factor = (right[counted].sum(axis=0) + PRIOR_ADDITIONS) / (expected + PRIOR_ADDITIONS)
-    chance = np.minimum(1, pooled[:, None] * factor)
-    depth = _depth(chance, added, target)
-    values = np.full(added.shape[1], NEVER, np.float32)
-    estimate = np.full(added.shape[1], np.nan, np.float32)
-    number = np.zeros(added.shape[1], np.int64)
-    for tag_id, count in enumerate(depth.tolist()):
-        own = added[:count, tag_id]
-        if own.sum() >= LEAST_ADDITIONS:
-            bound = np.float32(levels.grid[count - 1] * mentioned[tag_id])
-            # a hair below, because a tag is added above its threshold and the grid holds scores
-            values[tag_id] = min(np.nextafter(bound, np.float32(0)), np.float32(NEVER))
-            estimate[tag_id] = (chance[:count, tag_id] * own).sum() / own.sum()
-            number[tag_id] = int(own.sum())
-    return Thresholds(values=values, precision=estimate, num_additions=number, evidence=evidence)
-
-
-def _depth(chance: np.ndarray, added: np.ndarray, target: float) -> np.ndarray:
-    """Return int [T], how many levels of each tag to add, for the target over all tags.
-
-    Args:
-        chance: [G, T], falling, of an addition of that level to be right.
-    """
-    order = np.argsort(-chance, axis=None, kind="stable")
-    ranked, weights = chance.ravel()[order], added.ravel()[order]
-    mean = np.cumsum(ranked * weights) / np.maximum(np.cumsum(weights), 1e-9)
-    last_of_tie = np.append(ranked[1:] < ranked[:-1], True)
-    reached = np.flatnonzero((mean >= target) & last_of_tie & (ranked >= LEAST_CHANCE))
-    if len(reached) == 0:
-        return np.zeros(added.shape[1], np.int64)
-    return (chance >= ranked[reached[-1]]).sum(axis=0)
-
-
-def _falling(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return [G], the share part / whole, smoothed so that it never rises (pool adjacent)."""
-    blocks: list[list[float]] = []
-    for p, w in zip(part.tolist(), np.maximum(whole, 1e-9).tolist(), strict=True):
-        blocks.append([p, w, 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] < blocks[-1][0] / blocks[-1][1]:
-            last = blocks.pop()
-            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
-    shares = [np.full(int(n), min(1.0, max(0.0, p / w))) for p, w, n in blocks]
-    return np.concatenate(shares)
+def _broken(kept: Kept, evidence: Evidence, target: float) -> str:
+    """Return in words why no thresholds keep the target."""
+    if kept.precision != kept.precision:
+        return NOTHING_LIKELY
+    return (
+        f"no thresholds keep the {target:.0%} asked for on images that they were not chosen on. "
+        f"Of the {kept.num_additions:,} additions that came nearest, by {WITNESSES[evidence]} "
+        f"about {kept.precision:.0%} are right, with 95 % certainty {kept.at_least:.0%}; "
+        f"{target:.0%} and {least(target):.0%} are needed"
+    )
 
 
 def _check(

@@ -10,6 +10,8 @@ from ram_ray.data_engine.image_plan import shard_of
 from ram_ray.data_engine.named_images import join_key
 from ram_ray.data_engine.revisions import Revision, open_run, revision_store
 from ram_ray.data_engine.steps import read_table
+from ram_ray.data_engine.thresholds_file import stored_thresholds
+from ram_ray.data_engine.wording import additions_promise
 from ram_ray.errors import ConfigError
 from ram_ray.storage.stores import Store
 
@@ -23,6 +25,8 @@ class Explanation:
     captions: list[str]
     labels: list[dict[str, Any]]
     """revisions.LABELS rows."""
+    additions: str
+    """What may be said about added tags of the run, in words; "" where none were generated."""
 
 
 def explain_image(target: str, image_id: str, config: StoreConfig) -> Explanation:
@@ -53,7 +57,11 @@ def explain_image(target: str, image_id: str, config: StoreConfig) -> Explanatio
         if row["image_id"] == image["image_id"]
     ]
     return Explanation(
-        image_id=image["image_id"], uri=image["uri"], captions=image["captions"], labels=labels
+        image_id=image["image_id"],
+        uri=image["uri"],
+        captions=image["captions"],
+        labels=labels,
+        additions=additions_promise(stored_thresholds(store, revision.steps["added"], config)),
     )
 
 

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.decision_log import ADDING_RULES, HUMAN, REMOVING_RULES
 from ram_ray.data_engine.final_labels import FILTER_KEY
-from ram_ray.data_engine.generate import THRESHOLDS_KEY
 from ram_ray.data_engine.image_plan import name_hash, read_image_plan, read_orphans
 from ram_ray.data_engine.models import ModelIdentity
 from ram_ray.data_engine.report_page import render
 from ram_ray.data_engine.revisions import Revision, revision_store
 from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, read_table, sum_counts
+from ram_ray.data_engine.thresholds_file import stored_thresholds
 from ram_ray.reporting.run_output import spread
 from ram_ray.reporting.thumbnails import thumbnails
 from ram_ray.storage.stores import Store, open_store
@@ -54,7 +54,7 @@ class ReportData:
     steps: dict[str, Counter[Any]]
     """What each step counted, by the names of StepsDone, and `labels`."""
     thresholds: list[dict[str, Any]]
-    """generate.THRESHOLDS rows; none where nothing is generated."""
+    """thresholds_file.THRESHOLDS rows; none where nothing is generated."""
     filter: dict[str, Any] | None
     """Numbers of the fitted filter; None where there is none."""
     names: dict[int, str]
@@ -120,7 +120,7 @@ def read_report(store: Store, revision: Revision, config: StoreConfig) -> Report
             for name in ("shards", "images", "captions", "orphans", "problems", "without_captions")
         },
         steps=counts,
-        thresholds=_thresholds(store, revision, config),
+        thresholds=stored_thresholds(store, revision.steps["added"], config),
         filter=_filter(own),
         names={label["tag_id"]: label["tag"] for label in _tag_names(store)},
         added=_examples(examples[True]),
@@ -180,14 +180,6 @@ def _examples(labels: list[dict[str, Any]]) -> list[Example]:
 
 def _draw(label: dict[str, Any]) -> int:
     return name_hash(f"example/{label['image_id']}/{label['tag_id']}")
-
-
-def _thresholds(store: Store, revision: Revision, config: StoreConfig) -> list[dict[str, Any]]:
-    folder = revision.steps["added"]
-    if folder is None:
-        return []
-    data = open_store(f"{store.url.rstrip('/')}/{folder}", config).read(THRESHOLDS_KEY)
-    return pq.read_table(io.BytesIO(data)).to_pylist()
 
 
 def _filter(own: Store) -> dict[str, Any] | None:

@@ -3,6 +3,8 @@
 from html import escape
 from typing import TYPE_CHECKING
 
+from ram_ray.data_engine.report_steps import num_removed
+
 if TYPE_CHECKING:
     from ram_ray.data_engine.report import ReportData
 
@@ -37,7 +39,8 @@ def notes_of(data: "ReportData") -> str:
     if data.filter is not None and data.filter["num_named"] < FEW_NAMED:
         notes.append(
             f"The filter learned on {data.filter['num_named']:,} named tags; with fewer than "
-            f"{FEW_NAMED:,} its estimates are rough: look at what it removed."
+            f"{FEW_NAMED:,} its estimates are rough"
+            + (": look at what it removed." if num_removed(data) else ".")
         )
     if data.thresholds and data.thresholds[0].get("reason"):
         notes.append(f"Nothing was added: {data.thresholds[0]['reason']}.")

@@ -5,6 +5,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ram_ray.data_engine.decision_log import CAPTION, REMOVING_RULES
+from ram_ray.data_engine.wording import additions_promise
 
 if TYPE_CHECKING:
     from ram_ray.data_engine.report import ReportData
@@ -44,22 +45,14 @@ def _generate_row(data: "ReportData") -> tuple[str, str, str]:
     if added is None:
         return f"{seen['images']:,} images scored, nothing generated", "", cost
     facts = data.revision.facts
-    evidence = _EVIDENCE.get(data.thresholds[0]["evidence"] if data.thresholds else "", "")
     what = f"{seen['images']:,} images scored; thresholds for {facts['target_precision']:.0%} "
-    what += f"right additions, from {evidence}"
+    what += f"right additions; {additions_promise(data.thresholds)}"
     allowed = sum(row["threshold"] < 1 for row in data.thresholds)
     result = (
         f"{total_of(added, 'added'):,} tags added on {added['images_with_additions']:,} images; "
     )
     result += f"{allowed:,} of {len(data.thresholds):,} tags may be added"
     return what, result, cost
-
-
-_EVIDENCE = {
-    "trusted": "the trusted labels",
-    "agreement": "agreement with the images' other captions",
-    "own_caption": "the images' own captions",
-}
 
 
 def _locate_row(data: "ReportData") -> tuple[str, str, str]:
@@ -87,8 +80,7 @@ def _filter_row(data: "ReportData") -> tuple[str, str, str]:
         return _OFF
     kept = labels[f"decided_by_{CAPTION}"]
     what = "nothing to learn from" if data.filter is None else _fitted(data.filter)
-    removed = sum(labels[f"decided_by_{rule}"] for rule in REMOVING_RULES)
-    return what, f"{removed:,} tags removed, {kept:,} of the captions' kept", "0"
+    return what, f"{num_removed(data):,} tags removed, {kept:,} of the captions' kept", "0"
 
 
 def _fitted(facts: dict[str, Any]) -> str:
@@ -106,6 +98,11 @@ _CHECKED = {
     "agreement": "checked by the images' other captions",
     "nobody": "checked by nobody",
 }
+
+
+def num_removed(data: "ReportData") -> int:
+    """Return how many tags the filter's rules removed."""
+    return sum(data.steps["labels"][f"decided_by_{rule}"] for rule in REMOVING_RULES)
 
 
 def total_of(counts: Counter[Any], name: str) -> int:

@@ -89,6 +89,11 @@ def print_explanation(found: "Explanation") -> None:
         for decision in label["decisions"]:
             words = explain_decision(decision, found.captions)
             console.print(Text(f"    {decision['action']:<6} {printable(words)}"), soft_wrap=True)
+    if found.additions:
+        console.print(
+            Text(f"Thresholds for added tags: {printable(found.additions)}.", style="dim"),
+            soft_wrap=True,
+        )
 
 
 def print_diff(found: "RunDiff") -> None:

@@ -1,7 +1,7 @@
 """Decisions in plain words, for `explain` and the report."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ram_ray.data_engine.decision_log import (
@@ -13,7 +13,8 @@ from ram_ray.data_engine.decision_log import (
     NOT_JUDGED,
     UNDO,
 )
-from ram_ray.data_engine.generate import GENERATED_CAPTION, GENERATED_TAG
+from ram_ray.data_engine.generation import WITNESSES
+from ram_ray.data_engine.thresholds_file import GENERATED_CAPTION, GENERATED_TAG
 
 RULE_NAMES = {
     CAPTION: "a caption names it",
@@ -55,6 +56,26 @@ def explain_decision(decision: Mapping[str, str], captions: list[str] | None = N
     if rule == NOT_JUDGED:
         return f"kept unjudged: {facts.get('reason', 'nothing could judge it')}"
     return _judged(rule, facts)
+
+
+def additions_promise(thresholds: Sequence[Mapping[str, Any]]) -> str:
+    """Return what may be said about the added tags, as part of a sentence; "" without thresholds.
+
+    Args:
+        thresholds: thresholds_file.THRESHOLDS rows.
+    """
+    if not thresholds:
+        return ""
+    row = thresholds[0]
+    if row.get("reason"):
+        return f"nothing is added: {row['reason']}"
+    by = WITNESSES[row["evidence"]]
+    if row.get("kept_at_least") is None:
+        return f"from {by}, unchecked"
+    return (
+        f"on images that they were not chosen on, by {by}, about {row['kept_precision']:.0%} of "
+        f"{row['kept_additions']:,} are right, with 95 % certainty {row['kept_at_least']:.0%}"
+    )
 
 
 def _by_caption(facts: dict[str, Any], captions: list[str] | None) -> str:

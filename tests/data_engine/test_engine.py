@@ -1,5 +1,6 @@
 """The engine as a whole, without Ray: labels, provenance, resume, undo, bad input."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,29 @@ def test_another_setting_makes_another_revision_and_keeps_the_steps(
     assert diff.gained == result.num_labels - len(present(copy, 1)) > 0
 
 
+def test_trusted_labels_check_what_the_filter_promises(
+    whole: Path, copy: Path, tmp_path: Path, inline: pytest.MonkeyPatch
+) -> None:
+    named: dict[str, list[str]] = {}
+    for row in rows(copy):
+        if row["captions"]:
+            named.setdefault(row["image_id"], []).append(row["tag"])
+    trusted = tmp_path / "trusted.jsonl"
+    lines = [json.dumps({"image_id": name, "present": tags}) for name, tags in named.items()]
+    trusted.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rerun(whole, copy, trusted=str(trusted))
+    fitted = json.loads((copy / "revisions/000002/filter.json").read_text(encoding="utf-8"))
+    assert fitted["promise"]["checked_by"] == "trusted"
+
+
+def test_the_report_sends_nobody_to_look_at_removals_that_are_not_there(
+    whole: Path, copy: Path, inline: pytest.MonkeyPatch
+) -> None:
+    rerun(whole, copy, filtering=FilterConfig(min_precision=0.99))
+    pages = [(out / "report.html").read_text(encoding="utf-8") for out in (whole / "out", copy)]
+    assert ["look at what it removed" in page for page in pages] == [True, False]
+
+
 def test_undo_changes_the_rule_s_rows_and_no_other(
     whole: Path, copy: Path, inline: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +200,7 @@ def test_explain_finds_an_image_by_its_name(whole: Path) -> None:
     found = explain_image(str(whole / "out"), "photo-000", StoreConfig())
     assert found.image_id == "photo-000.jpg"
     assert {row["tag"] for row in found.labels} >= {"dog", "grass"}
+    assert found.additions.startswith("nothing is added: no thresholds keep the 90%")
     with pytest.raises(ConfigError, match="holds no such image"):
         explain_image(str(whole / "out"), "photo-999.jpg", StoreConfig())
 

@@ -1,8 +1,16 @@
+import re
+
 import numpy as np
 import pytest
 
 from ram_model.metrics import UNVERIFIED
-from ram_ray.data_engine.generation import NEVER, additions, choose_thresholds
+from ram_ray.data_engine.addition_promises import Kept, least
+from ram_ray.data_engine.generation import (
+    NEVER,
+    additions,
+    choose_thresholds,
+    choose_together,
+)
 from ram_ray.errors import ConfigError
 
 
@@ -91,7 +99,7 @@ def test_own_captions_add_nothing_where_they_still_rise_among_the_surest():
     assert (alone.values == NEVER).all()
     assert "second captions or trusted labels" in (alone.reason or "")
     helped = choose_thresholds(scores, first, agreement=second.astype(np.int8))
-    assert helped.reason is None
+    assert helped.reason != alone.reason
 
 
 def test_wrong_arguments_are_named(world):
@@ -102,3 +110,66 @@ def test_wrong_arguments_are_named(world):
         choose_thresholds(scores, observed[:5])
     with pytest.raises(ValueError, match="between 0 and 1"):
         choose_thresholds(scores * 10, observed)
+
+
+def test_what_is_kept_is_close_to_the_truth_and_the_bound_below_it(world):
+    truth, scores, observed, other = world
+    agreement = other.astype(np.int8)
+    agreement[1000:] = UNVERIFIED
+    chosen = choose_thresholds(scores, observed, agreement=agreement)
+    added = additions(scores, observed, chosen)
+    right = (added & truth).sum() / added.sum()
+    assert chosen.kept is not None
+    assert chosen.kept.at_least < right
+    assert chosen.kept.precision == pytest.approx(right, abs=0.06)
+
+
+def test_thresholds_that_only_luck_chose_add_nothing():
+    """Unchecked, the tags that look best here are added, and right in three cases of four."""
+    generator = np.random.default_rng(5)
+    shape = (2000, 200)
+    truth = generator.random(shape) < 0.02
+    logits = np.where(truth, 2.4, 0) + generator.normal(0, 1, shape)
+    scores = (0.5 / (1 + np.exp(3.5 - logits))).astype(np.float32)
+    first, second = (truth & (generator.random(shape) < 0.35) for _ in range(2))
+    agreement = second.astype(np.int8)
+    agreement[500:] = UNVERIFIED
+    chosen = choose_thresholds(scores, first, agreement=agreement)
+    assert not additions(scores, first, chosen).any()
+
+
+def test_a_promise_that_fails_says_what_came_nearest():
+    """A model right in two of three additions, and people who say so."""
+    generator = np.random.default_rng(6)
+    shape = (2000, 20)
+    sure = generator.random(shape) < 0.1
+    truth = sure & (generator.random(shape) < 0.67)
+    scores = np.where(sure, 0.4 + 0.1 * generator.random(shape), 0.01).astype(np.float32)
+    observed = truth & (generator.random(shape) < 0.1)
+    rows = np.arange(1000)
+    high, low = (
+        choose_thresholds(scores, observed, trusted=(rows, truth[rows]), target_precision=target)
+        for target in (0.8, 0.55)
+    )
+    assert low.reason is None
+    assert re.search("by the trusted labels .* 80% and 68% are needed", high.reason or "")
+
+
+def test_the_bound_has_to_be_near_the_target():
+    few = Kept(precision=0.95, at_least=0.7, num_additions=20)
+    many = Kept(precision=0.91, at_least=0.88, num_additions=900)
+    assert (few.holds(0.9), many.holds(0.9), many.holds(0.93)) == (False, True, False)
+    assert least(0.9) == pytest.approx(0.81, abs=0.001)
+
+
+def test_what_is_kept_counts_the_additions_of_all_rules(world):
+    """Each alone may keep the target while the tags that either adds do not."""
+    truth, scores, observed, other = world
+    generator = np.random.default_rng(7)
+    written = truth & (generator.random(truth.shape) < 0.5)
+    agreement = other.astype(np.int8)
+    together = choose_together(scores, observed, [None, written], agreement=agreement)
+    alone = choose_thresholds(scores, observed, agreement=agreement)
+    assert together[0].kept is not None
+    assert alone.kept is not None
+    assert together[0].kept.num_additions > alone.kept.num_additions
