@@ -112,7 +112,10 @@ def _sample_facts(sample: Sample) -> Iterator[tuple[str, str]]:
 def _estimate_facts(estimate: Estimate) -> Iterator[tuple[str, str]]:
     low, high = format_duration(estimate.wall_low_s), format_duration(estimate.wall_high_s)
     about = f"about {format_duration(estimate.wall_s)} ({low} to {high}), "
-    yield "Time", about + f"{estimate.images_per_s:,.1f} images/s on a machine like this one, once Ray runs"
+    yield (
+        "Time",
+        about + f"{estimate.images_per_s:,.1f} images/s on a machine like this one, once Ray runs",
+    )
     yield "Slowest part", estimate.bottleneck
     decoding, model = (
         format_duration(hours * 3600) for hours in (estimate.core_hours, estimate.model_hours)
