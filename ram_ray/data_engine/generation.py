@@ -182,7 +182,7 @@ def _broken(kept: Kept, evidence: Evidence, target: float) -> str:
     return (
         f"no thresholds keep the {target:.0%} asked for on images that they were not chosen on. "
         f"Of the {kept.num_additions:,} additions that came nearest, by {WITNESSES[evidence]} "
-        f"about {kept.precision:.0%} are right, with 95 % certainty {kept.at_least:.0%}; "
+        f"about {kept.precision:.0%} are right, with 95 % certainty at least {kept.at_least:.0%}; "
         f"{target:.0%} and {least(target):.0%} are needed"
     )
 
