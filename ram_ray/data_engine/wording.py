@@ -74,7 +74,8 @@ def additions_promise(thresholds: Sequence[Mapping[str, Any]]) -> str:
         return f"from {by}, unchecked"
     return (
         f"on images that they were not chosen on, by {by}, about {row['kept_precision']:.0%} of "
-        f"{row['kept_additions']:,} are right, with 95 % certainty at least {row['kept_at_least']:.0%}"
+        f"{row['kept_additions']:,} are right, with 95 % certainty at least "
+        f"{row['kept_at_least']:.0%}"
     )
 
 
