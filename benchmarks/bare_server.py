@@ -12,10 +12,10 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 
-from ram_ray.serving.backend import Prediction, Selection
 from ram_ray.serving.config import ServeConfig
-from ram_ray.serving.decoding import DecoderPool
-from ram_ray.serving.loaded_model import LoadedModel
+from ram_ray.serving.guard.decoding import DecoderPool
+from ram_ray.serving.models.backend import Prediction, Selection
+from ram_ray.serving.models.loaded_model import LoadedModel
 
 
 def bare_app(config: ServeConfig) -> FastAPI:

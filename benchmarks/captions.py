@@ -25,8 +25,8 @@ from torch import Tensor
 
 from ram_model.captioning import Captioner
 from ram_model.config import CaptionConfig, RamConfig, SwinConfig, variant
-from ram_model.filling import build_model
-from ram_model.text_generation import CaptionOptions
+from ram_model.networks.filling import build_model
+from ram_model.networks.text_generation import CaptionOptions
 from ram_model.wordpiece import WordPieceTokenizer
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from ram_model.metrics import PRESENT
-from ram_ray.calibration import CalibrationConfig, choose_thresholds
 from ram_ray.config import StoreConfig
+from ram_ray.evaluation.calibration import CalibrationConfig, choose_thresholds
 from ram_ray.evaluation.scored import ScoredImages, read_scored
 from ram_ray.evaluation.truth import read_truth
 from ram_ray.storage.stores import open_store

@@ -28,14 +28,15 @@ import pyarrow as pa
 from ram_model.vocabulary import Vocabulary
 from ram_ray.cluster import ray_session
 from ram_ray.config import StoreConfig
-from ram_ray.data_engine import engine, image_plan
+from ram_ray.data_engine import engine
 from ram_ray.data_engine.config import EngineConfig
-from ram_ray.data_engine.evidence import NO_RIVAL
-from ram_ray.data_engine.generate import sample_shards
-from ram_ray.data_engine.image_plan import read_images
-from ram_ray.data_engine.looker import draw_foreign
-from ram_ray.data_engine.models import ModelIdentity
-from ram_ray.data_engine.named_images import Found, join_key
+from ram_ray.data_engine.filter.evidence import NO_RIVAL
+from ram_ray.data_engine.generate.step import sample_shards
+from ram_ray.data_engine.look.looker import draw_foreign
+from ram_ray.data_engine.look.models import ModelIdentity
+from ram_ray.data_engine.plan import image_plan
+from ram_ray.data_engine.plan.image_plan import read_images
+from ram_ray.data_engine.plan.named_images import Found, join_key
 from ram_ray.data_engine.steps import (
     EngineRun,
     Step,
@@ -45,8 +46,8 @@ from ram_ray.data_engine.steps import (
     read_table,
     run_tables,
 )
-from ram_ray.data_engine.tables import QUARANTINE, REGIONS, SCORES
-from ram_ray.storage.commits import Commit, commit_tables
+from ram_ray.data_engine.steps.tables import QUARANTINE, REGIONS, SCORES
+from ram_ray.runs.commits import Commit, commit_tables
 from ram_ray.storage.stores import open_store
 
 TAGS_PER_CAPTION = 4

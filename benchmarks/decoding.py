@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from ram_ray.config import DecodeConfig
-from ram_ray.images import Decoder, decode
+from ram_ray.images.decoder import Decoder, decode
 
 SIZE = 384
 

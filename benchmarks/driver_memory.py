@@ -22,11 +22,14 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from ram_ray import run_plan, tag_dataset, tagging, workers
-from ram_ray.committer import Begin
+from ram_ray import workers
 from ram_ray.config import StoreConfig, TagConfig
-from ram_ray.run_record import ModelIdentity
+from ram_ray.runs.committer import Begin
 from ram_ray.storage.sources import SourceObject
+from ram_ray.tagging import dataset as tag_dataset
+from ram_ray.tagging import pipeline as tagging
+from ram_ray.tagging import plan as run_plan
+from ram_ray.tagging.record import ModelIdentity
 
 
 class NoFetch:

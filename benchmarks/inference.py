@@ -35,9 +35,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_model.config import VARIANTS, Kind, RamConfig, variant
-from ram_model.filling import build_model, build_on_meta
 from ram_model.folding import FoldedRam
-from ram_model.ram import Ram
+from ram_model.networks.filling import build_model, build_on_meta
+from ram_model.networks.ram import Ram
 from ram_model.tagger import Precision, Tagger
 from ram_model.vocabulary import Vocabulary
 

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from jobs.open_ram_mini import embed, with_labels
-from jobs.package_ram_mini import LEAST_POSITIVES, column_ap
-from jobs.prepare_ram_mini import TagLine, read_tags
-from jobs.ram_mini_student import mini_config
-from jobs.ram_mini_tokens import Photos, encode_photos, train_on_tokens
-from jobs.ram_mini_words import caption_labels, without_meanings
 from ram_model import Ram, load_folder
+from research.ram_mini.open import embed, with_labels
+from research.ram_mini.package import LEAST_POSITIVES, column_ap
+from research.ram_mini.prepare import TagLine, read_tags
+from research.ram_mini.student import mini_config
+from research.ram_mini.tokens import Photos, encode_photos, train_on_tokens
+from research.ram_mini.words import caption_labels, without_meanings
 
 NUM_SETS, TAGS_PER_SET = 5, 20
 PERMUTATIONS, BOOTSTRAPS = 100, 100

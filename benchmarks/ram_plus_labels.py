@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ram_model.config import SwinConfig, variant
-from ram_model.ram_plus import RamPlus
+from ram_model.networks.ram_plus import RamPlus
 
 Queries = Callable[[Tensor], Tensor]
 """Image vectors [B, E] to label queries [B, C, D]."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ram_ray.serving.backend import Outcome, Prediction
-from ram_ray.serving.loaded_model import LoadedModel
-from ram_ray.serving.model_deployment import ModelServer
+from ram_ray.serving.models.backend import Outcome, Prediction
+from ram_ray.serving.models.loaded_model import LoadedModel
+from ram_ray.serving.models.model_deployment import ModelServer
 
 SECONDS_PER_IMAGE = 0.1
 """10 images/s: two cores that also hold the client can offer 5 times that and refuse it."""

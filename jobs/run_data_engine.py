@@ -15,8 +15,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ram_ray.data_engine.config import engine_config
-from ram_ray.data_engine.rounds import run_rounds
 from ram_ray.data_engine.terminal import step_progress
+from ram_ray.data_engine.training_rounds import run_rounds
 from ram_ray.exit_codes import DONE, exit_on_error
 from ram_ray.options import build_config, merge_settings
 

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from ram_ray.console.progress import show_progress
 from ram_ray.exit_codes import exit_on_error, of_run
 from ram_ray.options import merge_settings, tag_config
-from ram_ray.progress import show_progress
-from ram_ray.tagging import tag_bucket
+from ram_ray.tagging.pipeline import tag_bucket
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ram_model import conversion, prompts
 from ram_model.config import Kind, variant
-from ram_model.tag2text import Tag2Text
-from ram_ray import published_models
-from ram_ray.published_models import MODELS, PublishedFile, PublishedModel
+from ram_model.files import conversion
+from ram_model.networks.tag2text import Tag2Text
+from ram_model.words import prompts
+from ram_ray.models import published as published_models
+from ram_ray.models.published import MODELS, PublishedFile, PublishedModel
 from tests.http_server import FileServer, serve
 from tests.model.official_state import write_checkpoint, write_checkpoint_of
 from tests.model.tiny_captions import PIECES, captions_config

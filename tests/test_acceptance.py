@@ -8,8 +8,8 @@ import pytest
 
 from ram_ray.config import StoreConfig, TagConfig
 from ram_ray.storage.sources import NameFilter, list_source
-from ram_ray.tagging import tag_bucket
-from ram_ray.verification import verify_output
+from ram_ray.tagging.outputs.verification import verify_output
+from ram_ray.tagging.pipeline import tag_bucket
 from tests.conftest import S3Server
 from tests.faults.scene import rows
 

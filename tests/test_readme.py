@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_ray import exit_codes
-from ram_ray.schema import TAGS
+from ram_ray.tagging.tables import TAGS
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from benchmarks.engine_world.pinned import Split, make_split
 from benchmarks.engine_world.tags import vocabulary as scene_vocabulary
 from ram_model.metrics import UNVERIFIED
 from ram_model.vocabulary import Vocabulary
-from ram_ray.data_engine.evidence import kind_codes
+from ram_ray.data_engine.filter.evidence import kind_codes
 from ram_ray.labels.parser.caption_parser import CaptionParser
 
 Boxes = list[dict[int, tuple[float, float, float, float]]]

@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.engine_bench.dataset import TOKENS, Captioned, Dataset, Known, parse
-from jobs.prepare_ram_mini import batches_of_photos, list_photos, load_teacher, stack
 from ram_model.metrics import UNVERIFIED
 from ram_model.vocabulary import Vocabulary
 from ram_ray.labels.parser.caption_parser import CaptionParser
+from research.ram_mini.prepare import batches_of_photos, list_photos, load_teacher, stack
 
 SIDE_PX = 224
 MEAN_BGR = (104.0, 117.0, 123.0)  # Caffe's, as the weights' README says

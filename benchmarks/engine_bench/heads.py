@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ram_model.losses import asymmetric_loss
+from ram_model.training.losses import asymmetric_loss
 
 Loss = Literal["bce", "asl", "splc"]
 VALUE_DECAY = 1e-2

@@ -16,13 +16,13 @@ from benchmarks.engine_bench.looking import (
     look,
     pairs_of,
 )
-from ram_ray.data_engine.clustering import ClusterConfig, Clusters
-from ram_ray.data_engine.evidence import Evidence
+from ram_ray.data_engine.cluster.clusters import ClusterConfig, Clusters
+from ram_ray.data_engine.filter.evidence import Evidence
+from ram_ray.data_engine.filter.fit import Decisions, Filter, decide, fit
+from ram_ray.data_engine.filter.promises import Witnesses
+from ram_ray.data_engine.filter.wrong_tags import draw_wrong_tags
 from ram_ray.data_engine.filter_config import FilterConfig
-from ram_ray.data_engine.filtering import Decisions, Filter, decide, fit
-from ram_ray.data_engine.generation import Thresholds, additions, choose_together
-from ram_ray.data_engine.promises import Witnesses
-from ram_ray.data_engine.wrong_tags import draw_wrong_tags
+from ram_ray.data_engine.generate.choose import Thresholds, additions, choose_together
 
 FOLDS = 4
 MEMBERS = 3

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.engine_world.scenes import SIDE_PX
-from jobs.prepare_ram_mini import has_fast_bfloat16
 from ram_model import Ram
 from ram_model.config import RamConfig, SwinConfig, TagDecoderConfig
-from ram_model.normalisation import Normalisation
+from ram_model.networks.normalisation import Normalisation
 from ram_model.transforms import IMAGENET_MEAN, IMAGENET_STD
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.learner import Learner
 from ram_ray.training.objective import Batch
 from ram_ray.training.trained import Trained, Worker
+from research.ram_mini.prepare import has_fast_bfloat16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ FIRST_BIAS = -2.0
 
 
 class ConvEncoder(nn.Module):
-    """Pictures to tokens, the mean of all first, as Swin's of `ram_model.image_encoder`.
+    """Pictures to tokens, the mean of all first, as Swin's of `ram_model.networks.image_encoder`.
 
     The layers are those of the frozen `SceneEncoder` and one more.
     """

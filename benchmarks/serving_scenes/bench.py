@@ -42,7 +42,7 @@ def make_bench(photos: str | None, seconds: float, num_kills: int) -> Bench:
     """Read up to 64 photos (default: the demo's) and tag them in this process."""
     from ram_model import Tagger
     from ram_ray.errors import ImageError
-    from ram_ray.images import Decoder
+    from ram_ray.images.decoder import Decoder
 
     if photos is None:
         from ram_ray.demo.photos import demo_bucket

@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ram_model.checkpoint import load_folder, save_folder
     from ram_model.config import CaptionConfig, RamConfig, SwinConfig, TagDecoderConfig, variant
     from ram_model.errors import (
         CaptionError,
@@ -17,28 +16,29 @@ if TYPE_CHECKING:
         UnknownModelError,
         UnknownTagError,
     )
-    from ram_model.losses import asymmetric_loss
-    from ram_model.official_checkpoint import load_official
-    from ram_model.pretrained import open_model
-    from ram_model.ram import Ram
-    from ram_model.ram_plus import RamPlus
-    from ram_model.tag2text import Tag2Text, tag2text_vocabulary
+    from ram_model.files.checkpoint import load_folder, save_folder
+    from ram_model.files.official_checkpoint import load_official
+    from ram_model.files.pretrained import open_model
+    from ram_model.networks.ram import Ram
+    from ram_model.networks.ram_plus import RamPlus
+    from ram_model.networks.tag2text import Tag2Text, tag2text_vocabulary
+    from ram_model.networks.text_generation import CaptionOptions
     from ram_model.tagger import Tagger, Tags
-    from ram_model.text_generation import CaptionOptions
+    from ram_model.training.losses import asymmetric_loss
     from ram_model.vocabulary import Vocabulary
     from ram_model.wordpiece import WordPieceTokenizer
 
 _HOME = {
     "CaptionConfig": "ram_model.config",
     "CaptionError": "ram_model.errors",
-    "CaptionOptions": "ram_model.text_generation",
+    "CaptionOptions": "ram_model.networks.text_generation",
     "CheckpointError": "ram_model.errors",
     "ModelOutputError": "ram_model.errors",
-    "Ram": "ram_model.ram",
+    "Ram": "ram_model.networks.ram",
     "RamConfig": "ram_model.config",
-    "RamPlus": "ram_model.ram_plus",
+    "RamPlus": "ram_model.networks.ram_plus",
     "SwinConfig": "ram_model.config",
-    "Tag2Text": "ram_model.tag2text",
+    "Tag2Text": "ram_model.networks.tag2text",
     "TagDecoderConfig": "ram_model.config",
     "Tagger": "ram_model.tagger",
     "Tags": "ram_model.tagger",
@@ -46,12 +46,12 @@ _HOME = {
     "UnknownTagError": "ram_model.errors",
     "Vocabulary": "ram_model.vocabulary",
     "WordPieceTokenizer": "ram_model.wordpiece",
-    "asymmetric_loss": "ram_model.losses",
-    "load_folder": "ram_model.checkpoint",
-    "load_official": "ram_model.official_checkpoint",
-    "open_model": "ram_model.pretrained",
-    "save_folder": "ram_model.checkpoint",
-    "tag2text_vocabulary": "ram_model.tag2text",
+    "asymmetric_loss": "ram_model.training.losses",
+    "load_folder": "ram_model.files.checkpoint",
+    "load_official": "ram_model.files.official_checkpoint",
+    "open_model": "ram_model.files.pretrained",
+    "save_folder": "ram_model.files.checkpoint",
+    "tag2text_vocabulary": "ram_model.networks.tag2text",
     "variant": "ram_model.config",
 }
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ram_model.errors import CaptionError
-from ram_model.ram import Ram
+from ram_model.networks.ram import Ram
+from ram_model.networks.text_generation import CaptionOptions, generate
 from ram_model.tag_selection import Tags
-from ram_model.text_generation import CaptionOptions, generate
 from ram_model.wordpiece import WordPieceTokenizer
 
 PROMPT = "a picture of "

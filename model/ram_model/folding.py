@@ -9,7 +9,7 @@ Exact means here: the same sums in another order. The decoder's results are bit-
 model's; the encoder's are not, because the fused kernel rounds elsewhere than timm's attention:
 scores agree within 5e-6 in float32, and within 1e-12 in float64.
 
-Shape legend as in `ram_model.ram`, and W windows per image or 1, N tokens per window.
+Shape legend as in `ram_model.networks.ram`, and W windows per image or 1, N tokens per window.
 """
 
 import copy
@@ -19,7 +19,7 @@ from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ram_model.ram import Ram
+from ram_model.networks.ram import Ram
 
 
 class FoldedRam(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ram_model.folding import FoldedRam
-from ram_model.normalisation import Normalisation
-from ram_model.ram import Ram
+from ram_model.networks.normalisation import Normalisation
+from ram_model.networks.ram import Ram
 from ram_model.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 Precision = Literal["fp32", "bf16"]

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ram_model.open_set import add_labels
-from ram_model.ram import Ram
+from ram_model.networks.ram import Ram
 from ram_model.tag_selection import TagSelection
 from ram_model.vocabulary import OFF, Vocabulary
+from ram_model.words.open_set import add_labels
 
 
 class TagChoice(NamedTuple):

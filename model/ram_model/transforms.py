@@ -4,7 +4,7 @@ Inference: to_rgb, resize_for_inference, normalise with the ImageNet statistics.
 augment_for_training, normalise with CLIP's statistics (so differ the two in the reference).
 
 This module must not import torch: decoder processes load it, and only they touch full-size pixels.
-Normalisation happens later, on the device (`ram_model.normalisation`).
+Normalisation happens later, on the device (`ram_model.networks.normalisation`).
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ram_model.rand_augment import rand_augment
+from ram_model.training.rand_augment import rand_augment
 
 # Over pixels in 0..1, RGB order (recognize-anything, `ram/transform.py` and `ram/data/`).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

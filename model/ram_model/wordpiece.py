@@ -15,8 +15,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 
-from ram_model.bert import PAD_ID
 from ram_model.errors import CaptionError
+from ram_model.networks.bert import PAD_ID
 
 WORD_PIECES_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 """Of the vocab.txt of bert-base-uncased, which every released caption model uses."""

@@ -6,9 +6,9 @@ from typing import Literal, get_args
 
 from ram_model.vocabulary import KINDS
 from ram_ray.config import DecodeConfig, Device, Precision, StoreConfig, require
-from ram_ray.data_engine.clustering import ClusterConfig
+from ram_ray.data_engine.cluster.clusters import ClusterConfig
 from ram_ray.data_engine.filter_config import FilterConfig
-from ram_ray.data_engine.windows import WindowConfig
+from ram_ray.data_engine.look.windows import WindowConfig
 from ram_ray.options import build_config, merge_settings
 
 STEPS = ("parse", "generate", "locate", "cluster", "filter", "report")

@@ -18,16 +18,16 @@ from pathlib import Path
 from ram_model.vocabulary import Vocabulary
 from ram_ray.cluster import ray_session
 from ram_ray.config import require
-from ram_ray.data_engine.cluster import cluster
+from ram_ray.data_engine.cluster.step import cluster
 from ram_ray.data_engine.config import STEPS, EngineConfig
-from ram_ray.data_engine.filter import filter_labels
-from ram_ray.data_engine.generate import generate
-from ram_ray.data_engine.image_plan import ImagePlan, read_image_plan, write_image_plan
-from ram_ray.data_engine.locate import look_at_images, open_detector
-from ram_ray.data_engine.models import ModelIdentity, identify_models
+from ram_ray.data_engine.filter.step import filter_labels
+from ram_ray.data_engine.generate.step import generate
+from ram_ray.data_engine.look.models import ModelIdentity, identify_models
+from ram_ray.data_engine.look.step import look_at_images, open_detector
 from ram_ray.data_engine.parse import VOCABULARY_KEY, parse
-from ram_ray.data_engine.report import run_facts, write_report
-from ram_ray.data_engine.revisions import Revision, finish_revision
+from ram_ray.data_engine.plan.image_plan import ImagePlan, read_image_plan, write_image_plan
+from ram_ray.data_engine.report.data import run_facts, write_report
+from ram_ray.data_engine.revisions.revisions import Revision, finish_revision
 from ram_ray.data_engine.steps import (
     EngineRun,
     OnProgress,
@@ -38,7 +38,7 @@ from ram_ray.data_engine.steps import (
     sum_counts,
 )
 from ram_ray.errors import ConfigError, LeaseHeldError
-from ram_ray.storage.leases import Lease, take_lease
+from ram_ray.runs.leases import Lease, take_lease
 from ram_ray.storage.stores import Store, open_store, probe_create_if_absent, split_url
 
 ENGINE_KEY = "engine.json"

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from ram_model.vocabulary import Vocabulary
 from ram_ray.config import StoreConfig
-from ram_ray.data_engine.image_plan import ORPHANS, read_images, read_orphans
+from ram_ray.data_engine.plan.image_plan import ORPHANS, read_images, read_orphans
 from ram_ray.data_engine.steps import EngineRun, Step, counts_table, open_step, run_tables
-from ram_ray.data_engine.tables import MENTIONS
+from ram_ray.data_engine.steps.tables import MENTIONS
 from ram_ray.labels.parser.caption_parser import CaptionParser
-from ram_ray.storage.commits import Commit, commit_tables
+from ram_ray.runs.commits import Commit, commit_tables
 from ram_ray.storage.stores import Store, open_store
 
 VOCABULARY_KEY = "vocabulary.parquet"

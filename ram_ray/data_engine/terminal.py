@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ram_ray.console.progress import format_duration
+from ram_ray.console.terminal import printable
+from ram_ray.data_engine.revisions.wording import RULE_NAMES, explain_decision
 from ram_ray.data_engine.steps import OnProgress, StepProgress
-from ram_ray.data_engine.wording import RULE_NAMES, explain_decision
-from ram_ray.progress import format_duration
-from ram_ray.terminal import printable
 
 if TYPE_CHECKING:
     from ram_ray.data_engine.engine import EngineResult
-    from ram_ray.data_engine.inspection import Explanation, RunDiff
+    from ram_ray.data_engine.explain import Explanation, RunDiff
     from ram_ray.data_engine.undo import UndoResult
 
 EVERY_S = 5.0

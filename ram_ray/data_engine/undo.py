@@ -13,12 +13,19 @@ import pyarrow as pa
 from ram_ray.cluster import ray_session
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.config import STEPS, EngineConfig
-from ram_ray.data_engine.corrections import PROBLEMS
-from ram_ray.data_engine.decision_log import LOG, UNDO, UNDOABLE, decide_final, entry, flatten
-from ram_ray.data_engine.final_labels import count_label
-from ram_ray.data_engine.image_plan import read_image_plan
-from ram_ray.data_engine.report import write_report
-from ram_ray.data_engine.revisions import (
+from ram_ray.data_engine.filter.decide import count_label
+from ram_ray.data_engine.plan.image_plan import read_image_plan
+from ram_ray.data_engine.report.data import write_report
+from ram_ray.data_engine.revisions.corrections import PROBLEMS
+from ram_ray.data_engine.revisions.decision_log import (
+    LOG,
+    UNDO,
+    UNDOABLE,
+    decide_final,
+    entry,
+    flatten,
+)
+from ram_ray.data_engine.revisions.revisions import (
     IMAGES,
     LABELS,
     Revision,
@@ -37,8 +44,8 @@ from ram_ray.data_engine.steps import (
     run_tables,
 )
 from ram_ray.errors import ConfigError
-from ram_ray.storage.commits import Commit, commit_tables
-from ram_ray.storage.leases import take_lease
+from ram_ray.runs.commits import Commit, commit_tables
+from ram_ray.runs.leases import take_lease
 from ram_ray.storage.stores import open_store
 
 

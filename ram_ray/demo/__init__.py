@@ -6,12 +6,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ram_ray import exit_codes, terminal
+from ram_ray import exit_codes
 from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.console import terminal
+from ram_ray.console.progress import show_progress
 from ram_ray.demo.folder import start_afresh
 from ram_ray.demo.object_server import local_s3
 from ram_ray.demo.photos import PHOTOS, demo_bucket
-from ram_ray.progress import show_progress
 from ram_ray.storage.sources import boto3_client
 
 BUCKET = "demo-photos"
@@ -24,9 +25,9 @@ def run_demo(output: Path) -> int:
     Raises:
         ConfigError: a package of the `demo` extra is missing, or `output` holds something else.
     """
-    from ram_ray.reporting.contact_sheet import write_contact_sheet
-    from ram_ray.tagging import tag_bucket
-    from ram_ray.verification import verify_output
+    from ram_ray.tagging.outputs.contact_sheet import write_contact_sheet
+    from ram_ray.tagging.outputs.verification import verify_output
+    from ram_ray.tagging.pipeline import tag_bucket
 
     start_afresh(output)
     with local_s3() as endpoint_url:

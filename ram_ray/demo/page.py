@@ -6,7 +6,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from ram_ray import terminal
+from ram_ray.console import terminal
 from ram_ray.demo.folder import start_afresh
 from ram_ray.demo.photos import PHOTOS, demo_bucket
 

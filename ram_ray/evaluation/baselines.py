@@ -24,15 +24,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ram_model.files.pretrained import open_model
 from ram_model.metrics import PRESENT, UNVERIFIED, bootstrap_interval, mean_average_precision
-from ram_model.normalisation import Normalisation
-from ram_model.pretrained import open_model
-from ram_model.prompts import open_clip_templates, write_prompts
+from ram_model.networks.normalisation import Normalisation
 from ram_model.transforms import IMAGENET_MEAN, IMAGENET_STD
+from ram_model.words.prompts import open_clip_templates, write_prompts
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ConfigError, ImageError
 from ram_ray.evaluation.scored import ScoredImages
-from ram_ray.images import DecodedImage, Decoder
+from ram_ray.images.decoder import DecodedImage, Decoder
 from ram_ray.storage.stores import read_uri
 
 FOLDS = 5

@@ -11,10 +11,15 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ram_ray.calibration import ABSTAIN, CalibrationConfig, TagThreshold, choose_thresholds
 from ram_ray.config import StoreConfig, require
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation.baselines import Baseline, measure_baselines
+from ram_ray.evaluation.calibration import (
+    ABSTAIN,
+    CalibrationConfig,
+    TagThreshold,
+    choose_thresholds,
+)
 from ram_ray.evaluation.measures import measure
 from ram_ray.evaluation.page import render
 from ram_ray.evaluation.scored import Match, ScoredImages, read_scored

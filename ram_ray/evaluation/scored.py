@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_model.errors import CheckpointError, UnknownModelError
-from ram_model.pretrained import OpenedModel, open_model
+from ram_model.files.pretrained import OpenedModel, open_model
 from ram_model.vocabulary import OFF, Vocabulary
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation.truth import Truth
-from ram_ray.run_record import RunRecord, read_record
-from ram_ray.storage.commits import committed_shards
-from ram_ray.storage.plans import shard_name
+from ram_ray.runs.commits import committed_shards
+from ram_ray.runs.plans import shard_name
 from ram_ray.storage.stores import Store
+from ram_ray.tagging.record import RunRecord, read_record
 
 Match = Literal["path", "name", "stem"]
 

@@ -12,29 +12,26 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ram_ray import __version__
-from ram_ray.serving import (
-    azure,
-    health_routes,
-    job_routes,
-    model_routes,
-    page_routes,
-    rekognition,
-    tag_routes,
-)
-from ram_ray.serving.access import Access, load_keys
-from ram_ray.serving.admission import Admission
 from ram_ray.serving.api import ErrorDetail, RequestErrorCode
-from ram_ray.serving.backend import Backend
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.context import ServingContext
-from ram_ray.serving.decoding import DecoderPool
-from ram_ray.serving.gate import Gate
-from ram_ray.serving.job_progress import ProgressReader
+from ram_ray.serving.guard.access import Access, load_keys
+from ram_ray.serving.guard.admission import Admission
+from ram_ray.serving.guard.decoding import DecoderPool
+from ram_ray.serving.guard.gate import Gate
+from ram_ray.serving.guard.url_input import UrlFetcher
+from ram_ray.serving.http import azure, rekognition
+from ram_ray.serving.http import health as health_routes
+from ram_ray.serving.http import jobs as job_routes
+from ram_ray.serving.http import models as model_routes
+from ram_ray.serving.http import page as page_routes
+from ram_ray.serving.http import tag as tag_routes
+from ram_ray.serving.http.openapi import describe
+from ram_ray.serving.jobs.job_progress import ProgressReader
+from ram_ray.serving.jobs.ray_jobs import RayJobs
 from ram_ray.serving.metrics import Metrics
-from ram_ray.serving.openapi import describe
+from ram_ray.serving.models.backend import Backend
 from ram_ray.serving.problems import ErrorShape, Problem, problem_response
-from ram_ray.serving.ray_jobs import RayJobs
-from ram_ray.serving.url_input import UrlFetcher
 
 ROUTERS: tuple[APIRouter, ...] = (
     tag_routes.router,

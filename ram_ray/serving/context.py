@@ -6,15 +6,15 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from ram_ray.config import StoreConfig
-from ram_ray.serving.access import Access
-from ram_ray.serving.admission import Admission
-from ram_ray.serving.backend import Backend
 from ram_ray.serving.config import JobsConfig, ServeConfig
-from ram_ray.serving.decoding import DecoderPool
-from ram_ray.serving.job_progress import ProgressReader
+from ram_ray.serving.guard.access import Access
+from ram_ray.serving.guard.admission import Admission
+from ram_ray.serving.guard.decoding import DecoderPool
+from ram_ray.serving.guard.url_input import UrlFetcher
+from ram_ray.serving.jobs.job_progress import ProgressReader
+from ram_ray.serving.jobs.ray_jobs import RayJobs
 from ram_ray.serving.metrics import Metrics
-from ram_ray.serving.ray_jobs import RayJobs
-from ram_ray.serving.url_input import UrlFetcher
+from ram_ray.serving.models.backend import Backend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,11 +19,11 @@ from ray.serve.config import (
 from ray.serve.schema import LoggingConfig
 
 from ram_ray.options import build_config, flatten_settings
-from ram_ray.serving.access import load_keys
 from ram_ray.serving.config import ServeConfig, check_access
+from ram_ray.serving.guard.access import load_keys
 from ram_ray.serving.ingress_deployment import Ingress
-from ram_ray.serving.model_deployment import ModelServer
-from ram_ray.serving.serve_backend import MODEL_DEPLOYMENT
+from ram_ray.serving.models.model_deployment import ModelServer
+from ram_ray.serving.models.serve_backend import MODEL_DEPLOYMENT
 
 _INGRESS_TARGET = 16  # requests of an ingress that is well used: most of them wait for the model
 _LOOK_BACK_S = 10.5  # of autoscaling; Serve wants more than the 10 s between its reports
@@ -32,8 +32,8 @@ _INGRESS_HEALTH_TIMEOUT_S = 60.0
 """In a flood an ingress answers late: three times 10 s, and Serve stopped it with all that it had
 accepted. A process that has died is noticed at once, whatever this says."""
 _DRAIN_PERIOD_S = 0.5
-_POLICY = "ram_ray.serving.scaling:replicas_for_demand"
-_ROUTER = "ram_ray.serving.counting_router:CountingRouter"
+_POLICY = "ram_ray.serving.models.scaling:replicas_for_demand"
+_ROUTER = "ram_ray.serving.models.counting_router:CountingRouter"
 _MOST_CALLS = 1_000
 
 

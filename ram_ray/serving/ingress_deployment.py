@@ -7,7 +7,7 @@ from ray.serve.handle import DeploymentHandle
 from ram_ray.serving.app import create_app
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.metrics import Metrics
-from ram_ray.serving.serve_backend import ServeBackend
+from ram_ray.serving.models.serve_backend import ServeBackend
 
 
 @serve.ingress()

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ram_model.pretrained import BUNDLED, find_model_folder
+from ram_model.files.pretrained import BUNDLED, find_model_folder
 from ram_ray.cluster import ray_session
 from ram_ray.errors import ConfigError, UnreachableError
-from ram_ray.serving.access import load_keys
 from ram_ray.serving.config import ServeConfig, check_access
 from ram_ray.serving.environment import prepare_environment
+from ram_ray.serving.guard.access import load_keys
 
 if TYPE_CHECKING:
-    from ram_ray.serving.model_deployment import ModelServer
+    from ram_ray.serving.models.model_deployment import ModelServer
 
 APP_NAME = "ram-ray"
 _READY_TIMEOUT_S, _READY_PERIOD_S = 60.0, 0.1
@@ -72,7 +72,7 @@ def running_server(
         from ray import serve
 
         from ram_ray.serving.deployment import application
-        from ram_ray.serving.model_deployment import ModelServer
+        from ram_ray.serving.models.model_deployment import ModelServer
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         limits = config.limits

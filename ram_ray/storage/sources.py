@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
     ".tif", ".tiff", ".avif",
 )  # fmt: skip
-"""Names planned when no --include is given: the formats `ram_ray.images` reads."""
+"""Names planned when no --include is given: the formats `ram_ray.images.decoder` reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ram_model.clip import build_clip, clip_config, load_clip, save_clip
 from ram_model.errors import CheckpointError
-from ram_model.normalisation import Normalisation
+from ram_model.networks.normalisation import Normalisation
 from ram_model.transforms import CLIP_MEAN, CLIP_STD
+from ram_model.words.clip import build_clip, clip_config, load_clip, save_clip
 from ram_ray.errors import ConfigError
-from ram_ray.training.batches import choose_caption
 from ram_ray.training.config import TrainConfig
-from ram_ray.training.feed import Part
-from ram_ray.training.order import Plan
+from ram_ray.training.data.batches import choose_caption
+from ram_ray.training.data.feed import Part
+from ram_ray.training.data.order import Plan
 from ram_ray.training.trained import Coupled
 
 PREFIX = "clip."

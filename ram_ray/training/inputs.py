@@ -8,19 +8,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ram_model.caption_files import WORD_PIECES
-from ram_model.checkpoint import VOCABULARY
+from ram_model.files.caption_files import WORD_PIECES
+from ram_model.files.checkpoint import VOCABULARY
 from ram_model.vocabulary import Vocabulary
 from ram_model.wordpiece import WordPieceTokenizer
 from ram_ray.errors import ConfigError, UnreachableError
-from ram_ray.storage.plans import to_parquet
+from ram_ray.runs.plans import to_parquet
 from ram_ray.storage.stores import Store
 from ram_ray.training.checkpoints import Position, save_checkpoint, steps_saved
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import ClipStudent
-from ram_ray.training.labels import label_samples
-from ram_ray.training.order import EpochOrder, Plan
-from ram_ray.training.samples import index_hash, index_samples
+from ram_ray.training.data.labels import label_samples
+from ram_ray.training.data.order import EpochOrder, Plan
+from ram_ray.training.data.samples import index_hash, index_samples
 from ram_ray.training.students import Student, make_student
 
 RECORD, SAMPLES = "run.json", "samples.parquet"

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ram_model.losses import (
+from ram_model.networks.normalisation import Normalisation
+from ram_model.networks.ram import Ram
+from ram_model.networks.ram_plus import RamPlus
+from ram_model.training.losses import (
     ALIGNMENT_GAMMA_NEG,
     LABEL_SMOOTHING,
     UNSCORED_PIECES,
     asymmetric_loss,
 )
-from ram_model.normalisation import Normalisation
-from ram_model.ram import Ram
-from ram_model.ram_plus import RamPlus
-from ram_model.training_losses import CaptionBatch
+from ram_model.training.training_losses import CaptionBatch
 from ram_model.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.trained import Trained

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ram_model.caption_files import WORD_PIECES
-from ram_model.checkpoint import write_folder
 from ram_model.config import CaptionConfig, RamConfig, variant
 from ram_model.errors import (
     CaptionError,
@@ -19,13 +17,15 @@ from ram_model.errors import (
     UnknownModelError,
     UnknownTagError,
 )
-from ram_model.filling import build_model
-from ram_model.label_embeddings import embed_words, find_label_source
-from ram_model.open_set import embed_new_words
-from ram_model.pretrained import OpenedModel, open_model
-from ram_model.ram import Ram
-from ram_model.resolution import change_resolution, resized_encoder
+from ram_model.files.caption_files import WORD_PIECES
+from ram_model.files.checkpoint import write_folder
+from ram_model.files.pretrained import OpenedModel, open_model
+from ram_model.files.resolution import change_resolution, resized_encoder
+from ram_model.networks.filling import build_model
+from ram_model.networks.ram import Ram
 from ram_model.vocabulary import Vocabulary
+from ram_model.words.label_embeddings import embed_words, find_label_source
+from ram_model.words.open_set import embed_new_words
 from ram_ray.errors import ConfigError
 from ram_ray.labels.vocabulary_files import read_vocabulary
 from ram_ray.training.config import TrainConfig

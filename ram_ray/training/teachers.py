@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ram_model.clip import load_image_tower
 from ram_model.errors import CheckpointError
-from ram_model.normalisation import Normalisation
+from ram_model.networks.normalisation import Normalisation
 from ram_model.transforms import CLIP_MEAN, CLIP_STD
+from ram_model.words.clip import load_image_tower
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.storage.stores import read_uri

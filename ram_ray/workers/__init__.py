@@ -7,9 +7,9 @@ stages. Ray moves whole rows, so a chunk is never mixed with another, and result
 scheduling.
 """
 
+from ram_ray.tagging.tag_images import TagImages, to_rows
 from ram_ray.workers.chunks import CHUNK_PIXELS, STRETCH, ReadPlan, split_stretch, with_pixels
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
-from ram_ray.workers.tag_images import TagImages, to_rows
 from ram_ray.workers.tagger import TaggerOptions, load_tagger, tagger_options
 
 __all__ = [

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
-from ram_ray.storage.plans import cut_chunks, read_plan_shard
+from ram_ray.runs.plans import cut_chunks, read_plan_shard
 from ram_ray.storage.stores import open_store
 
 CHUNK_SOURCE_BYTES = 64 * 2**20

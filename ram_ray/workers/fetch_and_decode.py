@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode
-from ram_ray.images import Decoder
+from ram_ray.images.decoder import Decoder
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.workers.chunks import split_stretch, with_pixels
 

@@ -9,12 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ram_ray.committer import Begin
-from ram_ray.data_engine import cluster, engine, filter, generate, looking, step_rounds
-from ram_ray.data_engine.look_stages import LookCommitter, SeenAssembly
-from ram_ray.data_engine.looker import Looker, LookOptions
-from ram_ray.data_engine.model_eyes import EyesOptions
+from ram_ray.data_engine import engine
+from ram_ray.data_engine.cluster import step as cluster
+from ram_ray.data_engine.filter import step as filter
+from ram_ray.data_engine.generate import step as generate
+from ram_ray.data_engine.look import pipeline as looking
+from ram_ray.data_engine.look.eyes import EyesOptions
+from ram_ray.data_engine.look.looker import Looker, LookOptions
+from ram_ray.data_engine.look.stages import LookCommitter, SeenAssembly
 from ram_ray.data_engine.steps import EngineRun, Step
+from ram_ray.data_engine.steps import rounds as step_rounds
+from ram_ray.runs.committer import Begin
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.workers import FetchAndDecode, ReadPlan
 

@@ -12,9 +12,9 @@ import pytest
 from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
-from ram_ray import cli
+from ram_ray.cli import app as cli
 from ram_ray.config import TagConfig
-from ram_ray.tagging import tag_bucket
+from ram_ray.tagging.pipeline import tag_bucket
 from tests.conftest import photo_bytes
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.slow]

@@ -17,7 +17,7 @@ DRIVER = """
 import json, sys
 from ram_ray.config import TagConfig
 from ram_ray.errors import RamRayError
-from ram_ray.tagging import tag_bucket
+from ram_ray.tagging.pipeline import tag_bucket
 try:
     summary = tag_bucket(TagConfig(**json.loads(sys.argv[1])))
 except RamRayError as error:
@@ -29,7 +29,7 @@ print(summary)
 PARSE_DRIVER = """
 import json, sys
 from ram_ray.errors import RamRayError
-from ram_ray.labels.parsing import ParseConfig, parse_captions
+from ram_ray.labels.parsing.pipeline import ParseConfig, parse_captions
 try:
     summary = parse_captions(ParseConfig(**json.loads(sys.argv[1])))
 except RamRayError as error:
@@ -41,8 +41,8 @@ print(summary)
 RETRY_DRIVER = """
 import json, sys
 from ram_ray.errors import RamRayError
-from ram_ray.retry_config import RetryConfig
-from ram_ray.retrying import retry_quarantined
+from ram_ray.tagging.retrying.config import RetryConfig
+from ram_ray.tagging.retrying.pipeline import retry_quarantined
 try:
     summary = retry_quarantined(RetryConfig(**json.loads(sys.argv[1])))
 except RamRayError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ram_ray.config import StoreConfig
-from ram_ray.verification import verify_output
+from ram_ray.tagging.outputs.verification import verify_output
 from tests.conftest import write_photos
 from tests.faults.scene import SHARD_ROWS, Driver, rows
 

@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
-from ram_model.checkpoint import build_model
 from ram_model.config import variant
-from ram_model.resolution import resized_encoder
+from ram_model.files.checkpoint import build_model
+from ram_model.files.resolution import resized_encoder
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import ClipObjective, Pairs
 from ram_ray.training.learner import Learner

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ram_model import official_layout
 from ram_model.config import Kind, variant
 from ram_model.errors import CheckpointError
-from ram_model.official_layout import our_name
-from ram_model.ram import Ram
-from ram_model.ram_plus import RamPlus
+from ram_model.files import official_layout
+from ram_model.files.official_layout import our_name
+from ram_model.networks.ram import Ram
+from ram_model.networks.ram_plus import RamPlus
 
 
 def write_checkpoint(path: Path, kind: Kind = "ram") -> Path:

@@ -6,9 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ram_model.config import variant
 from ram_model.folding import FoldedRam, FoldedWindowAttention
-from ram_model.ram import Ram
-from ram_model.ram_plus import RamPlus
-from ram_model.tag2text import Tag2Text
+from ram_model.networks.ram import Ram
+from ram_model.networks.ram_plus import RamPlus
+from ram_model.networks.tag2text import Tag2Text
 
 
 def _ram() -> Ram:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ram_model.config import Kind, RamConfig, SwinConfig, TagDecoderConfig
-from ram_model.ram import Ram
-from ram_model.ram_plus import RamPlus
-from ram_model.tag2text import Tag2Text
+from ram_model.networks.ram import Ram
+from ram_model.networks.ram_plus import RamPlus
+from ram_model.networks.tag2text import Tag2Text
 from ram_model.tagger import Tagger, Tags
 from ram_model.vocabulary import Vocabulary
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ram_model.checkpoint import CONFIG
 from ram_model.config import CaptionConfig, RamConfig, variant
-from ram_model.costs import TAGGING_PARTS, PartCost, count_costs, total
+from ram_model.files.checkpoint import CONFIG
+from ram_model.files.costs import TAGGING_PARTS, PartCost, count_costs, total
 
 ROOT = Path(__file__).parents[2]
 CAPTIONS = CaptionConfig()

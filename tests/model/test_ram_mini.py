@@ -12,10 +12,10 @@ from PIL import Image
 from skimage import data as skimage_data
 
 from ram_model import CaptionOptions, Tagger, load_folder
-from ram_model.label_embeddings import embed_words, find_label_source
-from ram_model.pretrained import PACKAGED
+from ram_model.files.pretrained import PACKAGED
 from ram_model.transforms import resize_for_inference
 from ram_model.vocabulary import OFF
+from ram_model.words.label_embeddings import embed_words, find_label_source
 
 FOLDER = PACKAGED / "ram-mini"
 MAX_BYTES = 30_000_000

@@ -11,8 +11,8 @@ from PIL import Image
 
 from ram_model.config import SwinConfig, TagDecoderConfig, variant
 from ram_model.errors import ModelOutputError, UnknownTagError
-from ram_model.ram import Ram
-from ram_model.ram_plus import RamPlus
+from ram_model.networks.ram import Ram
+from ram_model.networks.ram_plus import RamPlus
 from ram_model.tagger import Precision, Tagger, Tags
 from ram_model.transforms import IMAGENET_MEAN, IMAGENET_STD
 from ram_model.vocabulary import Vocabulary

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ram_model.checkpoint import read_official
 from ram_model.errors import CheckpointError
+from ram_model.files.checkpoint import read_official
 from ram_model.tensors_only import Skipped, load_tensors_only
 
 STATE = collections.OrderedDict(weight=torch.arange(6.0).view(2, 3), count=torch.tensor(7))

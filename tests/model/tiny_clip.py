@@ -6,7 +6,7 @@ from pathlib import Path
 import open_clip
 import torch
 
-from ram_model.text_encoder import load_text_encoder
+from ram_model.words.text_encoder import load_text_encoder
 
 
 @cache

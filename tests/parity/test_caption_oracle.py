@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from ram_model import CaptionOptions, Tagger, Vocabulary
 from ram_model.captioning import PROMPT
-from ram_model.checkpoint import build_on_meta, load_official
 from ram_model.config import CaptionConfig, Kind, variant
-from ram_model.official_layout import kept_name, our_name
-from ram_model.tag2text import THRESHOLD
-from ram_model.text_generation import generate
+from ram_model.files.checkpoint import build_on_meta, load_official
+from ram_model.files.official_layout import kept_name, our_name
+from ram_model.networks.tag2text import THRESHOLD
+from ram_model.networks.text_generation import generate
 from ram_model.vocabulary import OFF
 from ram_model.wordpiece import WordPieceTokenizer
 

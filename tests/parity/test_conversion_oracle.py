@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ram_model import conversion
-from ram_model.checkpoint import load_folder, load_official
 from ram_model.config import CaptionConfig
-from ram_model.conversion import FolderParts, convert_checkpoint, open_checkpoint
+from ram_model.files import conversion
+from ram_model.files.checkpoint import load_folder, load_official
+from ram_model.files.conversion import FolderParts, convert_checkpoint, open_checkpoint
 from ram_model.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.shared

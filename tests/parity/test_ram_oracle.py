@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from ram_model import Tagger, Vocabulary
-from ram_model.checkpoint import build_on_meta, load_official
 from ram_model.config import OPEN_SET_THRESHOLD, variant
+from ram_model.files.checkpoint import build_on_meta, load_official
+from ram_model.files.official_layout import CAPTION_PREFIXES, DEAD_BUFFERS, kept_name, our_name
 from ram_model.folding import FoldedRam
-from ram_model.official_layout import CAPTION_PREFIXES, DEAD_BUFFERS, kept_name, our_name
-from ram_model.open_set import add_labels
-from ram_model.ram import Ram
+from ram_model.networks.ram import Ram
 from ram_model.transforms import resize_for_inference, to_rgb
+from ram_model.words.open_set import add_labels
 
 pytestmark = pytest.mark.shared
 

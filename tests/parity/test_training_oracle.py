@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ram_model.checkpoint import load_official
 from ram_model.config import CaptionConfig
-from ram_model.official_layout import DEAD_BUFFERS, our_name
-from ram_model.ram import Ram
-from ram_model.ram_plus import RamPlus
-from ram_model.tag2text import Tag2Text
-from ram_model.training_losses import (
+from ram_model.files.checkpoint import load_official
+from ram_model.files.official_layout import DEAD_BUFFERS, our_name
+from ram_model.networks.ram import Ram
+from ram_model.networks.ram_plus import RamPlus
+from ram_model.networks.tag2text import Tag2Text
+from ram_model.training.training_losses import (
     CaptionBatch,
     Losses,
     ram_losses,

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from ram_ray.serving.app import create_app
 from ram_ray.serving.config import ServeConfig
-from ram_ray.serving.local_backend import LocalBackend
+from ram_ray.serving.models.local_backend import LocalBackend
 
 HOST = "http://127.0.0.1:8000"
 

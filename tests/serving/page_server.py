@@ -11,9 +11,9 @@ import numpy as np
 import uvicorn
 
 from ram_ray.serving.app import create_app
-from ram_ray.serving.backend import ModelCard, Prediction, Selection
 from ram_ray.serving.config import ServeConfig
-from ram_ray.serving.local_backend import LocalBackend
+from ram_ray.serving.models.backend import ModelCard, Prediction, Selection
+from ram_ray.serving.models.local_backend import LocalBackend
 
 
 class WithPlaces(LocalBackend):

@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 
 from ram_model import Tagger
-from ram_model.checkpoint import save_folder
-from ram_model.pretrained import open_model
+from ram_model.files.checkpoint import save_folder
+from ram_model.files.pretrained import open_model
 from ram_model.vocabulary import Vocabulary
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ImageErrorCode
-from ram_ray.images import Decoder
+from ram_ray.images.decoder import Decoder
 from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import AccessConfig, ServeConfig
-from ram_ray.serving.page_routes import EXAMPLES
+from ram_ray.serving.http.page import EXAMPLES
 from tests.serving.page_server import WithPlaces, serving
 
 PHOTOS = {path.stem: path for path in sorted(EXAMPLES.glob("*.webp"))}

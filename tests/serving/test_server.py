@@ -16,7 +16,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 from typer.testing import CliRunner
 
-from ram_ray.cli import app as cli
+from ram_ray.cli.app import app as cli
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.deployment import build_app
 from ram_ray.serving.ingress_deployment import Ingress

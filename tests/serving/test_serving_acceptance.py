@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from ram_model import Tagger
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ImageErrorCode
-from ram_ray.images import Decoder
+from ram_ray.images.decoder import Decoder
 from ram_ray.serving.config import LimitConfig, ServeConfig
 from ram_ray.serving.problems import STATUS
 from tests.serving.conftest import client_of

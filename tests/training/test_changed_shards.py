@@ -18,9 +18,9 @@ from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError
 from ram_ray.storage.stores import open_store
 from ram_ray.training.checkpoints import newest_whole
+from ram_ray.training.data.reading import SampleReader, ShardChangedError
+from ram_ray.training.data.samples import index_samples
 from ram_ray.training.pipeline import TrainingFailedError, train
-from ram_ray.training.reading import SampleReader, ShardChangedError
-from ram_ray.training.samples import index_samples
 from tests.conftest import S3Server
 from tests.training.scene import assert_same_weights, config_of, photo, write_scene, write_tar
 

@@ -7,8 +7,8 @@ import open_clip
 import pytest
 import torch
 
-from ram_model.clip import load_clip, load_image_tower
-from ram_model.text_encoder import load_text_encoder
+from ram_model.words.clip import load_clip, load_image_tower
+from ram_model.words.text_encoder import load_text_encoder
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import ClipObjective, ClipStudent, Pairs
 from ram_ray.training.learner import Learner

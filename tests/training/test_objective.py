@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ram_model.training_losses import CaptionBatch, ram_losses
+from ram_model.training.training_losses import CaptionBatch, ram_losses
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.objective import Batch, Objective
 from tests.model.tiny_captions import NAMES, captioning_model, tokenizer

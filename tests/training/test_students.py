@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ram_model import Tagger, Vocabulary, open_model, save_folder, variant
-from ram_model.checkpoint import build_model
 from ram_model.config import RamConfig
+from ram_model.files.checkpoint import build_model
 from ram_ray.errors import ConfigError
 from ram_ray.training.pipeline import train
 from ram_ray.training.students import make_student

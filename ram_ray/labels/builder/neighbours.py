@@ -35,7 +35,7 @@ def find_neighbours(names: Sequence[str], text_encoder: str) -> list[Neighbours]
         ConfigError: the text encoder cannot be read.
     """
     from ram_model.errors import LabelError
-    from ram_model.text_encoder import load_text_encoder
+    from ram_model.words.text_encoder import load_text_encoder
 
     try:
         encoder = load_text_encoder(text_encoder)

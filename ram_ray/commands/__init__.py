@@ -1,1 +1,0 @@
-"""Groups of commands, one file each; `ram_ray.cli` adds them."""

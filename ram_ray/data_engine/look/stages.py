@@ -1,0 +1,100 @@
+"""The model stage and the committers of the pass that decodes, as Ray runs them."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ram_ray.data_engine.look.looker import Looker, LookOptions
+from ram_ray.data_engine.steps import counts_table
+from ram_ray.data_engine.steps.tables import QUARANTINE, REGIONS, SCORES
+from ram_ray.runs.commits import check_conservation, commit_tables
+from ram_ray.runs.committer import Begin, Committer, ShardAssembly
+from ram_ray.runs.plans import read_plan_shard
+from ram_ray.storage.stores import open_store
+
+
+class LookAtImages:
+    """Looks at CHUNK_PIXELS, hands the rows to the shard's committer, returns one summary row."""
+
+    def __init__(self, options: LookOptions, pixels_px: int, committers: list[Any]) -> None:
+        import ray
+
+        self._ray = ray
+        self._committers = committers
+        self._pixels_px = pixels_px
+        self._looker = Looker(options)
+
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        """Look at the one chunk unless its committer has it already."""
+        from ray.exceptions import RayActorError
+
+        row = {name: chunk[name][0].as_py() for name in chunk.column_names if name != "pixels"}
+        committer = self._committers[row["shard"] % len(self._committers)]
+        where = (row["shard"], row["chunk"])
+        flat = np.frombuffer(chunk["pixels"][0].as_buffer(), np.uint8)
+        images = flat.reshape(len(row["uri"]), self._pixels_px, self._pixels_px, 3)
+
+        def at(position: int) -> None:
+            self._ray.get(committer.at.remote(*where, position))
+
+        try:
+            begin: Begin = self._ray.get(committer.begin.remote(*where, row["num_chunks"]))
+            if not begin.done:
+                seen, quarantine = self._looker.look(row, images, begin, at)
+                self._ray.get(committer.add.remote(*where, row["num_chunks"], seen, quarantine))
+        except RayActorError:
+            pass  # the committer died: its open shards are redone in the next round
+        return pa.table({"shard": [row["shard"]], "chunk": [row["chunk"]]})
+
+
+class SeenAssembly(ShardAssembly):
+    """The chunks of one shard; their rows keep all columns."""
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """Return (seen, quarantine) of the whole shard in plan order."""
+        results = [state.result for state in self.chunks.values() if state.result is not None]
+        seen, quarantine = (
+            pa.concat_tables([part[side] for part in results]).sort_by("row").drop_columns("row")
+            for side in (0, 1)
+        )
+        return seen, quarantine.cast(QUARANTINE)
+
+
+class LookCommitter(Committer):
+    """The committer of this pass: one shard's rows become the tables of up to two steps."""
+
+    def __init__(self, options: LookOptions) -> None:
+        super().__init__(options.output, options.store)
+        self._options = options
+
+    def _assembly(self, shard: int, num_chunks: int) -> ShardAssembly:
+        return self._open.setdefault(shard, SeenAssembly(num_chunks))
+
+    def _write(self, shard: int, tags: pa.Table, quarantine: pa.Table) -> None:
+        check_conservation(shard, read_plan_shard(self._store, shard), tags, quarantine)
+        codes = Counter(quarantine["error_code"].to_pylist())
+        options = self._options
+        passes = 2 if options.eyes.caption else 1
+        tables = {"scores": tags.select(SCORES.names).cast(SCORES), "quarantine": quarantine}
+        counts: Counter[Any] = Counter(images=tags.num_rows, model_passes=passes * tags.num_rows)
+        self._commit_step(options.scores_url, shard, tables, counts, codes)
+        if options.regions_url is not None:
+            tables = {"regions": tags.select(REGIONS.names).cast(REGIONS)}
+            passed = sum(tags["passes"].to_pylist())
+            counts = Counter(images=tags.num_rows, model_passes=passed)
+            counts.update(f"region_{why}" for some in tags["problems"].to_pylist() for why in some)
+            self._commit_step(options.regions_url, shard, tables, counts, codes)
+
+    def _commit_step(
+        self,
+        url: str,
+        shard: int,
+        tables: dict[str, pa.Table],
+        counts: Counter[Any],
+        codes: Counter[str],
+    ) -> None:
+        store = open_store(url, self._options.store)
+        tables = tables | {"counts": counts_table(counts)}
+        commit_tables(store, shard, tables, tagged=counts["images"], quarantined_by_code=codes)

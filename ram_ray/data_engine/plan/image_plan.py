@@ -1,0 +1,223 @@
+"""Which images with which captions an engine run works on, in which shard; fixed once written.
+
+plan/shard-000000.parquet     IMAGES of one shard
+plan/orphans-000000.parquet   captions of that shard whose image is not in the source
+plan/problems.parquet         caption lines that could not be read (the first ones)
+plan/plan.json                written last
+
+Images and captions come from different files and meet by the image's name. They are sorted by a
+hash of it, on disk: memory stays flat, every shard is a random sample, and the shard of an image
+can be computed from its name.
+"""
+
+import io
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ram_ray.config import StoreConfig
+from ram_ray.data_engine.plan.disk_sort import name_hash, read_shards, write_runs
+from ram_ray.data_engine.plan.named_images import find_images_and_captions, join_key
+from ram_ray.labels.problems import Problem
+from ram_ray.runs.plans import PLAN_KEY, shard_name, to_parquet
+from ram_ray.storage.stores import Store
+
+MAX_PROBLEMS = 10_000
+"""Unreadable caption lines kept with their place; all are counted."""
+
+IMAGES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("captions", pa.list_(pa.string()), nullable=False),  # each text once
+        pa.field("caption_sources", pa.list_(pa.string()), nullable=False),  # file:line, parallel
+    ]
+)
+ORPHANS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # as the captions call it
+        pa.field("source", pa.string(), nullable=False),  # file:line
+        pa.field("caption", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+    ]
+)
+PROBLEMS = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """What the plan holds."""
+
+    shards: int
+    images: int
+    captions: int
+    without_captions: int
+    orphans: int
+    """Captions that name an image which is not there, or more than one."""
+    problems: int
+    """Caption lines that could not be read."""
+    skipped: int
+    """Files of other kinds."""
+
+
+def write_image_plan(
+    store: Store,
+    source: str,
+    captions: str | None,
+    config: StoreConfig,
+    *,
+    shard_rows: int,
+    folds: int,
+    on_planned: Callable[[int], None],
+) -> ImagePlan:
+    """List images and captions, join them by name, and write the shards.
+
+    Args:
+        captions: file, folder or prefix; None: the caption files and tars of `source` itself.
+        shard_rows: images per shard, about: their hashes decide.
+        folds: the number of shards is a multiple of it, so that a shard lies in one fold.
+        on_planned: told the number of rows so far; may raise to stop.
+    """
+    for key in store.list("plan"):  # left by a driver that died while planning
+        store.delete(key)
+    problems = _Problems()
+    with tempfile.TemporaryDirectory(prefix="ram-ray-plan-") as folder:
+        found = find_images_and_captions(source, captions, config, problems)
+        runs, num_images, num_captions = write_runs(Path(folder), found, on_planned)
+        shards = folds * -(-num_images // (shard_rows * folds))
+        orphans = without = 0
+        for shard, rows in enumerate(read_shards(runs, shards)):
+            images, lost = join_captions(rows)
+            orphans += len(lost)
+            without += sum(not image["captions"] for image in images)
+            write_shard(store, shard, images, lost)
+            on_planned(num_images + num_captions)
+    store.write("plan/problems.parquet", to_parquet(pa.Table.from_pylist(problems.kept, PROBLEMS)))
+    plan = ImagePlan(
+        shards, num_images, num_captions, without, orphans, problems.count, problems.skipped
+    )
+    if shards:
+        store.write(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode())
+    return plan
+
+
+def read_image_plan(store: Store) -> ImagePlan | None:
+    """Return the plan's summary; None when no plan was finished here."""
+    try:
+        return ImagePlan(**json.loads(store.read(PLAN_KEY)))
+    except FileNotFoundError:
+        return None
+
+
+def write_shard(
+    store: Store, shard: int, images: list[dict[str, Any]], orphans: list[dict[str, Any]]
+) -> None:
+    """Write one shard of the plan."""
+    images = sorted(images, key=lambda image: image["image_id"])
+    store.write(_key(shard), to_parquet(pa.Table.from_pylist(images, IMAGES)))
+    store.write(_orphans_key(shard), to_parquet(pa.Table.from_pylist(orphans, ORPHANS)))
+
+
+def read_images(store: Store, shard: int, columns: list[str] | None = None) -> pa.Table:
+    """Return IMAGES of one shard, in order of image_id."""
+    return pq.read_table(io.BytesIO(store.read(_key(shard))), columns=columns)
+
+
+def read_orphans(store: Store, shard: int) -> pa.Table:
+    """Return ORPHANS of one shard."""
+    return pq.read_table(io.BytesIO(store.read(_orphans_key(shard))))
+
+
+def shard_of(image_id: str, num_shards: int) -> int:
+    """Return the shard that holds an image, from its name alone."""
+    return (name_hash(join_key(image_id)) * num_shards) >> 64
+
+
+def fold_of(image_id: str, folds: int) -> int:
+    """Return the fold of an image, 0 to folds - 1, from its name alone."""
+    return (name_hash(join_key(image_id)) * folds) >> 64
+
+
+def fold_of_shard(shard: int, num_shards: int, folds: int) -> int:
+    """Return the fold that all images of a shard lie in."""
+    return shard * folds // num_shards
+
+
+def _key(shard: int) -> str:
+    return f"plan/{shard_name(shard)}.parquet"
+
+
+def _orphans_key(shard: int) -> str:
+    return f"plan/orphans-{shard:06d}.parquet"
+
+
+class _Problems:
+    """Counts problems, keeps the first ones."""
+
+    def __init__(self) -> None:
+        self.count = self.skipped = 0
+        self.kept: list[dict[str, Any]] = []
+
+    def __call__(self, problem: Problem) -> None:
+        self.count += 1
+        if len(self.kept) < MAX_PROBLEMS:
+            row = {"source": problem.source, "line": problem.line, "message": problem.message}
+            self.kept.append(row)
+
+    def skip(self) -> None:
+        self.skipped += 1
+
+
+def join_captions(
+    rows: Iterable[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Join the images and captions of one shard by name; return IMAGES and ORPHANS rows.
+
+    A caption belongs to the image with exactly its name, else to the one whose path ends in that
+    name, else to the only one with its stem. An image listed twice counts once.
+    """
+    images: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    captions: list[dict[str, Any]] = []
+    for row in rows:
+        if row["uri"] is None:
+            captions.append(row)
+        else:
+            facts = {"image_id": row["name"], "uri": row["uri"], "size_bytes": row["size_bytes"]}
+            image = facts | {"captions": [], "caption_sources": []}
+            images[row["key"]].setdefault(row["name"], image)
+    orphans: list[dict[str, Any]] = []
+    for row in sorted(captions, key=lambda row: (row["source"], row["text"])):
+        image, message = _match(images[row["key"]], row["name"])
+        if image is None:
+            lost = {"image_id": row["name"], "source": row["source"], "caption": row["text"]}
+            orphans.append(lost | {"message": message})
+        elif row["text"] not in image["captions"]:
+            image["captions"].append(row["text"])
+            image["caption_sources"].append(row["source"])
+    return [image for group in images.values() for image in group.values()], orphans
+
+
+def _match(candidates: dict[str, dict[str, Any]], name: str) -> tuple[dict[str, Any] | None, str]:
+    if not candidates:
+        return None, "no image of this name is in the source"
+    if name in candidates:
+        return candidates[name], ""
+    ending = [image_id for image_id in candidates if image_id.endswith(f"/{name}")]
+    fitting = ending or list(candidates)
+    if len(fitting) == 1:
+        return candidates[fitting[0]], ""
+    return None, f"{len(fitting)} images have this name: {', '.join(sorted(fitting)[:3])}"

@@ -1,0 +1,58 @@
+"""What every step is made with: its place in the output, rounds over its shards, its tables.
+
+`engine_run` says what a step is, `step_rounds` runs one, `step_tables` reads what it left.
+"""
+
+from ram_ray.data_engine.steps.counts import (
+    COUNTS,
+    counts_table,
+    read_all_commits,
+    read_table,
+    sum_counts,
+)
+from ram_ray.data_engine.steps.rounds import (
+    CommitShards,
+    RunWave,
+    cause,
+    commit_shards,
+    configure_ray_data,
+    in_workers,
+    run_rounds,
+    run_tables,
+)
+from ram_ray.data_engine.steps.step import (
+    STEP_KEY,
+    EngineRun,
+    OnProgress,
+    Step,
+    StepProgress,
+    StepsDone,
+    identify,
+    is_complete,
+    open_step,
+)
+
+__all__ = [
+    "COUNTS",
+    "STEP_KEY",
+    "CommitShards",
+    "EngineRun",
+    "OnProgress",
+    "RunWave",
+    "Step",
+    "StepProgress",
+    "StepsDone",
+    "cause",
+    "commit_shards",
+    "configure_ray_data",
+    "counts_table",
+    "identify",
+    "in_workers",
+    "is_complete",
+    "open_step",
+    "read_all_commits",
+    "read_table",
+    "run_rounds",
+    "run_tables",
+    "sum_counts",
+]

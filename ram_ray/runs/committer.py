@@ -1,0 +1,222 @@
+"""Assemble shards from tagged chunks and commit each once it is whole.
+
+One `Committer` actor serves many shards. It answers `begin` so that nothing is computed twice,
+keeps the first result of every chunk, and never waits for other chunks: a tagger that awaited a
+whole shard would hold the very slot its other chunks need.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from ram_ray.config import StoreConfig
+from ram_ray.errors import UnreachableError
+from ram_ray.runs.commits import ConservationError, commit_shard
+from ram_ray.runs.plans import read_plan_shard
+from ram_ray.storage.stores import Store, open_store
+from ram_ray.tagging.tables import CAPTION, QUARANTINE, TAGS, tags_schema
+
+ROW = pa.field("row", pa.int32(), nullable=False)
+"""Plan row of a result; it orders a shard's files and is dropped when they are written."""
+
+TAG_ROWS = TAGS.append(ROW)
+CAPTIONED_ROWS = tags_schema(captions=True).append(ROW)
+QUARANTINE_ROWS = QUARANTINE.append(ROW)
+
+MAX_OPEN_COMMITS = 4
+"""Commits in flight per committer; further `add`s wait, which slows the taggers down."""
+BEGINS_BEFORE_ONE_BY_ONE = 2
+"""A chunk begun this often without an end has killed a worker: its images run one by one."""
+BEGINS_BEFORE_CONDEMNING = 3
+"""Begun this often, the image that was last at work is a model_error."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """How a tagger shall treat a chunk."""
+
+    done: bool = False
+    """The chunk has been added: compute nothing."""
+    num_tagged: int = 0
+    num_quarantined: int = 0
+    one_by_one: bool = False
+    condemned: frozenset[int] = frozenset()
+    """Positions in the chunk that killed a worker when alone."""
+
+
+@dataclass(slots=True)
+class _ChunkState:
+    begins: int = 0
+    at: int | None = None
+    condemned: frozenset[int] = frozenset()
+    result: tuple[pa.Table, pa.Table] | None = None
+
+
+@dataclass(slots=True)
+class ShardAssembly:
+    """The chunks of one shard, as they come in; no I/O, no Ray."""
+
+    num_chunks: int
+    chunks: dict[int, _ChunkState] = field(default_factory=dict)
+    num_tagged: int = 0
+    num_quarantined: int = 0
+
+    def begin(self, chunk: int) -> Begin:
+        """Count a start of a chunk and say how to run it (design: mechanisms A.5).
+
+        Only a `begin` that meets an unfinished one counts: a plain attempt counter would condemn
+        innocent chunks, since Ray re-runs everything a dead worker had finished too.
+        """
+        state = self.chunks.setdefault(chunk, _ChunkState())
+        if state.result is not None:
+            tags, quarantine = state.result
+            return Begin(True, tags.num_rows, quarantine.num_rows)
+        state.begins += 1
+        if state.begins >= BEGINS_BEFORE_CONDEMNING and state.at is not None:
+            state.condemned |= {state.at}
+            state.at = None
+        one_by_one = state.begins >= BEGINS_BEFORE_ONE_BY_ONE
+        return Begin(one_by_one=one_by_one, condemned=state.condemned)
+
+    def at(self, chunk: int, position: int) -> None:
+        """Note which image is being tagged alone."""
+        self.chunks.setdefault(chunk, _ChunkState()).at = position
+
+    def add(self, chunk: int, tags: pa.Table, quarantine: pa.Table) -> bool:
+        """Keep the first result of a chunk; True when this one makes the shard whole."""
+        state = self.chunks.setdefault(chunk, _ChunkState())
+        if state.result is not None:
+            return False
+        state.result = (tags, quarantine)
+        self.num_tagged += tags.num_rows
+        self.num_quarantined += quarantine.num_rows
+        finished = sum(other.result is not None for other in self.chunks.values())
+        return finished == self.num_chunks
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """Return (tags, quarantine) of the whole shard in plan order, in the stored schemas."""
+        results = [state.result for state in self.chunks.values() if state.result is not None]
+        tags = pa.concat_tables([part[0] for part in results]).sort_by("row")
+        quarantine = pa.concat_tables([part[1] for part in results]).sort_by("row")
+        stored = tags_schema(captions=CAPTION.name in tags.column_names)
+        tags, quarantine = tags.drop_columns("row"), quarantine.drop_columns("row")
+        return tags.cast(stored), quarantine.cast(QUARANTINE)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitterProgress:
+    """How far a committer is: its committed shards and, while it works, the chunks of open ones.
+
+    The driver asks for this instead of reading what the pipeline puts out: rows that it reads stay
+    mapped in its memory, page by page of the object store.
+    """
+
+    num_images: int = 0
+    num_quarantined: int = 0
+    num_committed: int = 0
+    """Shards."""
+    taggers: frozenset[tuple[str, str]] = frozenset()
+    """Device and GPU ids of each tagger that has reported to this committer."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What a committer did since it started."""
+
+    committed: tuple[int, ...]
+    failures: tuple[str, ...]
+    """One sentence for each shard that could not be committed; the next round redoes it."""
+    progress: CommitterProgress
+
+
+class Committer:
+    """The actor: owns a share of the shards, commits off the path of `add`."""
+
+    def __init__(self, output: str, store: StoreConfig) -> None:
+        self._store: Store = open_store(output, store)
+        self._open: dict[int, ShardAssembly] = {}
+        self._committed: set[int] = set()
+        self._num_images = self._num_quarantined = 0  # of committed shards
+        self._taggers: set[tuple[str, str]] = set()
+        self._failures: list[str] = []
+        self._slots = asyncio.Semaphore(MAX_OPEN_COMMITS)
+        self._commits: set[asyncio.Task[None]] = set()
+
+    async def begin(self, shard: int, chunk: int, num_chunks: int) -> Begin:
+        """See `ShardAssembly.begin`; a shard that is committed, or on its way, is done."""
+        if shard in self._committed:
+            return Begin(done=True)
+        return self._assembly(shard, num_chunks).begin(chunk)
+
+    async def at(self, shard: int, chunk: int, position: int) -> None:
+        """See `ShardAssembly.at`."""
+        if shard in self._open:
+            self._open[shard].at(chunk, position)
+
+    async def add(
+        self, shard: int, chunk: int, num_chunks: int, tags: pa.Table, quarantine: pa.Table
+    ) -> None:
+        """Keep a chunk's rows; start the commit of a whole shard.
+
+        Args:
+            tags: TAG_ROWS or CAPTIONED_ROWS, the same in all chunks of a run.
+            quarantine: QUARANTINE_ROWS.
+        """
+        if shard in self._committed:
+            return
+        if self._assembly(shard, num_chunks).add(chunk, tags, quarantine):
+            await self._slots.acquire()
+            task = asyncio.create_task(self._commit(shard))
+            self._commits.add(task)
+            task.add_done_callback(self._commits.discard)
+
+    async def note_tagger(self, device: str, gpu_ids: str) -> None:
+        """Note where a tagger runs, for the driver to know."""
+        self._taggers.add((device, gpu_ids))
+
+    async def progress(self) -> CommitterProgress:
+        """Return how far this committer is, the chunks of open shards included."""
+        return self._count(self._open.values())
+
+    async def drain(self) -> DrainReport:
+        """Wait for the commits under way and report; shards that are not whole do not count."""
+        while self._commits:
+            await asyncio.gather(*self._commits)
+        committed = tuple(sorted(self._committed))
+        return DrainReport(committed, tuple(self._failures), self._count(()))
+
+    def _count(self, open_shards: Iterable[ShardAssembly]) -> CommitterProgress:
+        open_shards = tuple(open_shards)
+        tagged = sum(shard.num_tagged for shard in open_shards)
+        quarantined = sum(shard.num_quarantined for shard in open_shards)
+        return CommitterProgress(
+            num_images=self._num_images + tagged + quarantined,
+            num_quarantined=self._num_quarantined + quarantined,
+            num_committed=len(self._committed),
+            taggers=frozenset(self._taggers),
+        )
+
+    def _assembly(self, shard: int, num_chunks: int) -> ShardAssembly:
+        return self._open.setdefault(shard, ShardAssembly(num_chunks))
+
+    async def _commit(self, shard: int) -> None:
+        tags, quarantine = self._open[shard].tables()
+        try:
+            await asyncio.to_thread(self._write, shard, tags, quarantine)
+            self._committed.add(shard)
+            self._num_images += tags.num_rows + quarantine.num_rows
+            self._num_quarantined += quarantine.num_rows
+        except (ConservationError, UnreachableError, FileNotFoundError) as error:
+            _log.error("Shard %d is not committed: %s", shard, error)
+            self._failures.append(str(error))
+        finally:
+            del self._open[shard]
+            self._slots.release()
+
+    def _write(self, shard: int, tags: pa.Table, quarantine: pa.Table) -> None:
+        commit_shard(self._store, shard, read_plan_shard(self._store, shard), tags, quarantine)

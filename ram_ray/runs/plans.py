@@ -1,0 +1,133 @@
+"""The plan of a run: which images, in which shard. Fixed once written.
+
+plan/shard-000000.parquet   PLAN rows of one shard, in listing order
+plan/plan.json              written last: shards, rows, skipped names, listing time
+"""
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ram_ray.storage.sources import NameFilter, SourceObject
+from ram_ray.storage.stores import Store
+from ram_ray.tagging.tables import PLAN
+
+PLAN_KEY = "plan/plan.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """What the plan holds."""
+
+    shards: int
+    rows: int
+    size_bytes: int
+    skipped: int
+    """Objects left out by name."""
+    listing_s: float
+
+
+def write_plan(
+    store: Store,
+    objects: Iterable[SourceObject],
+    names: NameFilter,
+    *,
+    shard_rows: int,
+    on_listed: Callable[[int], None],
+) -> PlanSummary:
+    """Cut a listing into shards and write them as it streams; at most one shard is in memory.
+
+    Args:
+        on_listed: told the number of planned images so far, once per shard; may raise to stop.
+    """
+    started = time.monotonic()
+    for key in store.list("plan"):  # left by a driver that died while listing
+        store.delete(key)
+    shards = rows = size_bytes = skipped = 0
+    pending: list[SourceObject] = []
+    for listed in objects:
+        if not names.accepts(listed.image_id):
+            skipped += 1
+            continue
+        pending.append(listed)
+        size_bytes += listed.size_bytes
+        if len(pending) == shard_rows:
+            write_plan_shard(store, shards, pending)
+            shards, rows, pending = shards + 1, rows + len(pending), []
+            on_listed(rows)
+    if pending:
+        write_plan_shard(store, shards, pending)
+        shards, rows = shards + 1, rows + len(pending)
+    on_listed(rows)
+    listing_s = round(time.monotonic() - started, 3)
+    summary = PlanSummary(shards, rows, size_bytes, skipped, listing_s)
+    if rows:
+        store.write(PLAN_KEY, json.dumps(asdict(summary), indent=1).encode())
+    return summary
+
+
+def read_plan(store: Store) -> PlanSummary | None:
+    """Return the plan's summary; None when no plan was finished here."""
+    try:
+        return PlanSummary(**json.loads(store.read(PLAN_KEY)))
+    except FileNotFoundError:
+        return None
+
+
+def shard_name(shard: int) -> str:
+    """Return the name of a shard in every folder of a run, without its suffix."""
+    return f"shard-{shard:06d}"
+
+
+def write_plan_shard(store: Store, shard: int, objects: list[SourceObject]) -> None:
+    """Write one shard of the plan."""
+    none = [None] * len(objects)
+    table = pa.table(
+        {
+            "image_id": [item.image_id for item in objects],
+            "uri": [item.uri for item in objects],
+            "member_offset": none,
+            "member_size": none,
+            "etag": [item.etag for item in objects],
+            "size_bytes": [item.size_bytes for item in objects],
+        },
+        schema=PLAN,
+    )
+    store.write(f"plan/{shard_name(shard)}.parquet", to_parquet(table))
+
+
+def read_plan_shard(store: Store, shard: int) -> pa.Table:
+    """Return the PLAN rows of one shard."""
+    return pq.read_table(io.BytesIO(store.read(f"plan/{shard_name(shard)}.parquet")))
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Return a table as one Parquet file, zstd-compressed."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def cut_chunks(plan: pa.Table, *, max_rows: int, max_bytes: int) -> list[int]:
+    """Cut a shard into chunks of at most `max_rows` images and about `max_bytes` of source.
+
+    A function of the plan and the two limits alone, so every round cuts alike.
+
+    Returns:
+        The plan row where each chunk starts, and the number of rows last.
+    """
+    bounds = [0]
+    size = 0
+    for row, size_bytes in enumerate(plan["size_bytes"].to_pylist()):
+        full = row - bounds[-1] == max_rows
+        heavy = row > bounds[-1] and size + size_bytes > max_bytes
+        if full or heavy:
+            bounds.append(row)
+            size = 0
+        size += size_bytes
+    return [*bounds, plan.num_rows]

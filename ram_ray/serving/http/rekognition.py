@@ -1,0 +1,220 @@
+"""AWS Rekognition's DetectLabels: boto3 works unchanged with `endpoint_url` set to this server.
+
+Shapes: botocore's service description of Rekognition (2016-06-27), JSON 1.1 over `POST /`.
+Differences: without MinConfidence the model's own thresholds decide, not 55; Categories are the
+kinds of our vocabularies; Instances are empty; IMAGE_PROPERTIES and S3 objects are refused.
+"""
+
+from typing import Any, Literal
+
+import pydantic
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from ram_model.vocabulary import Vocabulary
+from ram_ray.errors import ImageErrorCode
+from ram_ray.serving.api import RequestErrorCode
+from ram_ray.serving.context import Context
+from ram_ray.serving.guard.aws_signature import read_signature
+from ram_ray.serving.http.reading import decode_base64, read_body
+from ram_ray.serving.http.tagging import SentImage, TaggedRequest, tag_images
+from ram_ray.serving.models.backend import Selection
+from ram_ray.serving.problems import Problem, request_id
+
+router = APIRouter(tags=["compatible with AWS Rekognition"])
+
+CONTENT_TYPE = "application/x-amz-json-1.1"
+_TARGET = "RekognitionService.DetectLabels"
+_REQUEST_SCHEMA = "#/components/schemas/DetectLabelsRequest"
+_DEFAULT_MAX_LABELS = 1_000
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Image(_Shape):
+    Bytes: str | None = None
+    S3Object: dict[str, Any] | None = None
+
+
+class _GeneralLabels(_Shape):
+    LabelInclusionFilters: list[str] = []
+    LabelExclusionFilters: list[str] = []
+    LabelCategoryInclusionFilters: list[str] = []
+    LabelCategoryExclusionFilters: list[str] = []
+
+    def lets_in(self, name: str, kind: str) -> bool:
+        """Return whether a label passes the filters."""
+        wanted = self.LabelInclusionFilters or self.LabelCategoryInclusionFilters
+        named = name in self.LabelInclusionFilters or kind in self.LabelCategoryInclusionFilters
+        unwanted = name in self.LabelExclusionFilters or kind in self.LabelCategoryExclusionFilters
+        return (named or not wanted) and not unwanted
+
+
+class _Settings(_Shape):
+    GeneralLabels: _GeneralLabels = _GeneralLabels()
+    ImageProperties: dict[str, Any] | None = None
+
+
+class DetectLabelsRequest(_Shape):
+    """Body of DetectLabels."""
+
+    Image: _Image
+    MaxLabels: int = Field(_DEFAULT_MAX_LABELS, ge=0)
+    MinConfidence: float | None = Field(None, ge=0, le=100)
+    Features: list[Literal["GENERAL_LABELS", "IMAGE_PROPERTIES"]] = ["GENERAL_LABELS"]
+    Settings: _Settings = _Settings()
+
+
+@router.post(
+    "/",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {CONTENT_TYPE: {"schema": {"$ref": _REQUEST_SCHEMA}}},
+        },
+        "parameters": [
+            {
+                "name": "X-Amz-Target",
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string", "enum": [_TARGET]},
+            }
+        ],
+    },
+    responses={"4XX": {"description": "{__type, Message}"}, 503: {"description": "the same"}},
+)
+async def detect_labels(request: Request, context: Context) -> JSONResponse:
+    """Answer AWS Rekognition's DetectLabels."""
+    if request.headers.get("x-amz-target") != _TARGET:
+        raise Problem(
+            RequestErrorCode.INVALID_REQUEST, f"X-Amz-Target must be {_TARGET}; POST /v1/tag else."
+        )
+    body = await read_body(request)
+    _check_signature(request, context, body)
+    asked = _parse(body)
+    data = decode_base64(asked.Image.Bytes or "", "Image.Bytes")
+    confidence = asked.MinConfidence
+    tagged = await tag_images(
+        context,
+        request.state.client,
+        [SentImage(data=data)],
+        model=None,
+        selection=Selection(threshold=None if confidence is None else confidence / 100),
+    )
+    if error := tagged.images[0].error:
+        raise Problem.of_image(error)
+    card = await context.backend.card(context.config.models[0])
+    answer = {
+        "Labels": _labels(tagged, asked, _same(card.vocabulary, card.info.version, tagged)),
+        "LabelModelVersion": f"{tagged.version.id} {tagged.version.weights_sha256[:12]}",
+    }
+    headers = {"x-amzn-RequestId": request_id(request)}
+    return JSONResponse(answer, headers=headers, media_type=CONTENT_TYPE)
+
+
+def error_response(problem: Problem, request: Request) -> JSONResponse:
+    """Return an error as AWS clients expect it; 429 and 503 stay, which they retry."""
+    name = _EXCEPTIONS.get(problem.code, "InvalidParameterException")
+    status = problem.status_code if problem.status_code in (429, 500, 503) else 400
+    headers = {"x-amzn-RequestId": request_id(request), "x-amzn-ErrorType": name}
+    return JSONResponse(
+        {"__type": name, "Message": problem.message},
+        status,
+        headers | dict(problem.headers or {}),
+        media_type=CONTENT_TYPE,
+    )
+
+
+_EXCEPTIONS: dict[RequestErrorCode | ImageErrorCode, str] = {
+    RequestErrorCode.RATE_LIMITED: "ProvisionedThroughputExceededException",
+    RequestErrorCode.OVERLOADED: "ThrottlingException",
+    RequestErrorCode.NOT_READY: "ThrottlingException",
+    RequestErrorCode.DEADLINE_EXCEEDED: "ThrottlingException",
+    RequestErrorCode.INTERNAL: "InternalServerError",
+    RequestErrorCode.BODY_TOO_LARGE: "ImageTooLargeException",
+    RequestErrorCode.UNAUTHORIZED: "AccessDeniedException",
+    RequestErrorCode.FORBIDDEN_ORIGIN: "AccessDeniedException",
+    ImageErrorCode.TOO_LARGE: "ImageTooLargeException",
+} | {
+    code: "InvalidImageFormatException"
+    for code in (
+        ImageErrorCode.NOT_AN_IMAGE,
+        ImageErrorCode.UNSUPPORTED_FORMAT,
+        ImageErrorCode.TRUNCATED,
+        ImageErrorCode.CORRUPT,
+        ImageErrorCode.DECODE_TIMEOUT,
+        ImageErrorCode.DECODE_CRASH,
+    )
+}
+
+
+def _check_signature(request: Request, context: Context, body: bytes) -> None:
+    signature = read_signature(request.headers)
+    if not context.access.keys or signature is None:
+        return  # nobody is asked, or the gate has let in another kind of key
+    secret = context.access.keys.get(signature.name, "")
+    if not signature.is_of(secret, headers=request.headers, body=body):
+        raise Problem(RequestErrorCode.UNAUTHORIZED, "The request's signature does not fit.")
+
+
+def _parse(body: bytes) -> DetectLabelsRequest:
+    try:
+        asked = DetectLabelsRequest.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Problem(RequestErrorCode.INVALID_REQUEST, f"{where}: {first['msg']}") from None
+    if asked.Image.Bytes is None:
+        message = "Send Image.Bytes: this server reads no S3Object."
+        raise Problem(RequestErrorCode.INVALID_REQUEST, message)
+    if "IMAGE_PROPERTIES" in asked.Features or asked.Settings.ImageProperties is not None:
+        message = "This server gives no IMAGE_PROPERTIES."
+        raise Problem(RequestErrorCode.UNSUPPORTED_OPTION, message)
+    return asked
+
+
+def _same(vocabulary: Vocabulary, version: Any, tagged: TaggedRequest) -> Vocabulary | None:
+    """Return the vocabulary if the answer was made with it, not with that of an update."""
+    return vocabulary if version.vocabulary_sha256 == tagged.version.vocabulary_sha256 else None
+
+
+def _labels(
+    tagged: TaggedRequest, asked: DetectLabelsRequest, vocabulary: Vocabulary | None
+) -> list[dict[str, Any]]:
+    found = tagged.images[0].prediction
+    if found is None:
+        raise AssertionError("an image without error has a prediction")
+    labels: list[dict[str, Any]] = []
+    for position, name in enumerate(found.names):
+        kind = found.kinds[position]
+        if not asked.Settings.GeneralLabels.lets_in(name, kind):
+            continue
+        tag_id = int(found.tag_ids[position])
+        aliases = () if vocabulary is None else vocabulary.aliases[tag_id]
+        parents = [] if vocabulary is None else _ancestors(vocabulary, tag_id)
+        labels.append(
+            {
+                "Name": name,
+                "Confidence": round(float(found.scores[position]) * 100, 4),
+                "Instances": [],
+                "Parents": [{"Name": parent} for parent in parents],
+                "Aliases": [{"Name": alias} for alias in aliases],
+                "Categories": [{"Name": kind}],
+            }
+        )
+    return labels[: asked.MaxLabels]
+
+
+def _ancestors(vocabulary: Vocabulary, tag_id: int) -> list[str]:
+    """Return the names of all tags above one, nearest first."""
+    found: list[int] = []
+    waiting = list(vocabulary.parents[tag_id])
+    while waiting:
+        parent = waiting.pop(0)
+        if parent not in found and parent != tag_id:
+            found.append(parent)
+            waiting += vocabulary.parents[parent]
+    return [vocabulary.names[parent] for parent in found]

@@ -1,0 +1,69 @@
+"""What a finished run did, counted from its commits."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from ram_ray.runs.commits import read_commits
+from ram_ray.runs.plans import PlanSummary
+from ram_ray.storage.stores import Store
+from ram_ray.tagging.record import ModelIdentity
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """What a finished run did; counts are of the whole output, not of this call alone."""
+
+    num_images: int
+    num_tagged: int
+    num_quarantined: int
+    num_skipped: int
+    """Objects left out by name."""
+    num_shards: int
+    quarantined_by_code: dict[str, int]
+    wall_s: float
+    images_per_s: float
+    """Of this call: images it committed per second of its wall clock."""
+    resumed: bool
+    """Some shards were committed before this call."""
+    model_id: str
+    output: str
+    notes: tuple[str, ...]
+
+    @property
+    def error_rate(self) -> float:
+        """Share of images that are quarantined, 0..1."""
+        return self.num_quarantined / max(1, self.num_images)
+
+
+def summarize(
+    store: Store,
+    plan: PlanSummary,
+    model: ModelIdentity,
+    started: float,
+    resumed: bool,
+    rows_before: int,
+    notes: tuple[str, ...],
+) -> RunSummary:
+    """Count from the commits."""
+    tagged = quarantined = 0
+    codes: Counter[str] = Counter()
+    for commit in read_commits(store, range(plan.shards)):
+        tagged += commit.tagged
+        quarantined += commit.quarantined
+        codes.update(commit.quarantined_by_code)
+    wall_s = time.monotonic() - started
+    return RunSummary(
+        num_images=tagged + quarantined,
+        num_tagged=tagged,
+        num_quarantined=quarantined,
+        num_skipped=plan.skipped,
+        num_shards=plan.shards,
+        quarantined_by_code=dict(codes.most_common()),
+        wall_s=round(wall_s, 3),
+        images_per_s=round((plan.rows - rows_before) / wall_s, 2),
+        resumed=resumed,
+        model_id=model.model_id,
+        output=store.url,
+        notes=notes,
+    )

@@ -1,0 +1,143 @@
+"""Chunks become whole shards; a chunk that kills its worker is narrowed down to one image."""
+
+import asyncio
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ram_ray.config import StoreConfig
+from ram_ray.runs.committer import (
+    CAPTIONED_ROWS,
+    QUARANTINE_ROWS,
+    TAG_ROWS,
+    Begin,
+    Committer,
+    ShardAssembly,
+)
+from ram_ray.runs.plans import write_plan_shard
+from ram_ray.storage.sources import SourceObject
+from ram_ray.storage.stores import open_store
+from ram_ray.tagging.tables import CAPTION, tags_schema
+
+
+def rows(*numbers: int) -> tuple[pa.Table, pa.Table]:
+    """Return one chunk's rows; odd plan rows are quarantined."""
+    key = [{"image_id": f"{n}.jpg", "uri": f"/{n}.jpg", "row": n} for n in numbers]
+    tags = [
+        item | {"width": 1, "height": 1, "tags": ["x"], "tag_ids": [0], "scores": [0.5]}
+        for item in key
+        if item["row"] % 2 == 0
+    ]
+    bad = [
+        item | {"error_code": "empty", "message": "", "attempts": 1, "size_bytes": 0}
+        for item in key
+        if item["row"] % 2
+    ]
+    return pa.Table.from_pylist(tags, TAG_ROWS), pa.Table.from_pylist(bad, QUARANTINE_ROWS)
+
+
+def test_a_shard_is_whole_when_its_last_chunk_is_in_and_rows_are_in_plan_order() -> None:
+    shard = ShardAssembly(num_chunks=2)
+    assert not shard.add(1, *rows(2, 3))
+    assert shard.add(0, *rows(0, 1))
+    tags, quarantine = shard.tables()
+    assert tags["image_id"].to_pylist() == ["0.jpg", "2.jpg"]
+    assert quarantine["image_id"].to_pylist() == ["1.jpg", "3.jpg"]
+    assert "row" not in tags.column_names
+
+
+def test_captions_are_stored_where_the_chunks_hold_them() -> None:
+    shard = ShardAssembly(num_chunks=2)
+    tags, quarantine = rows(0)
+    captioned = tags.add_column(7, CAPTION, [["a cat"]])
+    none_tagged = pa.Table.from_pylist([], CAPTIONED_ROWS)
+    assert not shard.add(0, captioned, quarantine)
+    assert shard.add(1, none_tagged, rows(1)[1])
+    stored, _ = shard.tables()
+    assert stored.schema == tags_schema(captions=True)
+    assert stored["caption"].to_pylist() == ["a cat"]
+
+
+def test_the_first_result_of_a_chunk_is_kept() -> None:
+    shard = ShardAssembly(num_chunks=2)
+    shard.add(0, *rows(0))
+    assert not shard.add(0, *rows(0, 2, 4))
+    assert shard.begin(0) == Begin(done=True, num_tagged=1, num_quarantined=0)
+
+
+def test_a_chunk_that_kills_its_worker_runs_one_by_one_then_condemns_the_image() -> None:
+    shard = ShardAssembly(num_chunks=1)
+    assert shard.begin(0) == Begin()
+    assert shard.begin(0) == Begin(one_by_one=True)
+    shard.at(0, 4)
+    assert shard.begin(0) == Begin(one_by_one=True, condemned=frozenset({4}))
+    shard.at(0, 6)
+    assert shard.begin(0) == Begin(one_by_one=True, condemned=frozenset({4, 6}))
+
+
+def test_a_death_before_any_image_was_alone_condemns_nobody() -> None:
+    shard = ShardAssembly(num_chunks=1)
+    begins = [shard.begin(0) for _ in range(5)]
+    assert begins == [Begin(), *[Begin(one_by_one=True)] * 4]
+
+
+def test_finished_chunks_that_are_run_again_do_not_count_as_deaths() -> None:
+    shard = ShardAssembly(num_chunks=2)
+    shard.begin(0)
+    shard.add(0, *rows(0))
+    assert [shard.begin(0).done for _ in range(3)] == [True] * 3
+
+
+def committer(folder: Path) -> Committer:
+    store = open_store(str(folder), StoreConfig())
+    objects = [SourceObject(f"{n}.jpg", f"/{n}.jpg", None, 1) for n in range(4)]
+    write_plan_shard(store, 0, objects)
+    return Committer(str(folder), StoreConfig())
+
+
+def test_a_whole_shard_is_committed_off_the_path_of_add(tmp_path: Path) -> None:
+    async def scene() -> tuple[int, ...]:
+        actor = committer(tmp_path)
+        assert not (await actor.begin(0, 0, 2)).done
+        await actor.add(0, 0, 2, *rows(0, 1))
+        await actor.add(0, 0, 2, *rows(0, 1))
+        await actor.add(0, 1, 2, *rows(2, 3))
+        report = await actor.drain()
+        assert (await actor.begin(0, 1, 2)).done
+        return report.committed
+
+    assert asyncio.run(scene()) == (0,)
+    assert pq.read_table(tmp_path / "tags")["image_id"].to_pylist() == ["0.jpg", "2.jpg"]
+
+
+def test_progress_counts_each_chunk_once_and_open_shards_until_drained(tmp_path: Path) -> None:
+    async def scene() -> list[tuple[int, int]]:
+        actor = committer(tmp_path)
+        seen = []
+        for chunk, ids in ((0, (0, 1)), (0, (0, 1)), (1, (2, 3))):
+            await actor.add(0, chunk, 2, *rows(*ids))
+            now = await actor.progress()
+            seen.append((now.num_images, now.num_committed))
+        await actor.add(1, 0, 2, *rows(8))
+        now = await actor.progress()
+        seen.append((now.num_images, now.num_committed))
+        final = (await actor.drain()).progress
+        return [*seen, (final.num_images, final.num_committed)]
+
+    assert asyncio.run(scene()) == [(2, 0), (2, 0), (4, 0), (5, 0), (4, 1)]
+
+
+def test_rows_that_break_conservation_are_reported_and_can_be_redone(tmp_path: Path) -> None:
+    async def scene() -> tuple[tuple[str, ...], tuple[int, ...]]:
+        actor = committer(tmp_path)
+        await actor.add(0, 0, 1, *rows(0, 1, 2))
+        failures = (await actor.drain()).failures
+        await actor.add(0, 0, 1, *rows(0, 1, 2, 3))
+        return failures, (await actor.drain()).committed
+
+    failures, committed = asyncio.run(scene())
+    assert committed == (0,)
+    assert failures == (
+        "Shard 0: 1 planned images are missing and 0 rows are doubled or foreign; not committed.",
+    )

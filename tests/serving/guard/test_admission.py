@@ -1,0 +1,86 @@
+"""What is accepted is bounded, and what would come too late is refused."""
+
+import pytest
+
+from ram_ray.serving.config import LimitConfig
+from ram_ray.serving.guard.admission import Admission
+from ram_ray.serving.problems import Problem
+
+
+def code_of(refused: "pytest.ExceptionInfo[Problem]") -> tuple[str, int]:
+    return refused.value.code.value, int((refused.value.headers or {})["Retry-After"])
+
+
+def test_images_are_bounded() -> None:
+    admission = Admission(LimitConfig(max_pending_images=4, max_images_per_request=4))
+    with admission.images(3):
+        with pytest.raises(Problem) as refused, admission.images(2):
+            pass
+        assert code_of(refused) == ("overloaded", 1)
+        with admission.images(1), pytest.raises(Problem):
+            admission.check()
+    assert admission.pending_images == 0
+    admission.check()
+
+
+def test_bytes_are_bounded() -> None:
+    admission = Admission(LimitConfig(max_body_bytes=10, max_pending_bytes=10))
+    admission.take_bytes(8)
+    with pytest.raises(Problem) as refused:
+        admission.take_bytes(3)
+    assert code_of(refused)[0] == "overloaded"
+    assert admission.pending_bytes == 8
+    admission.give_bytes(8)
+    admission.take_bytes(10)
+
+
+def test_work_that_would_come_too_late_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("ram_ray.serving.guard.admission.monotonic", lambda: now)
+    admission = Admission(LimitConfig(max_wait_s=10, max_pending_images=100))
+
+    def answer(seconds: float) -> None:
+        nonlocal now
+        with admission.images(1):
+            now += seconds
+
+    with admission.images(1):  # something is always waiting
+        for _ in range(7):
+            answer(12.0)
+        answer(0.1)  # one quick answer shows that the server is not that slow
+        admission.check()
+        for _ in range(7):
+            answer(12.0)
+            admission.check()
+        answer(12.0)
+        with pytest.raises(Problem) as refused:
+            admission.check()
+        assert code_of(refused) == ("overloaded", 2)
+    admission.check()  # nothing waits any more
+
+
+def test_a_long_queue_of_slow_work_is_refused_before_its_first_late_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("ram_ray.serving.guard.admission.monotonic", lambda: now)
+    admission = Admission(LimitConfig(max_wait_s=10, max_pending_images=1_000))
+    with admission.images(32):
+        for _ in range(8):  # one a second
+            with admission.images(1):
+                now += 1.0
+        with pytest.raises(Problem) as refused:
+            admission.check()  # 32 images at that pace: 32 s
+        assert code_of(refused) == ("overloaded", 22)
+    with admission.images(16):  # few images: the pace is that of their coming
+        for _ in range(8):
+            with admission.images(1):
+                now += 1.0
+        admission.check()
+
+
+def test_failed_requests_give_their_room_back() -> None:
+    admission = Admission(LimitConfig())
+    with pytest.raises(RuntimeError), admission.images(2):
+        raise RuntimeError
+    assert admission.pending_images == 0
