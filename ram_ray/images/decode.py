@@ -1,7 +1,8 @@
 """Image bytes -> resized RGB pixels, in this process.
 
 Nothing here survives a crash or a hang in a C decoder: `ram_ray.images.decoder.Decoder` runs
-`decode` in a child process for that. Pillow is asked exactly as the reference preprocessing asks it.
+`decode` in a child process for that. Pillow is asked exactly as the reference preprocessing
+asks it.
 """
 
 import dataclasses
