@@ -220,5 +220,5 @@ def test_a_later_step_alone_needs_the_earlier_ones(
 def test_another_source_in_the_output_is_refused(
     whole: Path, copy: Path, inline: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="its shard_rows is 8, not 9"):
+    with pytest.raises(ConfigError, match="its shard_rows is 8, this call's is 9"):
         rerun(whole, copy, shard_rows=9)
