@@ -52,7 +52,11 @@ def run_engine(output: Path, **changes: Any) -> Any:
 DOORS = {
     "tag": Door(tag, "run.json", ("tag", "in", "OUT", "--device", "cpu")),
     "parse": Door(parse, "run.json", ("labels", "parse", "in", "OUT", "--vocabulary", "NAMES")),
-    "engine": Door(run_engine, "engine.json", ("engine", "run", "in", "OUT", "--only", "parse")),
+    "engine": Door(
+        run_engine,
+        "engine.json",
+        ("engine", "run", "--set", "source=in", "--set", "OUTPUT", "--only", "parse"),
+    ),
 }
 every_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 
@@ -79,7 +83,7 @@ def test_the_same_words_in_another_folder_are_another_source(
     with pytest.raises(ConfigError, match=r"holds another run: its source is '.*/a/in'") as told:
         door.call(output, source="in")
     assert str(told.value).count(". ") == 0, "one sentence"
-    named = {"OUT": str(output), "NAMES": str(here / "names.txt")}
+    named = {"OUT": str(output), "OUTPUT": f"output={output}", "NAMES": str(here / "names.txt")}
     found = CliRunner().invoke(cli.app, [named.get(flag, flag) for flag in door.flags])
     assert (found.exit_code, "its source is" in found.stderr) == (2, True), found.output
 
@@ -119,7 +123,7 @@ def test_a_store_that_fails_in_a_wave_is_told_in_one_sentence(
     for commit in list(output.rglob("commits/shard-000000.json")):
         commit.unlink()
     (output / "plan/shard-000000.parquet").unlink()
-    (output / "plan/shard-000000.parquet").mkdir()  # an object that cannot be read
+    (output / "plan/shard-000000.parquet").symlink_to("shard-000000.parquet")  # cannot be read
     with pytest.raises(IncompleteRunError, match="Last reason: Cannot read plan/shard-0") as told:
         door.call(output, source=source, max_rounds=1)
     assert "Error:" not in str(told.value)
