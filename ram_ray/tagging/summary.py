@@ -2,11 +2,13 @@
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from ram_ray.config import TagConfig
 from ram_ray.runs.commits import read_commits
+from ram_ray.runs.opening import Run
 from ram_ray.runs.plans import PlanSummary
-from ram_ray.storage.stores import Store
 from ram_ray.tagging.record import ModelIdentity
 
 
@@ -37,22 +39,28 @@ class RunSummary:
 
 
 def summarize(
-    store: Store,
-    plan: PlanSummary,
+    run: Run[PlanSummary],
+    before: Collection[int],
+    config: TagConfig,
     model: ModelIdentity,
     started: float,
-    resumed: bool,
-    rows_before: int,
     notes: tuple[str, ...],
 ) -> RunSummary:
-    """Count from the commits."""
+    """Count from the commits.
+
+    Args:
+        before: shards that earlier calls have committed.
+        started: `time.monotonic()` at the start of this call.
+    """
+    plan = run.plan
     tagged = quarantined = 0
     codes: Counter[str] = Counter()
-    for commit in read_commits(store, range(plan.shards)):
+    for commit in read_commits(run.store, range(plan.shards)):
         tagged += commit.tagged
         quarantined += commit.quarantined
         codes.update(commit.quarantined_by_code)
     wall_s = time.monotonic() - started
+    rows_now = plan.rows - plan.rows_in(before, config.shard_rows)
     return RunSummary(
         num_images=tagged + quarantined,
         num_tagged=tagged,
@@ -61,9 +69,9 @@ def summarize(
         num_shards=plan.shards,
         quarantined_by_code=dict(codes.most_common()),
         wall_s=round(wall_s, 3),
-        images_per_s=round((plan.rows - rows_before) / wall_s, 2),
-        resumed=resumed,
+        images_per_s=round(rows_now / wall_s, 2),
+        resumed=bool(before),
         model_id=model.model_id,
-        output=store.url,
+        output=run.store.url,
         notes=notes,
     )

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from ram_ray.errors import ImageErrorCode
-from ram_ray.runs.committer import CAPTIONED_ROWS, QUARANTINE_ROWS, TAG_ROWS, Begin
-from ram_ray.tagging.tables import CAPTION
+from ram_ray.runs.committer import Begin
+from ram_ray.tagging.tables import CAPTION, CAPTIONED_ROWS, QUARANTINE_ROWS, TAG_ROWS
 from ram_ray.workers.tagger import TaggerOptions, load_tagger
 
 _log = logging.getLogger(__name__)

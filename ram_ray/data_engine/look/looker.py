@@ -19,10 +19,9 @@ from ram_ray.data_engine.plan.image_plan import fold_of_shard, name_hash
 from ram_ray.data_engine.steps import read_table
 from ram_ray.data_engine.steps.tables import REGIONS, SCORES
 from ram_ray.errors import ImageErrorCode
-from ram_ray.runs.committer import QUARANTINE_ROWS, Begin
+from ram_ray.runs.committer import ROW, Begin
 from ram_ray.storage.stores import open_store
-
-_ROW = pa.field("row", pa.int32(), nullable=False)
+from ram_ray.tagging.tables import QUARANTINE_ROWS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,7 +219,7 @@ def _fail(row: dict[str, Any], position: int, message: str) -> None:
 
 
 def _seen_schema(options: LookOptions) -> pa.Schema:
-    extra = [pa.field("uri", pa.string(), nullable=False), _ROW]
+    extra = [pa.field("uri", pa.string(), nullable=False), ROW]
     if options.regions_url is not None:
         extra += list(REGIONS)[1:]
         extra += [pa.field("problems", pa.list_(pa.string())), pa.field("passes", pa.int32())]

@@ -11,11 +11,10 @@ can be computed from its name.
 """
 
 import io
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.data_engine.plan.disk_sort import name_hash, read_shards, write_runs
 from ram_ray.data_engine.plan.named_images import find_images_and_captions, join_key
 from ram_ray.labels.problems import Problem
-from ram_ray.runs.plans import PLAN_KEY, shard_name, to_parquet
+from ram_ray.runs.plans import clear_plan, finish_plan, read_plan_as, shard_name, to_parquet
 from ram_ray.storage.stores import Store
 
 MAX_PROBLEMS = 10_000
@@ -92,8 +91,7 @@ def write_image_plan(
         folds: the number of shards is a multiple of it, so that a shard lies in one fold.
         on_planned: told the number of rows so far; may raise to stop.
     """
-    for key in store.list("plan"):  # left by a driver that died while planning
-        store.delete(key)
+    clear_plan(store)
     problems = _Problems()
     with tempfile.TemporaryDirectory(prefix="ram-ray-plan-") as folder:
         found = find_images_and_captions(source, captions, config, problems)
@@ -110,17 +108,13 @@ def write_image_plan(
     plan = ImagePlan(
         shards, num_images, num_captions, without, orphans, problems.count, problems.skipped
     )
-    if shards:
-        store.write(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode())
+    finish_plan(store, plan)
     return plan
 
 
 def read_image_plan(store: Store) -> ImagePlan | None:
     """Return the plan's summary; None when no plan was finished here."""
-    try:
-        return ImagePlan(**json.loads(store.read(PLAN_KEY)))
-    except FileNotFoundError:
-        return None
+    return read_plan_as(store, ImagePlan)
 
 
 def write_shard(

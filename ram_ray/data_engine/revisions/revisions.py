@@ -19,6 +19,7 @@ from ram_ray.data_engine.revisions.decision_log import DECISION
 from ram_ray.data_engine.steps import STEP_KEY, EngineRun, Step, identify
 from ram_ray.data_engine.steps.tables import IMAGE_ID, TAG_ID
 from ram_ray.errors import ConfigError
+from ram_ray.runs.record import dump
 from ram_ray.storage.stores import Store, open_store
 
 REVISION_KEY = "revision.json"
@@ -87,7 +88,7 @@ def open_revision(run: EngineRun, settings: dict[str, Any], inputs: Iterable[Ste
             if json.loads(run.store.read(key))["fingerprint"] == fingerprint:
                 return _step(run, number, fingerprint)
     number = max(numbers, default=0) + 1
-    body = json.dumps(identity | {"fingerprint": fingerprint}, indent=1, default=str).encode()
+    body = dump(identity | {"fingerprint": fingerprint})
     if not run.store.create(f"revisions/{number:06d}/{STEP_KEY}", body):
         raise ConfigError(f"Another driver has just begun revision {number} of {run.store.url}.")
     return _step(run, number, fingerprint)

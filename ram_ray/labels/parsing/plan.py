@@ -7,9 +7,8 @@ A piece is a run of whole lines of a text or JSONL file, or a whole Parquet, JSO
 """
 
 import io
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import obstore
@@ -17,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
+from ram_ray.errors import ConfigError
 from ram_ray.labels.captions import SUFFIXES
-from ram_ray.runs.plans import PLAN_KEY, shard_name, to_parquet
+from ram_ray.runs.plans import clear_plan, finish_plan, shard_name, to_parquet
 from ram_ray.storage.sources import SourceObject, list_source
 from ram_ray.storage.stores import Store, open_bucket, split_url
 
@@ -79,6 +79,26 @@ def list_caption_files(source: str, config: StoreConfig) -> Iterator[SourceObjec
             yield found
 
 
+def check_captions(source: str, config: StoreConfig) -> None:
+    """Refuse a source without one file of captions.
+
+    Raises:
+        ConfigError: there is none; says how many files are of other kinds.
+        UnreachableError: the source cannot be listed.
+    """
+    skipped = 0
+    for found in list_caption_files(source, config):
+        if found.image_id.endswith(SUFFIXES):
+            return
+        skipped += 1
+    raise _no_captions(source, skipped)
+
+
+def _no_captions(source: str, skipped: int) -> ConfigError:
+    other = f" ({skipped:,} files of other kinds)" if skipped else ""
+    return ConfigError(f"There are no captions in {source}{other}.")
+
+
 def write_caption_plan(
     store: Store,
     source: str,
@@ -91,9 +111,12 @@ def write_caption_plan(
 
     Args:
         on_planned: told the number of shards so far; may raise to stop.
+
+    Raises:
+        ConfigError: the files hold nothing.
+        UnreachableError: the source cannot be read.
     """
-    for key in store.list("plan"):  # left by a driver that died while planning
-        store.delete(key)
+    clear_plan(store)
     shards = files = size_bytes = skipped = 0
     pending: list[Piece] = []
     for found in list_caption_files(source, config):
@@ -112,17 +135,10 @@ def write_caption_plan(
         _write_shard(store, shards, pending)
         shards += 1
     plan = CaptionPlan(shards, files, size_bytes, skipped)
-    if shards:
-        store.write(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode())
+    if not shards:
+        raise _no_captions(source, skipped)
+    finish_plan(store, plan)
     return plan
-
-
-def read_caption_plan(store: Store) -> CaptionPlan | None:
-    """Return the plan's summary; None when no plan was finished here."""
-    try:
-        return CaptionPlan(**json.loads(store.read(PLAN_KEY)))
-    except FileNotFoundError:
-        return None
 
 
 def read_pieces(store: Store, shard: int) -> list[Piece]:

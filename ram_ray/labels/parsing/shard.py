@@ -92,7 +92,6 @@ class ParseShard:
         self,
         output: str,
         config: StoreConfig,
-        *,
         widen: bool = False,
         with_evidence: bool = False,
         spacy: str | None = None,

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 from ram_ray.config import TagConfig, require
 from ram_ray.runs.commits import committed_shards
-from ram_ray.runs.leases import take_lease
-from ram_ray.storage.stores import open_store, probe_create_if_absent, split_url
-from ram_ray.tagging.plan import check_before_writing, make_plan
+from ram_ray.storage.stores import split_url
+from ram_ray.tagging.plan import open_tag_run
 from ram_ray.tagging.planning.estimate import Bill, Estimate, Prices, bill_of, estimate_run
 from ram_ray.tagging.planning.sample import Sample, measure_sample
 from ram_ray.tagging.progress import OnProgress, RunProgress
-from ram_ray.tagging.record import agree_on_record, identify_model
-from ram_ray.tagging.rounds import rows_in
+from ram_ray.tagging.record import identify_model
 
 DEFAULT_SAMPLE = 64
 
@@ -67,17 +65,10 @@ def plan_bucket(
     require(sample >= 0, "sample", sample, "at least 0")
     started = time.monotonic()
     model = identify_model(config)
-    check_before_writing(config, model)
-    store = open_store(config.output, config.store, create=True)
-    probe_create_if_absent(store)
-    lease = take_lease(store)
-    try:
-        agree_on_record(store, config, model)
-        plan, before = make_plan(store, config, lease, RunProgress(on_progress, started))
-        committed = committed_shards(store)
-    finally:
-        lease.release()
-    done = rows_in(committed, plan, config.shard_rows)
+    with open_tag_run(config, model, RunProgress(on_progress, started)) as run:
+        committed = committed_shards(run.store)
+    store, plan = run.store, run.plan
+    done = plan.rows_in(committed, config.shard_rows)
     left = plan.rows - done
     measured = measure_sample(store, plan, config, sample) if left and sample else None
     estimate = _estimate(measured, left, config)
@@ -96,7 +87,7 @@ def plan_bucket(
         num_shards=plan.shards,
         num_done=done,
         listing_s=plan.listing_s,
-        planned_before=before,
+        planned_before=run.planned_before,
         sample=measured,
         estimate=estimate,
         bill=bill,

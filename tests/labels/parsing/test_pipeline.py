@@ -173,7 +173,7 @@ def test_another_run_in_the_output_is_refused(
     tmp_path: Path, source: Path, vocabulary: str, ray_session: None
 ) -> None:
     parse_captions(config(tmp_path, vocabulary))
-    with pytest.raises(ConfigError, match="its widen is False, not True"):
+    with pytest.raises(ConfigError, match="its widen is False, this call's is True"):
         parse_captions(config(tmp_path, vocabulary, widen=True))
 
 

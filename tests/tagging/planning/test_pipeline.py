@@ -10,14 +10,14 @@ from ram_ray.config import StoreConfig, TagConfig
 from ram_ray.errors import ConfigError, LeaseHeldError, UnreachableError
 from ram_ray.runs.leases import take_lease
 from ram_ray.runs.plans import read_plan, write_plan
+from ram_ray.runs.record import check_record
 from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import open_store
-from ram_ray.tagging.plan import check_before_writing
 from ram_ray.tagging.planning import pipeline as planning
 from ram_ray.tagging.planning.estimate import Prices, bill_of, estimate_run
 from ram_ray.tagging.planning.pipeline import plan_bucket
 from ram_ray.tagging.planning.sample import Sample, choose_rows
-from ram_ray.tagging.record import identify_model
+from ram_ray.tagging.record import identify_model, tag_record
 from tests.conftest import S3Server, photo_bytes, write_photos
 
 NUM_PHOTOS = 10
@@ -66,7 +66,7 @@ def test_a_run_goes_on_from_the_plan(
     plan_bucket(config, sample=0)
     store = open_store(config.output, StoreConfig())
     assert (tmp_path / "out/run.json").exists()
-    check_before_writing(config, identify_model(config))  # as `tag` does: it is this very run
+    assert check_record(store, tag_record(config, identify_model(config)))  # it is this very run
     (photos / "later.jpg").write_bytes(photo_bytes(1))
     monkeypatch.setattr("ram_ray.tagging.plan.list_source", None)  # nothing is listed again
     again = plan_bucket(config, sample=0)
