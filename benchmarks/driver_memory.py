@@ -30,6 +30,7 @@ from ram_ray.tagging import dataset as tag_dataset
 from ram_ray.tagging import pipeline as tagging
 from ram_ray.tagging import plan as run_plan
 from ram_ray.tagging.record import ModelIdentity
+from ram_ray.tagging.tag_images import TagImages
 
 
 class NoFetch:
@@ -47,7 +48,7 @@ class NoFetch:
             yield workers.with_pixels(chunk, pixels)
 
 
-class NoModel(workers.TagImages):
+class NoModel(TagImages):
     """TagImages with a model that gives every image the same five tags."""
 
     def __init__(self, _: workers.TaggerOptions, committers: list[Any]) -> None:

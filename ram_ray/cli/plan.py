@@ -69,9 +69,9 @@ def plan(
     The plan is written to OUTPUT; `ram-ray tag` with the same options goes on from it.
     """
     with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.console import terminal
         from ram_ray.console.progress import show_progress
         from ram_ray.options import merge_settings, tag_config
+        from ram_ray.tagging import terminal
         from ram_ray.tagging.planning.estimate import Prices
         from ram_ray.tagging.planning.pipeline import plan_bucket
 

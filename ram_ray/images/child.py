@@ -74,7 +74,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
     # Imported after the limits are set, and only in this process.
     from PIL import AvifImagePlugin, Image
 
-    from ram_model.transforms import ViewRequest
+    from ram_model.training.augmentation import ViewRequest
     from ram_ray.config import DecodeConfig
     from ram_ray.errors import ImageError
     from ram_ray.images.decode import DecodedImage, MemoryLimitError, decode

@@ -20,7 +20,7 @@ from typing import Self
 
 import numpy as np
 
-from ram_model.transforms import ViewRequest
+from ram_model.training.augmentation import ViewRequest
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, RamRayError
 from ram_ray.images.child import ANSWER, BUG, OK, OUT_OF_MEMORY, READY, REQUEST, VIEW

@@ -7,7 +7,6 @@ stages. Ray moves whole rows, so a chunk is never mixed with another, and result
 scheduling.
 """
 
-from ram_ray.tagging.tag_images import TagImages, to_rows
 from ram_ray.workers.chunks import CHUNK_PIXELS, STRETCH, ReadPlan, split_stretch, with_pixels
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
 from ram_ray.workers.tagger import TaggerOptions, load_tagger, tagger_options
@@ -17,11 +16,9 @@ __all__ = [
     "STRETCH",
     "FetchAndDecode",
     "ReadPlan",
-    "TagImages",
     "TaggerOptions",
     "load_tagger",
     "split_stretch",
     "tagger_options",
-    "to_rows",
     "with_pixels",
 ]

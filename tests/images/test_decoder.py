@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ram_model.transforms import ViewRequest
+from ram_model.training.augmentation import ViewRequest
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, RamRayError
 from ram_ray.images.decoder import Decoder, _Child, decode

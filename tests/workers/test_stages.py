@@ -14,7 +14,8 @@ from ram_ray.runs.plans import write_plan_shard
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
-from ram_ray.workers import STRETCH, FetchAndDecode, ReadPlan, TagImages, split_stretch, to_rows
+from ram_ray.tagging.tag_images import TagImages, to_rows
+from ram_ray.workers import STRETCH, FetchAndDecode, ReadPlan, split_stretch
 from tests.conftest import photo_bytes
 
 SIZE = 32
