@@ -1,4 +1,8 @@
-"""What tests share: real image files, a real S3 server over HTTP, one Ray session for the run."""
+"""What tests share: real image files, a real S3 server over HTTP, one Ray session for the run.
+
+Two lanes: `make test` runs everything, in two processes; `make test-fast` leaves out what needs
+Ray or a browser. Which test that is, its fixtures say: nobody marks it.
+"""
 
 import io
 import os
@@ -26,6 +30,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 ROOT = Path(__file__).parents[1]
+HEAVY_FIXTURES = {"ray_session", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out, and say which tests share a process in `make test`.
+
+    Tests of one file stay together, so that their fixtures are made once; all that use Ray stay
+    together, so that there is one Ray.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & HEAVY_FIXTURES:
+            item.add_marker("heavy")
+        group = "ray" if "ray_session" in fixtures else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,10 @@
-"""`ram-ray demo`: a bucket of real photos becomes tags, on this machine and offline."""
+"""`ram-ray demo`: a bucket of real photos becomes tags, on this machine and offline.
+
+photos         the bucket: photos in installed packages, variants, broken files
+folder         where it writes
+object_server  an S3 server on the loopback address
+page           `--serve`: the page with these photos
+"""
 
 from pathlib import Path
 from typing import Any
