@@ -4,7 +4,7 @@ Names load on first use (PEP 562): `import ram_model.transforms` in a decoder pr
 pay for torch.
 
     tagger         images to tags: the one inference path
-    network        a model made ready on a device
+    on_device      a model made ready on a device
     folding        what is computed once for inference
     tag_choice     which tags are decided on
     tag_selection  which of them an image gets

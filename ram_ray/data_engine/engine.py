@@ -29,7 +29,7 @@ from ram_ray.data_engine.plan.image_plan import ImagePlan, read_image_plan, writ
 from ram_ray.data_engine.plan.vocabulary import VOCABULARY_KEY
 from ram_ray.data_engine.report.data import run_facts
 from ram_ray.data_engine.report.write import write_report
-from ram_ray.data_engine.revisions.revisions import Revision, finish_revision
+from ram_ray.data_engine.revisions.label_sets import Revision, finish_revision
 from ram_ray.data_engine.steps import (
     EngineRun,
     OnProgress,

@@ -25,7 +25,7 @@ from ram_ray.data_engine.revisions.decision_log import (
     entry,
     flatten,
 )
-from ram_ray.data_engine.revisions.revisions import (
+from ram_ray.data_engine.revisions.label_sets import (
     IMAGES,
     LABELS,
     Revision,

@@ -77,7 +77,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
     from ram_model.training.augmentation import ViewRequest
     from ram_ray.config import DecodeConfig
     from ram_ray.errors import ImageError
-    from ram_ray.images.decode import DecodedImage, MemoryLimitError, decode
+    from ram_ray.images.decode_bytes import DecodedImage, MemoryLimitError, decode
 
     config = DecodeConfig(**options["config"])
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one core per decoder, and stacks cost address space

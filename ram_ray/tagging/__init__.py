@@ -10,7 +10,7 @@ tables      the stored tables
 progress    the committers' counts as progress
 summary     what a finished run did
 retrying    quarantined images once more
-planning    time and cost before a run
+forecast    time and cost before a run
 outputs     what finished runs become
 photo       one photo, without Ray
 terminal    what is printed

@@ -12,11 +12,11 @@ from ram_ray.console.progress import format_duration
 from ram_ray.console.terminal import facts_table, format_bytes, print_notes, printable, score_table
 
 if TYPE_CHECKING:  # these import ray or torch; a name is enough here
+    from ram_ray.tagging.forecast.estimate import Bill, Estimate
+    from ram_ray.tagging.forecast.pipeline import PlanReport
+    from ram_ray.tagging.forecast.sample import Sample
     from ram_ray.tagging.outputs.verification import VerifyReport
     from ram_ray.tagging.photo import TaggedPhoto
-    from ram_ray.tagging.planning.estimate import Bill, Estimate
-    from ram_ray.tagging.planning.pipeline import PlanReport
-    from ram_ray.tagging.planning.sample import Sample
     from ram_ray.tagging.retrying.pipeline import RetrySummary
     from ram_ray.tagging.summary import RunSummary
 

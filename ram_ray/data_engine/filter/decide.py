@@ -37,7 +37,7 @@ from ram_ray.data_engine.revisions.decision_log import (
     entry,
     flatten,
 )
-from ram_ray.data_engine.revisions.revisions import IMAGES, LABELS
+from ram_ray.data_engine.revisions.label_sets import IMAGES, LABELS
 from ram_ray.data_engine.steps import counts_table
 from ram_ray.runs.commits import Commit, commit_tables
 from ram_ray.storage.stores import open_store

@@ -24,7 +24,7 @@ from ram_ray.data_engine.filter.shard_evidence import StepFolders, collect, read
 from ram_ray.data_engine.generate.step import read_trusted, sample_shards
 from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
 from ram_ray.data_engine.revisions.corrections import read_corrections
-from ram_ray.data_engine.revisions.revisions import open_revision
+from ram_ray.data_engine.revisions.label_sets import open_revision
 from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, in_workers, run_tables
 from ram_ray.storage.stores import open_store
 

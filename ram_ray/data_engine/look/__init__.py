@@ -4,7 +4,7 @@ step            step 3: a region for every image and tag
 models          which models judge which images
 pipeline        the pass as a Ray Data pipeline
 stages          its model stage and committers, as Ray runs them
-looker          what a model process does to a chunk; testable without Ray
+model_process   what a model process does to a chunk; testable without Ray
 eyes            the models, their tags renumbered into the run's vocabulary
 locators        what every locator gives, and the check of it
 windows         the locator that needs no detector

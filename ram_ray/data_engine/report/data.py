@@ -16,7 +16,7 @@ from ram_ray.data_engine.generate.thresholds_file import stored_thresholds
 from ram_ray.data_engine.look.models import ModelIdentity
 from ram_ray.data_engine.plan.image_plan import name_hash, read_image_plan, read_orphans
 from ram_ray.data_engine.revisions.decision_log import ADDING_RULES, HUMAN, REMOVING_RULES
-from ram_ray.data_engine.revisions.revisions import Revision, revision_store
+from ram_ray.data_engine.revisions.label_sets import Revision, revision_store
 from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, read_table, sum_counts
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.outputs.run_output import spread

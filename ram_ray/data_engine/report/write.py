@@ -6,7 +6,7 @@ report.html    of the latest revision; revisions/NNNNNN/report.html of each
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.report.data import read_report
 from ram_ray.data_engine.report.page import render
-from ram_ray.data_engine.revisions.revisions import Revision, revision_store
+from ram_ray.data_engine.revisions.label_sets import Revision, revision_store
 from ram_ray.images.thumbnails import thumbnails
 from ram_ray.storage.stores import Store
 

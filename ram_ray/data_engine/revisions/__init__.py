@@ -2,6 +2,6 @@
 
 decision_log  what was decided, by which rule, on what evidence
 corrections   a person's decisions, from a CSV
-revisions     the stored sets, numbered
+label_sets    the stored sets, numbered
 wording       decisions in plain words
 """
