@@ -111,7 +111,7 @@ def verify(
 ) -> None:
     """Recount OUTPUT from its files: every planned image exactly once, tagged or quarantined."""
     with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.console import terminal
+        from ram_ray.tagging import terminal
         from ram_ray.tagging.outputs.verification import verify_output
 
         report = verify_output(output, flags.store_config(endpoint_url, region, anonymous))
@@ -150,13 +150,12 @@ def doctor(
 ) -> None:
     """Check what works on this machine, and say what to do about what does not."""
     with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.cli.doctor import run_checks
-        from ram_ray.console import terminal
+        from ram_ray.cli.doctor import print_check, run_checks
 
         store = flags.store_config(endpoint_url, region, anonymous)
         all_work = True
         for check in run_checks(bucket=bucket, store=store):
-            terminal.print_check(check)
+            print_check(check)
             all_work = all_work and check.status != "fail"
     raise typer.Exit(exit_codes.DONE if all_work else exit_codes.FAILED_CHECK)
 
@@ -188,8 +187,8 @@ def _global_options(
 
 
 def _tag_bucket(config: TagConfig, *, as_json: bool) -> int:
-    from ram_ray.console import terminal
     from ram_ray.console.progress import show_progress
+    from ram_ray.tagging import terminal
     from ram_ray.tagging.pipeline import tag_bucket
 
     with show_progress() as on_progress:
@@ -202,7 +201,7 @@ def _tag_bucket(config: TagConfig, *, as_json: bool) -> int:
 
 
 def _tag_photo(settings: dict[str, object], *, as_json: bool) -> int:
-    from ram_ray.console import terminal
+    from ram_ray.tagging import terminal
     from ram_ray.tagging.photo import tag_photo
 
     photo = tag_photo(settings)

@@ -69,11 +69,11 @@ def plan(
     The plan is written to OUTPUT; `ram-ray tag` with the same options goes on from it.
     """
     with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.console import terminal
         from ram_ray.console.progress import show_progress
         from ram_ray.options import merge_settings, tag_config
-        from ram_ray.tagging.planning.estimate import Prices
-        from ram_ray.tagging.planning.pipeline import plan_bucket
+        from ram_ray.tagging import terminal
+        from ram_ray.tagging.forecast.estimate import Prices
+        from ram_ray.tagging.forecast.pipeline import plan_bucket
 
         given = flags.given_settings(context.params)
         given = {name: value for name, value in given.items() if name not in _PLANNED}

@@ -48,9 +48,9 @@ def retry(
     `--set decode.max_image_pixels=400000000`. Interrupted: run the same command again.
     """
     with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.console import terminal
         from ram_ray.console.progress import show_progress
         from ram_ray.options import build_config, merge_settings
+        from ram_ray.tagging import terminal
         from ram_ray.tagging.retrying.config import RetryConfig
         from ram_ray.tagging.retrying.pipeline import retry_quarantined
 

@@ -24,10 +24,12 @@ from ram_ray.data_engine.filter.step import filter_labels
 from ram_ray.data_engine.generate.step import generate
 from ram_ray.data_engine.look.models import ModelIdentity, identify_models
 from ram_ray.data_engine.look.step import look_at_images, open_detector
-from ram_ray.data_engine.parse import VOCABULARY_KEY, parse
+from ram_ray.data_engine.parse import parse
 from ram_ray.data_engine.plan.image_plan import ImagePlan, write_image_plan
-from ram_ray.data_engine.report.data import run_facts, write_report
-from ram_ray.data_engine.revisions.revisions import Revision, finish_revision
+from ram_ray.data_engine.plan.vocabulary import VOCABULARY_KEY
+from ram_ray.data_engine.report.data import run_facts
+from ram_ray.data_engine.report.write import write_report
+from ram_ray.data_engine.revisions.label_sets import Revision, finish_revision
 from ram_ray.data_engine.steps import (
     EngineRun,
     OnProgress,

@@ -15,7 +15,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.data_engine.config import STEPS, EngineConfig
 from ram_ray.data_engine.filter.decide import count_label
 from ram_ray.data_engine.plan.image_plan import read_image_plan
-from ram_ray.data_engine.report.data import write_report
+from ram_ray.data_engine.report.write import write_report
 from ram_ray.data_engine.revisions.corrections import PROBLEMS
 from ram_ray.data_engine.revisions.decision_log import (
     LOG,
@@ -25,7 +25,7 @@ from ram_ray.data_engine.revisions.decision_log import (
     entry,
     flatten,
 )
-from ram_ray.data_engine.revisions.revisions import (
+from ram_ray.data_engine.revisions.label_sets import (
     IMAGES,
     LABELS,
     Revision,

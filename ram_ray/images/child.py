@@ -74,10 +74,10 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
     # Imported after the limits are set, and only in this process.
     from PIL import AvifImagePlugin, Image
 
-    from ram_model.transforms import ViewRequest
+    from ram_model.training.augmentation import ViewRequest
     from ram_ray.config import DecodeConfig
     from ram_ray.errors import ImageError
-    from ram_ray.images.decode import DecodedImage, MemoryLimitError, decode
+    from ram_ray.images.decode_bytes import DecodedImage, MemoryLimitError, decode
 
     config = DecodeConfig(**options["config"])
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one core per decoder, and stacks cost address space

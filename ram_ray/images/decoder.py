@@ -20,11 +20,11 @@ from typing import Self
 
 import numpy as np
 
-from ram_model.transforms import ViewRequest
+from ram_model.training.augmentation import ViewRequest
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, RamRayError
 from ram_ray.images.child import ANSWER, BUG, OK, OUT_OF_MEMORY, READY, REQUEST, VIEW
-from ram_ray.images.decode import DecodedImage, MemoryLimitError, check_num_bytes, decode
+from ram_ray.images.decode_bytes import DecodedImage, MemoryLimitError, check_num_bytes, decode
 
 __all__ = ["DecodedImage", "Decoder", "decode"]
 

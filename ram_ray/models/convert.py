@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ram_model.config import Kind, RamConfig, variant
-from ram_model.files.checkpoint import file_sha256
 from ram_model.files.conversion import (
     DTYPES,
     FolderParts,
@@ -18,6 +17,7 @@ from ram_model.files.conversion import (
 )
 from ram_model.files.inspection import ModelFacts
 from ram_model.vocabulary import Vocabulary
+from ram_model.weight_files import file_sha256
 from ram_ray.config import require
 from ram_ray.errors import ConfigError, IncompleteRunError
 from ram_ray.models.files import PublishedFiles

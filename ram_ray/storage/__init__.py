@@ -1,0 +1,6 @@
+"""One way to folders and buckets; no run, no Ray.
+
+stores    a place to write: create-if-absent, move, list
+sources   a source of images, listed in key order
+fetching  image bytes: many requests in flight, each failure a code
+"""

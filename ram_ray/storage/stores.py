@@ -268,15 +268,3 @@ def probe_create_if_absent(store: Store) -> None:
             f"{store.url} ignores create-if-absent (If-None-Match), so results could be "
             "overwritten; use another store for the output."
         )
-
-
-def read_uri(uri: str, config: StoreConfig) -> bytes:
-    """Return one whole object named by a `uri` column: a path or s3://bucket/key.
-
-    Raises:
-        FileNotFoundError: it is gone.
-        UnreachableError: it cannot be read.
-    """
-    from ram_ray.storage.fetching import read_object
-
-    return read_object(uri, config)

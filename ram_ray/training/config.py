@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ram_model.config import VARIANTS, Kind
-from ram_model.transforms import Augment
+from ram_model.training.augmentation import Augment
 from ram_ray.config import DecodeConfig, Device, StoreConfig, require
 
 Trains = Literal["all", "decoder", "labels"]

@@ -14,7 +14,7 @@ from ram_ray.data_engine.cluster import step as cluster
 from ram_ray.data_engine.filter import step as filter
 from ram_ray.data_engine.generate import step as generate
 from ram_ray.data_engine.look import pipeline as looking
-from ram_ray.data_engine.look.looker import Looker, LookOptions
+from ram_ray.data_engine.look.model_process import Looker, LookOptions
 from ram_ray.data_engine.look.stages import CommitSeen
 from ram_ray.data_engine.steps import EngineRun, Step
 from ram_ray.data_engine.steps import rounds as step_rounds

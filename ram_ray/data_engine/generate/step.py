@@ -26,8 +26,8 @@ from ram_ray.data_engine.generate.thresholds_file import (
     read_thresholds,
     threshold_rows,
 )
-from ram_ray.data_engine.parse import read_run_vocabulary
 from ram_ray.data_engine.plan.image_plan import read_images, shard_of
+from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
 from ram_ray.data_engine.steps import (
     EngineRun,
     Step,

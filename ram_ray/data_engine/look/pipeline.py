@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ram_ray.cluster import Placement, place
 from ram_ray.config import TagConfig
 from ram_ray.data_engine.look.eyes import EyesOptions
-from ram_ray.data_engine.look.looker import LookOptions
+from ram_ray.data_engine.look.model_process import LookOptions
 from ram_ray.data_engine.look.stages import CommitSeen, LookAtImages
 from ram_ray.data_engine.look.windows import window_boxes
 from ram_ray.data_engine.steps import EngineRun, Step, step_waves

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ram_ray.data_engine.look.looker import Looker, LookOptions
+from ram_ray.data_engine.look.model_process import Looker, LookOptions
 from ram_ray.data_engine.steps import counts_table
 from ram_ray.data_engine.steps.tables import QUARANTINE, REGIONS, SCORES
 from ram_ray.runs.commits import check_conservation, commit_tables

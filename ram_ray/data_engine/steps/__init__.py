@@ -1,6 +1,9 @@
 """What every step is made with: its place in the output, rounds over its shards, its tables.
 
-`step` says what a step is, `rounds` runs one, `counts` reads what it left, `tables` is how it lies.
+step    a call of the engine, its steps, and what makes a step the same step
+rounds  rounds over the shards that are not committed
+tables  the tables that steps hand to each other
+counts  what every shard of a finished step leaves for the report
 """
 
 from ram_ray.data_engine.steps.counts import (

@@ -23,7 +23,8 @@ from ram_ray.errors import ConfigError
 from ram_ray.labels.captions import read_captions
 from ram_ray.labels.parser.caption_parser import CaptionParser
 from ram_ray.labels.problems import Problem
-from ram_ray.storage.stores import open_store, read_uri, split_url
+from ram_ray.storage.fetching import read_uri
+from ram_ray.storage.stores import open_store, split_url
 
 _IDS, _NUMBERS, _TEXTS = pa.list_(pa.int32()), pa.list_(pa.float32()), pa.list_(pa.string())
 LABELS = pa.schema(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ram_ray.config import require
-from ram_ray.tagging.planning.sample import Sample
+from ram_ray.tagging.forecast.sample import Sample
 
 REQUESTS_PER_SHARD = 5
 """Writes of a commit: two staged files, the commit, two copies to the final names."""

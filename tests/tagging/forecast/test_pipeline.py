@@ -13,10 +13,10 @@ from ram_ray.runs.plans import read_plan, write_plan
 from ram_ray.runs.record import check_record
 from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import open_store
-from ram_ray.tagging.planning import pipeline as planning
-from ram_ray.tagging.planning.estimate import Prices, bill_of, estimate_run
-from ram_ray.tagging.planning.pipeline import plan_bucket
-from ram_ray.tagging.planning.sample import Sample, choose_rows
+from ram_ray.tagging.forecast import pipeline as planning
+from ram_ray.tagging.forecast.estimate import Prices, bill_of, estimate_run
+from ram_ray.tagging.forecast.pipeline import plan_bucket
+from ram_ray.tagging.forecast.sample import Sample, choose_rows
 from ram_ray.tagging.record import identify_model, tag_record
 from tests.conftest import S3Server, photo_bytes, write_photos
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ImageError, ImageErrorCode
-from ram_ray.images.decode import decode
+from ram_ray.images.decode_bytes import decode
 
 SIZE = 48
 CONFIG = DecodeConfig()

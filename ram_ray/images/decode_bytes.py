@@ -26,7 +26,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ram_model.transforms import ViewRequest, resize_for_inference, to_rgb, training_view
+from ram_model.training.augmentation import ViewRequest, training_view
+from ram_model.transforms import resize_for_inference, to_rgb
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.images.formats import identify, is_cut, webp_size

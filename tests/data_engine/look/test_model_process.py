@@ -13,7 +13,7 @@ from ram_model.vocabulary import Vocabulary
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.look.eyes import EyesOptions
 from ram_ray.data_engine.look.locators import Region
-from ram_ray.data_engine.look.looker import Looker, LookOptions, draw_foreign
+from ram_ray.data_engine.look.model_process import Looker, LookOptions, draw_foreign
 from ram_ray.data_engine.steps import counts_table
 from ram_ray.data_engine.steps.tables import MENTIONS
 from ram_ray.runs.commits import commit_tables

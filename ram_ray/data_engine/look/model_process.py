@@ -14,8 +14,8 @@ from ram_ray.config import StoreConfig
 from ram_ray.data_engine.filter.evidence import kind_codes, strongest_rivals
 from ram_ray.data_engine.look.eyes import Eyes, EyesOptions, FoldedEyes, locate, shrink
 from ram_ray.data_engine.look.locators import Locator, Region
-from ram_ray.data_engine.parse import read_run_vocabulary
 from ram_ray.data_engine.plan.image_plan import fold_of_shard, name_hash
+from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
 from ram_ray.data_engine.steps import read_table
 from ram_ray.data_engine.steps.tables import REGIONS, SCORES
 from ram_ray.errors import ImageErrorCode
