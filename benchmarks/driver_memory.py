@@ -31,6 +31,7 @@ from ram_ray.tagging import plan as run_plan
 from ram_ray.tagging.record import ModelIdentity
 from ram_ray.tagging.tag_images import TagImages
 from ram_ray.workers.chunks import split_stretch, with_pixels
+from ram_ray.workers.tagger import TaggerOptions
 
 
 class NoFetch:
@@ -51,7 +52,7 @@ class NoFetch:
 class NoModel(TagImages):
     """TagImages with a model that gives every image the same five tags."""
 
-    def __init__(self, _: Any, committers: list[Any]) -> None:
+    def __init__(self, _: TaggerOptions, committers: list[Any]) -> None:
         import ray
 
         self._ray, self._committers = ray, committers
