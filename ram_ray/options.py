@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
-from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
@@ -42,15 +41,6 @@ def merge_settings(
                 merged = {key: value for key, value in merged.items() if key not in names}
         merged |= layer
     return merged
-
-
-def tag_config(settings: Mapping[str, object]) -> TagConfig:
-    """Return the TagConfig of merged settings.
-
-    Raises:
-        ConfigError: unknown key, wrong type or value; names the key and what is allowed.
-    """
-    return build_config(TagConfig, settings)
 
 
 def build_config(

@@ -16,8 +16,8 @@ from ram_ray.cli.plan import plan
 from ram_ray.cli.retry import retry
 from ram_ray.cli.serve import serve
 from ram_ray.cli.train import train
-from ram_ray.config import TagConfig
-from ram_ray.options import merge_settings, tag_config
+from ram_ray.options import merge_settings
+from ram_ray.tagging.config import TagConfig, tag_config
 
 app = typer.Typer(
     name="ram-ray",

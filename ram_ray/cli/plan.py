@@ -71,7 +71,8 @@ def plan(
     with exit_codes.exit_on_error(debug=debug):
         from ram_ray.console import terminal
         from ram_ray.console.progress import show_progress
-        from ram_ray.options import merge_settings, tag_config
+        from ram_ray.options import merge_settings
+        from ram_ray.tagging.config import tag_config
         from ram_ray.tagging.planning.estimate import Prices
         from ram_ray.tagging.planning.pipeline import plan_bucket
 

@@ -6,9 +6,6 @@ from typing import Literal, get_args
 
 from ram_model.vocabulary import KINDS
 from ram_ray.config import DecodeConfig, Device, Precision, StoreConfig, require
-from ram_ray.data_engine.cluster.clusters import ClusterConfig
-from ram_ray.data_engine.filter_config import FilterConfig
-from ram_ray.data_engine.look.windows import WindowConfig
 from ram_ray.options import build_config, merge_settings
 
 STEPS = ("parse", "generate", "locate", "cluster", "filter", "report")
@@ -16,6 +13,92 @@ STEPS = ("parse", "generate", "locate", "cluster", "filter", "report")
 TABLE_STEPS = ("parse", "look", "locate", "generate", "cluster")
 """Steps whose tables may come from elsewhere."""
 LocatorKind = Literal["windows", "onnx", "grounding-dino"]
+
+
+Cut = Literal["adaptive", "share"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig:
+    """How to cluster and where to cut."""
+
+    num_clusters: int = 3
+    """Looks that a tag may have; the paper does not say how many."""
+    min_regions: int = 30
+    """A tag with fewer regions in the sample is not judged."""
+    sample_per_tag: int = 2_000
+    """Most regions of a tag that the fit looks at, drawn by `seed`."""
+    cut: Cut = "adaptive"
+    """`adaptive`: robust z-score above `outlier_z`; `share`: the farthest `outlier_share`."""
+    outlier_z: float = 3.0
+    """For `adaptive`, in standard deviations of a tag's usual distance."""
+    outlier_share: float = 0.1
+    """For `share`; RAM's is 0.1."""
+    iterations: int = 25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_clusters", "min_regions", "sample_per_tag", "iterations"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.cut in ("adaptive", "share"), "cut", self.cut, "adaptive or share")
+        require(self.outlier_z > 0, "outlier_z", self.outlier_z, "above 0")
+        share = self.outlier_share
+        require(0 < share < 1, "outlier_share", share, "between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowConfig:
+    """Which windows."""
+
+    scales: tuple[float, ...] = (0.6, 0.4)
+    """Sides of the windows as shares of the image's, each above 0 and at most 1."""
+    overlap: float = 0.5
+    """Least share of its side that a window has in common with the next, 0 to below 1."""
+    min_score: float = 0.05
+    """A tag scored lower in every window is not found, 0..1."""
+    regions_per_tag: int = 1
+    """Most windows per tag, best first."""
+
+    def __post_init__(self) -> None:
+        ok = bool(self.scales) and all(0 < scale <= 1 for scale in self.scales)
+        require(ok, "scales", self.scales, "shares above 0 and at most 1")
+        require(0 <= self.overlap < 1, "overlap", self.overlap, "from 0 to below 1")
+        require(0 <= self.min_score <= 1, "min_score", self.min_score, "between 0 and 1")
+        require(self.regions_per_tag >= 1, "regions_per_tag", self.regions_per_tag, "at least 1")
+
+
+Rule = Literal["improbable", "region_contradiction", "cluster_outlier", "caption_mismatch"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+Policy = Literal["judge", "keep"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilterConfig:
+    """How much may be removed, by which rules, of which tags."""
+
+    rules: tuple[Rule, ...] = RULES
+    """Evidence to use; one alone is that rule as an arm of its own."""
+    min_precision: float = 0.5
+    """Least share of wrong tags among the removed, 0..1, promised with its 95 % bound."""
+    max_over_removal: float = 0.07
+    """Greatest share of right tags that are removed, 0..1, promised with its 95 % bound."""
+    policy: Mapping[str, Policy] = field(default_factory=lambda: dict.fromkeys(KINDS, "judge"))
+    """Per kind, for tags that nothing localises: `judge` by the other evidence, or `keep`."""
+    penalty: float = 1.0
+    """L2 penalty of the regression, on standardised evidence."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.rules), "rules", self.rules, "at least one rule")
+        unknown = sorted(set(self.rules) - set(RULES))
+        require(not unknown, "rules", unknown, f"of {', '.join(RULES)}")
+        for name in ("min_precision", "max_over_removal"):
+            value = getattr(self, name)
+            require(0 < value < 1, name, value, "between 0 and 1")
+        for kind, policy in self.policy.items():
+            require(kind in KINDS, "policy", kind, f"of the kinds {', '.join(KINDS)}")
+            require(policy in POLICIES, f"policy.{kind}", policy, " or ".join(POLICIES))
+        require(self.penalty > 0, "penalty", self.penalty, "above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,13 @@ from typing import get_args
 from ram_ray.config import DecodeConfig, Device, Precision, StoreConfig, require
 from ram_ray.errors import ConfigError
 from ram_ray.options import merge_settings
-from ram_ray.serving.job_locations import check_prefix
+from ram_ray.serving.job_locations import normal_location
+
+
+def check_prefix(name: str, prefix: str) -> None:
+    """Raise ConfigError unless an operator's prefix is an absolute folder or an s3:// URL."""
+    ok = normal_location(prefix) is not None
+    require(ok, name, prefix, "an absolute folder or s3://bucket/prefix, without . or ..")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError, ImageError, UnreachableError
 from ram_ray.images.decoder import Decoder
-from ram_ray.options import tag_config
-from ram_ray.tagging.record import threshold_option
-from ram_ray.workers.tagger import load_tagger, tagger_options
+from ram_ray.tagging.config import TagConfig, tag_config
+from ram_ray.tagging.model import tagger_options, threshold_option
+from ram_ray.workers.tagger import load_tagger
 
 # What a single photo understands; any other option belongs to a run and is refused, not ignored.
 PHOTO_SETTINGS = frozenset(

@@ -9,13 +9,14 @@ goes on where its commits end: call it again.
 import time
 
 from ram_ray.cluster import place, ray_session
-from ram_ray.config import TagConfig
 from ram_ray.runs.commits import committed_shards, finish_publishing
 from ram_ray.runs.leases import take_lease
 from ram_ray.storage.stores import open_store, probe_create_if_absent
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import identify_model
 from ram_ray.tagging.plan import check_before_writing, make_plan
 from ram_ray.tagging.progress import OnProgress, RunProgress
-from ram_ray.tagging.record import agree_on_record, identify_model, settle_batch_size
+from ram_ray.tagging.record import agree_on_record, settle_batch_size
 from ram_ray.tagging.rounds import rows_in, run_rounds
 from ram_ray.tagging.summary import RunSummary, summarize
 

@@ -2,14 +2,15 @@
 
 import os
 
-from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
 from ram_ray.runs.leases import Lease
 from ram_ray.runs.plans import PlanSummary, read_plan, write_plan
 from ram_ray.storage.sources import NameFilter, list_source
 from ram_ray.storage.stores import Store, open_store, split_url
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import ModelIdentity
 from ram_ray.tagging.progress import RunProgress
-from ram_ray.tagging.record import ModelIdentity, check_record
+from ram_ray.tagging.record import check_record
 
 
 def check_before_writing(config: TagConfig, model: ModelIdentity) -> None:

@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import Any
 
 from ram_ray.cluster import Placement
-from ram_ray.config import TagConfig
 from ram_ray.errors import IncompleteRunError, RamRayError
 from ram_ray.runs.commits import committed_shards, finish_publishing, iter_batches
 from ram_ray.runs.committer import Committer, CommitterProgress, DrainReport
 from ram_ray.runs.leases import Lease
 from ram_ray.runs.plans import PlanSummary
 from ram_ray.storage.stores import Store
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.dataset import build_pipeline, chunks_per_shard
 from ram_ray.tagging.progress import RunProgress
 from ram_ray.tagging.record import RunRecord

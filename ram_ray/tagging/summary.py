@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ram_ray.runs.commits import read_commits
 from ram_ray.runs.plans import PlanSummary
 from ram_ray.storage.stores import Store
-from ram_ray.tagging.record import ModelIdentity
+from ram_ray.tagging.model import ModelIdentity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ram_ray.config import TagConfig
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaggerOptions:
@@ -27,34 +25,6 @@ class TaggerOptions:
     caption: bool = False
     caption_tags: tuple[str, ...] | None = None
     caption_beams: int | None = None
-
-
-def tagger_options(
-    config: TagConfig,
-    *,
-    threshold: float | tuple[float, ...] | None,
-    device: str,
-    threads: int | None,
-    batch_size: int,
-) -> TaggerOptions:
-    """Return what a model process needs to know of a run's settings."""
-    return TaggerOptions(
-        model=config.model,
-        device=device,
-        threads=threads,
-        precision=config.precision,
-        batch_size=batch_size,
-        tags=config.tags,
-        threshold=threshold,
-        top_k=config.top_k,
-        score_floor=config.score_floor,
-        text_encoder=config.text_encoder,
-        descriptions=config.descriptions,
-        open_set_threshold=config.open_set_threshold,
-        caption=config.caption,
-        caption_tags=config.caption_tags,
-        caption_beams=config.caption_beams,
-    )
 
 
 def load_tagger(options: TaggerOptions) -> tuple[Any, str]:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from ram_model import Ram, Vocabulary, save_folder, variant
 from ram_model.metrics import mean_average_precision
-from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation.baselines import Baseline, linear_scores, measure_baselines
 from ram_ray.evaluation.scored import ScoredImages, read_scored
@@ -22,7 +22,9 @@ from ram_ray.evaluation.truth import read_truth
 from ram_ray.runs.commits import commit_shard
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import tables as schema
-from ram_ray.tagging.record import agree_on_record, identify_model
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import identify_model
+from ram_ray.tagging.record import agree_on_record
 from tests.model.tiny_clip import tiny_clip
 
 NAMES = ("red", "blue")

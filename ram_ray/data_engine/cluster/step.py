@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
-from ram_ray.data_engine.cluster.clusters import CLUSTERS, ClusterConfig, Clusters, fit, judge
+from ram_ray.data_engine.cluster.clusters import CLUSTERS, Clusters, fit, judge
+from ram_ray.data_engine.config import ClusterConfig
 from ram_ray.data_engine.plan.image_plan import name_hash
 from ram_ray.data_engine.steps import (
     EngineRun,

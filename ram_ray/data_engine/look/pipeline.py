@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ram_ray.cluster import Placement, place
-from ram_ray.config import TagConfig
 from ram_ray.data_engine.look.eyes import EyesOptions
 from ram_ray.data_engine.look.looker import LookOptions
 from ram_ray.data_engine.look.stages import LookAtImages, LookCommitter
@@ -22,6 +21,7 @@ from ram_ray.data_engine.steps import EngineRun, Step, cause, configure_ray_data
 from ram_ray.runs.commits import committed_shards
 from ram_ray.runs.committer import DrainReport
 from ram_ray.storage.fetching import FetchLimits
+from ram_ray.tagging.config import TagConfig
 from ram_ray.workers.chunks import ReadPlan
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
 

@@ -21,7 +21,7 @@ from ram_ray.labels.builder.review import review_page
 from ram_ray.labels.builder.tag_ids import Row
 
 if TYPE_CHECKING:
-    from ram_ray.labels.builder.build import Build
+    from ram_ray.labels.builder.result import Build
 
 VOCABULARY = "vocabulary.parquet"
 DECISIONS = "decisions.txt"

@@ -19,7 +19,7 @@ from ram_ray.labels.builder.coverage import Coverage
 from ram_ray.labels.builder.names import fold
 
 if TYPE_CHECKING:
-    from ram_ray.labels.builder.build import Build
+    from ram_ray.labels.builder.result import Build
 
 MAX_DROPPED = 3_000  # most valuable first; the rest is one-off words
 MAX_MISSING = 400  # names shown of what a list misses

@@ -10,7 +10,7 @@ from rich.table import Table
 from ram_ray.labels.builder.output import REVIEW, VOCABULARY
 
 if TYPE_CHECKING:
-    from ram_ray.labels.builder.build import Build
+    from ram_ray.labels.builder.result import Build
 
 MAX_PROBLEMS = 5  # on the screen; the review page has all
 

@@ -9,15 +9,17 @@ import os
 import time
 from dataclasses import dataclass
 
-from ram_ray.config import TagConfig, require
+from ram_ray.config import require
 from ram_ray.runs.commits import committed_shards
 from ram_ray.runs.leases import take_lease
 from ram_ray.storage.stores import open_store, probe_create_if_absent, split_url
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import identify_model
 from ram_ray.tagging.plan import check_before_writing, make_plan
 from ram_ray.tagging.planning.estimate import Bill, Estimate, Prices, bill_of, estimate_run
 from ram_ray.tagging.planning.sample import Sample, measure_sample
 from ram_ray.tagging.progress import OnProgress, RunProgress
-from ram_ray.tagging.record import agree_on_record, identify_model
+from ram_ray.tagging.record import agree_on_record
 from ram_ray.tagging.rounds import rows_in
 
 DEFAULT_SAMPLE = 64

@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from ram_ray.cluster import CPU_BATCH, GPU_BATCH
-from ram_ray.config import TagConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.images.decoder import Decoder
 from ram_ray.runs.plans import PlanSummary, read_plan_shard, to_parquet
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.storage.stores import Store
-from ram_ray.tagging.record import threshold_option
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import tagger_options, threshold_option
 from ram_ray.tagging.tables import tags_schema
-from ram_ray.workers.tagger import load_tagger, tagger_options
+from ram_ray.workers.tagger import load_tagger
 
 MAX_SHARDS_READ = 16
 """Of the plan: a sample needs no more, whatever the number of images."""

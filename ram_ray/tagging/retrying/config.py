@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ram_ray.config import DecodeConfig, Device, StoreConfig, TagConfig, require
+from ram_ray.config import DecodeConfig, Device, StoreConfig, require
 from ram_ray.errors import ImageErrorCode
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.record import RunRecord
 
 ERROR_CODES = tuple(code.value for code in ImageErrorCode)
