@@ -52,6 +52,7 @@ def build_config(
         ConfigError: unknown or missing key, wrong type or value; names the key and what is allowed.
     """
     hints = get_type_hints(config_class)
+    hints = {name: hints[name] for name in (*config_class.__annotations__, *hints)}  # own first
     sections = {name for name, hint in hints.items() if is_dataclass(hint)}
     values: dict[str, object] = {}
     nested: dict[str, dict[str, object]] = {}
@@ -219,6 +220,8 @@ def _converted(value: object, kind: Any) -> object | None:
         return value if value in get_args(kind) else None
     if isinstance(value, bool) or kind is bool:
         return value if kind is bool and isinstance(value, bool) else None
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     if kind is float:
         return _as_float(value)
     return value if isinstance(kind, type) and isinstance(value, kind) else None

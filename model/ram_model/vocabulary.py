@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ram_model.config import KINDS
 from ram_model.errors import CheckpointError, UnknownTagError
 
 OFF = 1.0  # a score is never above it, so a tag with this threshold never fires

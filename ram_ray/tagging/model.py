@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ram_ray.errors import ConfigError
+from ram_ray.config import Device, TagChoice, part_of
 from ram_ray.options import read_threshold_file
 from ram_ray.tagging.config import TagConfig
 from ram_ray.workers.tagger import TaggerOptions, load_tagger
@@ -13,27 +13,22 @@ def tagger_options(
     config: TagConfig,
     *,
     threshold: float | tuple[float, ...] | None,
-    device: str,
+    device: Device,
     threads: int | None,
     batch_size: int,
 ) -> TaggerOptions:
-    """Return what a model process needs to know of a run's settings."""
+    """Return what a model process needs to know of a run's settings.
+
+    Args:
+        threshold: as `threshold_option` gives it; files are not read again.
+    """
+    several = isinstance(threshold, tuple)
+    asked = part_of(config, TagChoice)
+    asked["threshold_file"] = None
+    asked["threshold"] = None if several else threshold
+    asked["thresholds"] = threshold if several else None
     return TaggerOptions(
-        model=config.model,
-        device=device,
-        threads=threads,
-        precision=config.precision,
-        batch_size=batch_size,
-        tags=config.tags,
-        threshold=threshold,
-        top_k=config.top_k,
-        score_floor=config.score_floor,
-        text_encoder=config.text_encoder,
-        descriptions=config.descriptions,
-        open_set_threshold=config.open_set_threshold,
-        caption=config.caption,
-        caption_tags=config.caption_tags,
-        caption_beams=config.caption_beams,
+        **asked, device=device, threads=threads, precision=config.precision, batch_size=batch_size
     )
 
 
@@ -69,10 +64,7 @@ def identify_with_threshold(
 ) -> ModelIdentity:
     """Do as `identify_model`, where the thresholds are known and need no file."""
     options = tagger_options(config, threshold=threshold, device="cpu", threads=None, batch_size=1)
-    try:
-        tagger, _ = load_tagger(options)
-    except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
-        raise ConfigError(str(error)) from error
+    tagger, _ = load_tagger(options)
     random_weights = f"{tagger.model_id} has random weights: its tags mean nothing."
     return ModelIdentity(
         model_id=tagger.model_id,

@@ -14,8 +14,8 @@ from ram_ray.data_engine.cluster import step as cluster
 from ram_ray.data_engine.filter import step as filter
 from ram_ray.data_engine.generate import step as generate
 from ram_ray.data_engine.look import pipeline as looking
-from ram_ray.data_engine.look.eyes import EyesOptions
 from ram_ray.data_engine.look.looker import Looker, LookOptions
+from ram_ray.data_engine.look.models import model_options
 from ram_ray.data_engine.look.stages import LookCommitter, SeenAssembly
 from ram_ray.data_engine.steps import EngineRun, Step
 from ram_ray.data_engine.steps import rounds as step_rounds
@@ -79,14 +79,7 @@ def look_inline(
     look_options = LookOptions(
         output=config.output,
         store=config.store,
-        eyes=EyesOptions(
-            models=config.models,
-            device="cpu",
-            threads=None,
-            precision=config.precision,
-            batch_size=BATCH,
-            caption=config.caption,
-        ),
+        eyes=model_options(config, device="cpu", threads=None, batch_size=BATCH),
         num_shards=run.plan.shards,
         floor=config.floor,
         **options,

@@ -13,8 +13,8 @@ import torch
 from ram_model import Ram, Vocabulary, save_folder, variant
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.evaluation.calibration import CalibrationConfig
-from ram_ray.evaluation.pipeline import LabelsConfig, calibrate, evaluate
+from ram_ray.evaluation.config import CalibrationConfig, LabelsConfig
+from ram_ray.evaluation.pipeline import calibrate, evaluate
 from ram_ray.runs.commits import commit_shard
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import tables as schema

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ram_model.vocabulary import KINDS
+from ram_model.config import KINDS
 from ram_ray.data_engine.config import RULES, FilterConfig
 from ram_ray.data_engine.filter.evidence import Evidence
 from ram_ray.data_engine.filter.promises import (

@@ -76,7 +76,7 @@ class LookCommitter(Committer):
         check_conservation(shard, read_plan_shard(self._store, shard), tags, quarantine)
         codes = Counter(quarantine["error_code"].to_pylist())
         options = self._options
-        passes = 2 if options.eyes.caption else 1
+        passes = 2 if options.eyes[0].caption else 1
         tables = {"scores": tags.select(SCORES.names).cast(SCORES), "quarantine": quarantine}
         counts: Counter[Any] = Counter(images=tags.num_rows, model_passes=passes * tags.num_rows)
         self._commit_step(options.scores_url, shard, tables, counts, codes)
