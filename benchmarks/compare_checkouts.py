@@ -30,8 +30,9 @@ import json, sys
 kind, settings = sys.argv[1], json.loads(sys.argv[2])
 if kind == "tag":
     try:
+        from ram_ray.config import DecodeConfig
+        from ram_ray.tagging.config import TagConfig
         from ram_ray.tagging.pipeline import tag_bucket
-        from ram_ray.config import DecodeConfig, TagConfig
     except ImportError:
         from ram_ray.tagging import tag_bucket
         from ram_ray.config import DecodeConfig, TagConfig
@@ -47,7 +48,7 @@ else:
     from ram_ray.data_engine.config import EngineConfig
     from ram_ray.data_engine.engine import run
     try:
-        from ram_ray.data_engine.look.windows import WindowConfig
+        from ram_ray.data_engine.config import WindowConfig
     except ImportError:
         from ram_ray.data_engine.windows import WindowConfig
     run(EngineConfig(windows=WindowConfig(scales=(0.9,), overlap=0.0), **settings))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ram_ray import __version__
-from ram_ray.config import TagConfig
+from ram_ray.config import Device, Resources
 from ram_ray.errors import ConfigError, UnreachableError
 
 LOCAL_OBJECT_STORE_BYTES = 1024 * 2**20
@@ -28,7 +28,7 @@ GPU_BATCH = 64
 class Placement:
     """What runs where: Ray resources are bookkeeping, `threads` is what the CPU really does."""
 
-    device: str
+    device: Device
     """"cpu", or "auto": a GPU share is reserved, the process takes it if it sees one."""
     num_taggers: int
     gpus_per_tagger: float
@@ -162,7 +162,7 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(terminal)
 
 
-def place(config: TagConfig) -> Placement:
+def place(config: Resources) -> Placement:
     """Decide devices, processes and batch from the cluster's resources and the configuration.
 
     Raises:
@@ -187,7 +187,7 @@ def place(config: TagConfig) -> Placement:
     return _place_on_gpus(config, cpus, shares)
 
 
-def _place_on_cpus(config: TagConfig, cpus: float, nodes: int) -> Placement:
+def _place_on_cpus(config: Resources, cpus: float, nodes: int) -> Placement:
     num_taggers = config.num_taggers or max(1, nodes)
     note = () if config.device == "cpu" else ("No GPU found: tagging on the CPU.",)
     return Placement(
@@ -203,7 +203,7 @@ def _place_on_cpus(config: TagConfig, cpus: float, nodes: int) -> Placement:
     )
 
 
-def _place_on_gpus(config: TagConfig, cpus: float, shares: int) -> Placement:
+def _place_on_gpus(config: Resources, cpus: float, shares: int) -> Placement:
     num_taggers = config.num_taggers or shares
     if shares and num_taggers > shares and not config.address:
         raise ConfigError(

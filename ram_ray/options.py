@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
-from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
@@ -44,15 +43,6 @@ def merge_settings(
     return merged
 
 
-def tag_config(settings: Mapping[str, object]) -> TagConfig:
-    """Return the TagConfig of merged settings.
-
-    Raises:
-        ConfigError: unknown key, wrong type or value; names the key and what is allowed.
-    """
-    return build_config(TagConfig, settings)
-
-
 def build_config(
     config_class: type[ConfigT], flat: Mapping[str, object], prefix: str = ""
 ) -> ConfigT:
@@ -62,6 +52,7 @@ def build_config(
         ConfigError: unknown or missing key, wrong type or value; names the key and what is allowed.
     """
     hints = get_type_hints(config_class)
+    hints = {name: hints[name] for name in (*config_class.__annotations__, *hints)}  # own first
     sections = {name for name, hint in hints.items() if is_dataclass(hint)}
     values: dict[str, object] = {}
     nested: dict[str, dict[str, object]] = {}
@@ -229,6 +220,8 @@ def _converted(value: object, kind: Any) -> object | None:
         return value if value in get_args(kind) else None
     if isinstance(value, bool) or kind is bool:
         return value if kind is bool and isinstance(value, bool) else None
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     if kind is float:
         return _as_float(value)
     return value if isinstance(kind, type) and isinstance(value, kind) else None

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.config import StoreConfig
 from ram_ray.storage.sources import NameFilter, list_source
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
 from tests.conftest import S3Server

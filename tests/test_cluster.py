@@ -9,8 +9,9 @@ import pytest
 
 from ram_ray import cluster
 from ram_ray.cluster import _check_address, _check_nodes, place
-from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.outputs.verification import verify_output
 from tests.conftest import write_photos
 
@@ -20,7 +21,7 @@ import json, sys
 import ray._private.utils
 ray._private.utils.write_ray_address = lambda *args, **kwargs: None
 from ray.cluster_utils import Cluster
-from ram_ray.config import TagConfig
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.pipeline import tag_bucket
 small = {"object_store_memory": 100 << 20}
 cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})

@@ -60,8 +60,9 @@ def test_exit_codes_are_told_in_one_place():
     told = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", told, re.MULTILINE)}
     assert codes == {
-        exit_codes.DONE, exit_codes.FAILED_CHECK, exit_codes.INTERRUPTED, exit_codes.WRONG_USAGE, exit_codes.TOO_MANY_QUARANTINED,
-        exit_codes.INCOMPLETE, exit_codes.UNREACHABLE,
+        exit_codes.DONE, exit_codes.FAILED_CHECK, exit_codes.INTERRUPTED,
+        exit_codes.WRONG_USAGE, exit_codes.TOO_MANY_QUARANTINED, exit_codes.INCOMPLETE,
+        exit_codes.UNREACHABLE,
     }  # fmt: skip
 
 

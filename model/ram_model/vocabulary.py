@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ram_model.config import KINDS
 from ram_model.errors import CheckpointError, UnknownTagError
 
-KINDS = ("object", "scene", "attribute", "action", "other")
 OFF = 1.0  # a score is never above it, so a tag with this threshold never fires
 
 _COLUMNS = ("tag_id", "name", "name_zh", "threshold", "kind", "aliases", "parents")

@@ -11,7 +11,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,7 @@ import pyarrow as pa
 from ram_model.metrics import ABSENT, PRESENT, UNVERIFIED
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation import layouts
-
-Layout = Literal["jsonl", "parquet", "coco", "openimages", "voc", "lines"]
-Unlisted = Literal["absent", "unverified"]
+from ram_ray.evaluation.config import Layout, Unlisted
 
 _UNLISTED: dict[str, Unlisted] = {
     "coco": "absent",

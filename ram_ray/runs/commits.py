@@ -10,7 +10,6 @@ by a commit of its own, `retries/000001/commits/shard-N.json`; the latest retry'
 """
 
 import hashlib
-import io
 import json
 import re
 import uuid
@@ -23,9 +22,9 @@ from itertools import islice
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_ray.runs.plans import shard_name, to_parquet
+from ram_ray.storage.parquet import table_of
 from ram_ray.storage.stores import Store
 
 _COMMIT_KEY = re.compile(r"commits/shard-(\d{6,})\.json")
@@ -274,4 +273,4 @@ def read_published(store: Store, file: StagedFile) -> pa.Table:
     data = store.read(file.name)
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise ConservationError(f"{file.name} is not the file that was committed.")
-    return pq.read_table(io.BytesIO(data))
+    return table_of(data)

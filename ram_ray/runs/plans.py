@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import Store
 
@@ -148,7 +149,7 @@ def write_plan_shard(store: Store, shard: int, objects: list[SourceObject]) -> N
 
 def read_plan_shard(store: Store, shard: int) -> pa.Table:
     """Return the PLAN rows of one shard."""
-    return pq.read_table(io.BytesIO(store.read(f"plan/{shard_name(shard)}.parquet")))
+    return read_parquet(store, f"plan/{shard_name(shard)}.parquet")
 
 
 def to_parquet(table: pa.Table) -> bytes:

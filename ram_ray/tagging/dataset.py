@@ -4,15 +4,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ram_ray.cluster import Placement
-from ram_ray.config import TagConfig
 from ram_ray.runs.ray_data import ONE_ROW, configure_ray_data
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.stores import absolute_url
-from ram_ray.tagging.record import ModelIdentity
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import ModelIdentity, tagger_options
 from ram_ray.tagging.tag_images import TagImages
 from ram_ray.workers.chunks import ReadPlan
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
-from ram_ray.workers.tagger import tagger_options
 
 if TYPE_CHECKING:
     from ray.data import Dataset

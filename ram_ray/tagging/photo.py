@@ -1,24 +1,23 @@
 """Tags of one photo on this machine, without Ray."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ram_ray.config import TagConfig
+from ram_ray.config import TagChoice
 from ram_ray.errors import ConfigError, ImageError, UnreachableError
 from ram_ray.images.decoder import Decoder
-from ram_ray.options import tag_config
-from ram_ray.tagging.record import threshold_option
-from ram_ray.workers.tagger import load_tagger, tagger_options
+from ram_ray.tagging.config import TagConfig, tag_config
+from ram_ray.tagging.model import tagger_options, threshold_option
+from ram_ray.workers.tagger import load_tagger
 
 # What a single photo understands; any other option belongs to a run and is refused, not ignored.
-PHOTO_SETTINGS = frozenset(
-    "source model tags text_encoder descriptions open_set_threshold threshold threshold_file top_k"
-    " score_floor caption caption_tags caption_beams device precision decode.orientation".split()
-)
+PHOTO_SETTINGS = {one.name for one in fields(TagChoice)} | {
+    "source", "device", "precision", "decode.orientation"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +104,4 @@ def _load_tagger(config: TagConfig) -> tuple[Any, str]:
         threads=None,
         batch_size=1,
     )
-    try:
-        return load_tagger(options)
-    except ValueError as error:  # ram_model's errors are ValueErrors, each one sentence
-        raise ConfigError(str(error)) from error
+    return load_tagger(options)

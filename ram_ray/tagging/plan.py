@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
 from ram_ray.runs.opening import Planner, Run, open_run, refuse_inside
 from ram_ray.runs.plans import PlanSummary, write_plan
 from ram_ray.storage.sources import NameFilter, list_source
 from ram_ray.storage.stores import Store, split_url
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import ModelIdentity
 from ram_ray.tagging.progress import RunProgress
-from ram_ray.tagging.record import ModelIdentity, tag_record
+from ram_ray.tagging.record import tag_record
 
 
 def open_tag_run(

@@ -7,33 +7,14 @@ from typing import Any
 
 from ram_ray import __version__
 from ram_ray.cluster import Placement
-from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
-from ram_ray.options import read_threshold_file
 from ram_ray.runs.fields import MODEL, TAG
 from ram_ray.runs.opening import Run
 from ram_ray.runs.plans import PlanSummary
 from ram_ray.runs.record import Record, difference, dump, stored_fields
 from ram_ray.storage.stores import Store
-from ram_ray.workers.tagger import load_tagger, tagger_options
-
-
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """Which model, exactly."""
-
-    model_id: str
-    image_size_px: int
-    weights_sha256: str
-    vocabulary_sha256: str
-    thresholds_sha256: str
-    threshold_option: float | tuple[float, ...] | None
-    """The `threshold` option of `Tagger`."""
-    notes: tuple[str, ...]
-    labels_sha256: str | None = None
-    """Of what the labels of new words were made from; None without new words."""
-    caption: dict[str, Any] | None = None
-    """How captions are written, and the hash of what writes them; None without captions."""
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import ModelIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +48,6 @@ class RunRecord:
     text_encoder: str | None
     descriptions: str | None
     open_set_threshold: float | None
-
-
-def identify_model(config: TagConfig) -> ModelIdentity:
-    """Load the model once on this machine's CPU and say which it is; finds what is wrong early.
-
-    Raises:
-        ConfigError: no such model, a broken model folder, unknown tags, bad thresholds.
-    """
-    return identify_with_threshold(config, threshold_option(config))
-
-
-def identify_with_threshold(
-    config: TagConfig, threshold: float | tuple[float, ...] | None
-) -> ModelIdentity:
-    """Do as `identify_model`, where the thresholds are known and need no file."""
-    options = tagger_options(config, threshold=threshold, device="cpu", threads=None, batch_size=1)
-    try:
-        tagger, _ = load_tagger(options)
-    except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
-        raise ConfigError(str(error)) from error
-    random_weights = f"{tagger.model_id} has random weights: its tags mean nothing."
-    return ModelIdentity(
-        model_id=tagger.model_id,
-        image_size_px=tagger.image_size_px,
-        weights_sha256=tagger.weights_sha256,
-        labels_sha256=tagger.labels_sha256,
-        vocabulary_sha256=tagger.vocabulary_sha256,
-        thresholds_sha256=tagger.thresholds_sha256,
-        threshold_option=threshold,
-        caption=_caption_identity(tagger),
-        notes=((random_weights,) if tagger.is_random else ()) + tagger.notes,
-    )
 
 
 def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
@@ -173,22 +122,3 @@ def tag_record(config: TagConfig, model: ModelIdentity) -> Record:
         | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")},
     }
     return Record(fields=TAG, identity=identity, facts=facts)
-
-
-def _caption_identity(tagger: Any) -> dict[str, Any] | None:
-    if tagger.captions is None:
-        return None
-    options = asdict(tagger.captions)
-    tags = options.pop("tags")  # a list, as JSON gives it back
-    return {"sha256": tagger.captions_sha256, "tags": tags and list(tags), **options}
-
-
-def threshold_option(config: TagConfig) -> float | tuple[float, ...] | None:
-    """Return the `threshold` option of `Tagger` that the configuration asks for.
-
-    Raises:
-        ConfigError: the threshold file cannot be read, or holds something else than numbers.
-    """
-    if config.threshold_file is None:
-        return config.threshold
-    return read_threshold_file(config.threshold_file)

@@ -1,14 +1,14 @@
 """Tag the shards that are not committed, wave by wave."""
 
 from ram_ray.cluster import Placement
-from ram_ray.config import TagConfig
 from ram_ray.runs.committer import CommitterProgress
 from ram_ray.runs.rounds import WAVE_SHARDS, Shards
 from ram_ray.runs.waves import Wave
 from ram_ray.storage.stores import absolute_url
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.dataset import build_pipeline, chunks_per_shard
+from ram_ray.tagging.model import ModelIdentity
 from ram_ray.tagging.progress import RunProgress
-from ram_ray.tagging.record import ModelIdentity
 from ram_ray.tagging.tables import commit_tags
 
 WAVE_CHUNKS = 1_536

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ram_ray.config import TagConfig
 from ram_ray.runs.commits import read_commits
 from ram_ray.runs.opening import Run
 from ram_ray.runs.plans import PlanSummary
-from ram_ray.tagging.record import ModelIdentity
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import ModelIdentity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

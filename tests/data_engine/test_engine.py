@@ -10,9 +10,9 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine import undo
+from ram_ray.data_engine.config import FilterConfig
 from ram_ray.data_engine.engine import EngineResult, run
 from ram_ray.data_engine.explain import diff_runs, explain_image
-from ram_ray.data_engine.filter_config import FilterConfig
 from ram_ray.data_engine.revisions.decision_log import replay
 from ram_ray.data_engine.undo import undo_rule
 from ram_ray.errors import ConfigError

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from ram_model import Ram, Vocabulary, save_folder, variant
 from ram_model.metrics import mean_average_precision
-from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation.baselines import Baseline, linear_scores, measure_baselines
 from ram_ray.evaluation.scored import ScoredImages, read_scored
@@ -24,7 +24,9 @@ from ram_ray.runs.plans import PLAN
 from ram_ray.runs.record import agree_on_record
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import tables as schema
-from ram_ray.tagging.record import identify_model, tag_record
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import identify_model
+from ram_ray.tagging.record import tag_record
 from tests.model.tiny_clip import tiny_clip
 
 NAMES = ("red", "blue")

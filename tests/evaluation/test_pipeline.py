@@ -11,16 +11,18 @@ import pytest
 import torch
 
 from ram_model import Ram, Vocabulary, save_folder, variant
-from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.evaluation.calibration import CalibrationConfig
-from ram_ray.evaluation.pipeline import LabelsConfig, calibrate, evaluate
+from ram_ray.evaluation.config import CalibrationConfig, LabelsConfig
+from ram_ray.evaluation.pipeline import calibrate, evaluate
 from ram_ray.runs.commits import commit_shard
 from ram_ray.runs.plans import PLAN
 from ram_ray.runs.record import agree_on_record
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import tables as schema
-from ram_ray.tagging.record import identify_model, tag_record
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import identify_model
+from ram_ray.tagging.record import tag_record
 
 NAMES = ("cat", "dog", "sky", "<b>odd</b>")
 SCORES = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
+from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.data_engine.cluster.clusters import ClusterConfig
 from ram_ray.data_engine.config import EngineConfig
 from ram_ray.data_engine.look.windows import WindowConfig
@@ -25,6 +25,7 @@ from ram_ray.runs.record import (
     stored_fields,
 )
 from ram_ray.storage.stores import Store, open_store
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.record import read_record
 
 RECORDS = Path(__file__).parent / "records"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
+from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.console.progress import Progress
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, UnreachableError
 from ram_ray.runs import opening
@@ -20,6 +20,7 @@ from ram_ray.runs.leases import take_lease
 from ram_ray.runs.waves import Committers
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import rounds as tag_rounds
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
 from ram_ray.tagging.tables import QUARANTINE, TAGS

@@ -6,11 +6,12 @@ This module must not import torch: decoder processes load it.
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from ram_model.config import Augment
 from ram_model.training.rand_augment import rand_augment
 from ram_model.transforms import require_rgb, resize_for_inference
 
@@ -19,9 +20,6 @@ CROP_AREA = (0.2, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Least and largest width / height of it; torchvision's RandomResizedCrop, as is the rest."""
 _CROP_TRIES = 10
-Augment = Literal["none", "crop", "full"]
-"""What training does to an image: nothing; a random crop, perhaps mirrored; that and RandAugment,
-as the reference."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
+from ram_ray.data_engine.config import RULES
 from ram_ray.data_engine.filter.evidence import kind_codes
 from ram_ray.data_engine.filter.file import filter_from_json
 from ram_ray.data_engine.filter.fit import Decisions, Filter, decide
@@ -19,7 +20,6 @@ from ram_ray.data_engine.filter.shard_evidence import (
     collect,
     read_shard,
 )
-from ram_ray.data_engine.filter_config import RULES
 from ram_ray.data_engine.plan.image_plan import read_images, shard_of
 from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
 from ram_ray.data_engine.revisions.corrections import PROBLEMS, resolve_corrections

@@ -12,7 +12,7 @@ from ram_model import ModelOutputError
 from ram_model.vocabulary import Vocabulary
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.filter.evidence import kind_codes, strongest_rivals
-from ram_ray.data_engine.look.eyes import Eyes, EyesOptions, FoldedEyes, locate, shrink
+from ram_ray.data_engine.look.eyes import Eyes, FoldedEyes, locate, shrink
 from ram_ray.data_engine.look.locators import Locator, Region
 from ram_ray.data_engine.plan.image_plan import fold_of_shard, name_hash
 from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
@@ -22,6 +22,7 @@ from ram_ray.errors import ImageErrorCode
 from ram_ray.runs.committer import ROW, Begin
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging.tables import QUARANTINE_ROWS
+from ram_ray.workers.tagger import TaggerOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +31,8 @@ class LookOptions:
 
     output: str
     store: StoreConfig
-    eyes: EyesOptions
+    eyes: tuple[TaggerOptions, ...]
+    """The models, in the order of their folds."""
     num_shards: int
     parsed: str
     """Folder of the parse step."""
@@ -73,7 +75,7 @@ class Looker:
             at: told the position of an image before it is looked at alone.
         """
         options = self._options
-        fold = fold_of_shard(row["shard"], options.num_shards, len(options.eyes.models))
+        fold = fold_of_shard(row["shard"], options.num_shards, len(options.eyes))
         eyes = self._eyes.of_fold(fold)
         good = [i for i in range(len(images)) if not row["error_code"][i]]
         whole = np.stack([shrink(image, eyes.image_size_px) for image in images])
@@ -111,7 +113,7 @@ class Looker:
         captions: dict[int, str | None],
     ) -> None:
         found, _ = eyes.describe(whole[positions])
-        if self._options.eyes.caption:
+        if self._options.eyes[0].caption:
             captions |= dict(zip(positions, eyes.caption(whole[positions]), strict=True))
         scores |= dict(zip(positions, found, strict=True))
 

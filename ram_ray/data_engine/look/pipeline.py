@@ -8,12 +8,14 @@ publishes the tables of both steps.
 """
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ram_ray.cluster import Placement, place
-from ram_ray.config import TagConfig
-from ram_ray.data_engine.look.eyes import EyesOptions
+from ram_ray.config import Resources
+from ram_ray.data_engine.config import EngineConfig
 from ram_ray.data_engine.look.model_process import LookOptions
+from ram_ray.data_engine.look.models import model_options
 from ram_ray.data_engine.look.stages import CommitSeen, LookAtImages
 from ram_ray.data_engine.look.windows import window_boxes
 from ram_ray.data_engine.steps import EngineRun, Step, step_waves
@@ -46,7 +48,7 @@ def look(run: EngineRun, options: dict[str, Any], pixels_px: int, *steps: Step) 
         steps: those of `scores_url` and `regions_url`.
     """
     config = run.config
-    placement = place(_as_tagging(run))
+    placement = place(_resources(config))
     chunks = -(-config.shard_rows // placement.batch_size)
     wave_shards = max(1, WAVE_CHUNKS * placement.num_taggers // chunks)
     look_options = _options(run, placement, options)
@@ -125,26 +127,21 @@ def build_pipeline(
     )
 
 
-def _as_tagging(run: EngineRun) -> TagConfig:
-    """Return the resources of this run in the terms of tagging, which knows how to place them."""
-    names = ("device", "precision", "batch_size", "num_taggers", "gpus_per_tagger", "num_decoders",
-             "address", "source", "output")  # fmt: skip
-    settings = {name: getattr(run.config, name) for name in names}
-    if run.config.locate and run.config.locator == "windows":
+def _resources(config: EngineConfig) -> Resources:
+    """Return the resources of this run, with the batch that fits the windows of an image."""
+    if config.batch_size is None and config.locate and config.locator == "windows":
         # The crops of one image fill a batch: what is padded costs as much as what is looked at.
-        settings["batch_size"] = settings["batch_size"] or len(window_boxes(run.config.windows))
-    return TagConfig(**settings)
+        return replace(config, batch_size=len(window_boxes(config.windows)))
+    return config
 
 
 def _options(run: EngineRun, placement: Placement, options: dict[str, Any]) -> LookOptions:
     config = run.config
-    eyes = EyesOptions(
-        models=config.models,
+    eyes = model_options(
+        config,
         device=placement.device,
         threads=placement.threads_per_tagger,
-        precision=config.precision,
         batch_size=placement.batch_size,
-        caption=config.caption,
     )
     return LookOptions(
         output=run.config.output,

@@ -63,7 +63,7 @@ class CommitSeen:
         check_conservation(shard, plan, seen, quarantine)
         quarantine = quarantine.cast(QUARANTINE)
         codes = Counter(quarantine["error_code"].to_pylist())
-        passes = 2 if self.options.eyes.caption else 1
+        passes = 2 if self.options.eyes[0].caption else 1
         tables = {"scores": seen.select(SCORES.names).cast(SCORES), "quarantine": quarantine}
         counts: Counter[Any] = Counter(images=seen.num_rows, model_passes=passes * seen.num_rows)
         self._commit_step(self.options.scores_url, shard, tables, counts, codes)

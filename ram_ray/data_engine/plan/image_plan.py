@@ -10,7 +10,6 @@ hash of it, on disk: memory stays flat, every shard is a random sample, and the 
 can be computed from its name.
 """
 
-import io
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -19,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.plan.disk_sort import name_hash, read_shards, write_runs
 from ram_ray.data_engine.plan.named_images import find_images_and_captions, join_key
 from ram_ray.labels.problems import Problem
 from ram_ray.runs.plans import clear_plan, finish_plan, read_plan_as, shard_name, to_parquet
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store
 
 MAX_PROBLEMS = 10_000
@@ -128,12 +127,12 @@ def write_shard(
 
 def read_images(store: Store, shard: int, columns: list[str] | None = None) -> pa.Table:
     """Return IMAGES of one shard, in order of image_id."""
-    return pq.read_table(io.BytesIO(store.read(_key(shard))), columns=columns)
+    return read_parquet(store, _key(shard), columns=columns)
 
 
 def read_orphans(store: Store, shard: int) -> pa.Table:
     """Return ORPHANS of one shard."""
-    return pq.read_table(io.BytesIO(store.read(_orphans_key(shard))))
+    return read_parquet(store, _orphans_key(shard))
 
 
 def shard_of(image_id: str, num_shards: int) -> int:

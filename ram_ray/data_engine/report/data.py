@@ -1,6 +1,5 @@
 """What the report shows, read from the files of the steps."""
 
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.filter.decide import FILTER_KEY
@@ -18,6 +16,7 @@ from ram_ray.data_engine.plan.image_plan import name_hash, read_image_plan, read
 from ram_ray.data_engine.revisions.decision_log import ADDING_RULES, HUMAN, REMOVING_RULES
 from ram_ray.data_engine.revisions.label_sets import Revision, revision_store
 from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, read_table, sum_counts
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.outputs.run_output import spread
 
@@ -174,7 +173,7 @@ def _filter(own: Store) -> dict[str, Any] | None:
 
 
 def _tag_names(store: Store) -> list[dict[str, Any]]:
-    table = pq.read_table(io.BytesIO(store.read("vocabulary.parquet")), columns=["tag_id", "name"])
+    table = read_parquet(store, "vocabulary.parquet", columns=["tag_id", "name"])
     return [{"tag_id": row["tag_id"], "tag": row["name"]} for row in table.to_pylist()]
 
 
@@ -183,7 +182,7 @@ def _problems(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield the first problems of every kind: what, where, why."""
     left = Counter({"caption": MAX_PROBLEMS, "image": MAX_PROBLEMS, "correction": MAX_PROBLEMS})
-    stored = pq.read_table(io.BytesIO(store.read("plan/problems.parquet")))
+    stored = read_parquet(store, "plan/problems.parquet")
     for row in stored.slice(0, MAX_PROBLEMS).to_pylist():
         yield "caption line", f"{row['source']}:{row['line']}", row["message"]
     own = revision_store(store, revision.number, config)

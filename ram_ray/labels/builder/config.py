@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from ram_model.vocabulary import KINDS
-from ram_ray.config import require
+from ram_model.config import KINDS
+from ram_ray.config import option, require
 from ram_ray.errors import ConfigError
 from ram_ray.options import build_config
 
@@ -35,20 +35,22 @@ class BuildConfig:
 
     output: str
     """Folder; made when missing. Its vocabulary.parquet gives the ids that a rebuild keeps."""
-    captions: tuple[str, ...] = ()
-    """Files or folders of captions."""
-    lists: tuple[ListConfig, ...] = ()
-    decisions: str | None = None
-    """A person's decisions; None: OUTPUT/decisions.txt where there is one."""
+    captions: tuple[str, ...] = option((), metavar="PATH")
+    """A file or folder of captions."""
+    lists: tuple[ListConfig, ...] = option((), flag="--list", metavar="FILE")
+    """A list of tags: FILE[,name=NAME][,kind=object|scene|attribute|action][,cover=no]; with
+    cover=no it speaks only for words that other sources name."""
+    decisions: str | None = option(None, metavar="FILE")
+    """Your decisions; None: OUTPUT/decisions.txt where there is one."""
     min_frequency: int = 5
-    """Captions that must say a word for it to be a tag without a list; twice that for attributes
-    and actions, whose words are vaguer."""
+    """Captions that must say a word that no list has; twice that for attributes and actions, whose
+    words are vaguer."""
     max_tags: int | None = None
     """Keep the best this many; None: all that the rules keep."""
     threshold: float = 0.65
     """Of every new tag until it is calibrated, 0..1; RAM's commonest."""
-    text_encoder: str | None = None
-    """CLIP text tower (folder or weights) whose neighbours are proposed as merges; None: none."""
+    text_encoder: str | None = option(None, metavar="PATH")
+    """CLIP text tower: propose near neighbours as merges."""
 
     def __post_init__(self) -> None:
         require(bool(self.output), "output", self.output, "not empty")

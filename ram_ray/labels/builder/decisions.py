@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ram_model.vocabulary import KINDS
+from ram_model.config import KINDS
 from ram_ray.errors import ConfigError
 from ram_ray.labels.builder.names import BadNameError, clean, fold
 

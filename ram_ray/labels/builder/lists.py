@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ram_model.vocabulary import KINDS
+from ram_model.config import KINDS
 from ram_ray.errors import ConfigError
 from ram_ray.labels.builder.names import BadNameError, Name, clean
 from ram_ray.labels.lexicon import Lexicon

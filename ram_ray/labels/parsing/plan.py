@@ -6,19 +6,18 @@ plan/plan.json              written last
 A piece is a run of whole lines of a text or JSONL file, or a whole Parquet, JSON or tar file.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import obstore
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.labels.captions import SUFFIXES
 from ram_ray.runs.plans import clear_plan, finish_plan, shard_name, to_parquet
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.sources import SourceObject, list_source
 from ram_ray.storage.stores import Store, open_bucket, split_url
 
@@ -143,7 +142,7 @@ def write_caption_plan(
 
 def read_pieces(store: Store, shard: int) -> list[Piece]:
     """Return the pieces of one shard."""
-    table = pq.read_table(io.BytesIO(store.read(f"plan/{shard_name(shard)}.parquet")))
+    table = read_parquet(store, f"plan/{shard_name(shard)}.parquet")
     return [Piece(**row) for row in table.to_pylist()]
 
 

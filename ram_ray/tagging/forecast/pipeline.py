@@ -9,14 +9,15 @@ import os
 import time
 from dataclasses import dataclass
 
-from ram_ray.config import TagConfig, require
+from ram_ray.config import require
 from ram_ray.runs.commits import committed_shards
 from ram_ray.storage.stores import split_url
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.forecast.estimate import Bill, Estimate, Prices, bill_of, estimate_run
 from ram_ray.tagging.forecast.sample import Sample, measure_sample
+from ram_ray.tagging.model import identify_model
 from ram_ray.tagging.plan import open_tag_run
 from ram_ray.tagging.progress import OnProgress, RunProgress
-from ram_ray.tagging.record import identify_model
 
 DEFAULT_SAMPLE = 64
 

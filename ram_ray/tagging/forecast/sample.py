@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from ram_ray.cluster import CPU_BATCH, GPU_BATCH
-from ram_ray.config import TagConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.images.decoder import Decoder
 from ram_ray.runs.plans import PlanSummary, read_plan_shard, to_parquet
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.storage.stores import Store
-from ram_ray.tagging.record import threshold_option
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import tagger_options, threshold_option
 from ram_ray.tagging.tables import tags_schema
-from ram_ray.workers.tagger import load_tagger, tagger_options
+from ram_ray.workers.tagger import choose_device, load_tagger
 
 MAX_SHARDS_READ = 16
 """Of the plan: a sample needs no more, whatever the number of images."""
@@ -110,18 +110,17 @@ def _spread(items: Sequence[int], at_most: int) -> list[int]:
 
 
 def _load(config: TagConfig) -> tuple[Any, str, int]:
-    import torch
-
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
-    batch_size = config.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH)
+    # On this machine's GPU if it has one: the run's may be elsewhere.
+    device = choose_device("cpu" if config.device == "cpu" else "auto")
+    batch_size = config.batch_size or (GPU_BATCH if device == "cuda" else CPU_BATCH)
     options = tagger_options(
         config,
         threshold=threshold_option(config),
-        device="cuda" if on_gpu else "cpu",
+        device=device,
         threads=None,
         batch_size=batch_size,
     )
-    tagger, device = load_tagger(options)
+    tagger, _ = load_tagger(options)
     return tagger, device, batch_size
 
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ram_ray.cluster import place, ray_session
-from ram_ray.config import TagConfig
 from ram_ray.errors import ConfigError
 from ram_ray.runs.commits import ConservationError, finish_publishing, read_commits
 from ram_ray.runs.fields import RETRY
@@ -22,14 +21,11 @@ from ram_ray.runs.plans import PlanSummary, read_plan, write_plan
 from ram_ray.runs.record import difference
 from ram_ray.storage.sources import NameFilter
 from ram_ray.storage.stores import Store, open_store
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import ModelIdentity, identify_with_threshold
 from ram_ray.tagging.outputs.published_rows import read_committed_run
 from ram_ray.tagging.progress import OnProgress, RunProgress
-from ram_ray.tagging.record import (
-    ModelIdentity,
-    RunRecord,
-    check_same_model,
-    identify_with_threshold,
-)
+from ram_ray.tagging.record import RunRecord, check_same_model
 from ram_ray.tagging.retrying.config import RetryConfig, decode_settings, run_settings
 from ram_ray.tagging.retrying.merge import merge_retry
 from ram_ray.tagging.retrying.retries import (

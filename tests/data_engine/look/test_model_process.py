@@ -11,7 +11,6 @@ import pytest
 from ram_model import ModelOutputError
 from ram_model.vocabulary import Vocabulary
 from ram_ray.config import StoreConfig
-from ram_ray.data_engine.look.eyes import EyesOptions
 from ram_ray.data_engine.look.locators import Region
 from ram_ray.data_engine.look.model_process import Looker, LookOptions, draw_foreign
 from ram_ray.data_engine.steps import counts_table
@@ -19,6 +18,7 @@ from ram_ray.data_engine.steps.tables import MENTIONS
 from ram_ray.runs.commits import commit_tables
 from ram_ray.runs.committer import Begin
 from ram_ray.storage.stores import open_store
+from ram_ray.workers.tagger import TaggerOptions
 
 SIDE = 4
 NAMES = ("dog", "cat", "tree")
@@ -74,9 +74,7 @@ def looker(
     options = LookOptions(
         output=str(tmp_path / "out"),
         store=StoreConfig(),
-        eyes=EyesOptions(
-            models=("a",), device="cpu", threads=None, precision="fp32", batch_size=4, caption=False
-        ),
+        eyes=(TaggerOptions(model="a", device="cpu", batch_size=4),),
         num_shards=1,
         parsed=str(tmp_path / "parsed"),
         floor=0.05,

@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 
-from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, LeaseHeldError, UnreachableError
 from ram_ray.runs.leases import take_lease
 from ram_ray.runs.plans import read_plan, write_plan
 from ram_ray.runs.record import check_record
 from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import open_store
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.forecast import pipeline as planning
 from ram_ray.tagging.forecast.estimate import Prices, bill_of, estimate_run
 from ram_ray.tagging.forecast.pipeline import plan_bucket
 from ram_ray.tagging.forecast.sample import Sample, choose_rows
-from ram_ray.tagging.record import identify_model, tag_record
+from ram_ray.tagging.model import identify_model
+from ram_ray.tagging.record import tag_record
 from tests.conftest import S3Server, photo_bytes, write_photos
 
 NUM_PHOTOS = 10

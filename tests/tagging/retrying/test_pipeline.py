@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_model import Tagger
-from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
+from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.console.progress import Progress
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError
 from ram_ray.runs.leases import take_lease
 from ram_ray.storage.stores import open_store
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.outputs.published_rows import read_finished_run
 from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
