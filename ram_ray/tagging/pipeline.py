@@ -11,9 +11,8 @@ import time
 from ram_ray.cluster import place, ray_session
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import identify_model
-from ram_ray.tagging.plan import open_tag_run
+from ram_ray.tagging.plan import open_tag_run, settle_batch_size
 from ram_ray.tagging.progress import OnProgress, RunProgress
-from ram_ray.tagging.record import settle_batch_size
 from ram_ray.tagging.rounds import tag_shards
 from ram_ray.tagging.summary import RunSummary, summarize
 

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from ram_ray.cluster import Placement
 from ram_ray.errors import ConfigError
+from ram_ray.runs.fields import TAG
 from ram_ray.runs.opening import Planner, Run, open_run, refuse_inside
 from ram_ray.runs.plans import PlanSummary, write_plan
+from ram_ray.runs.record import dump
 from ram_ray.storage.sources import NameFilter, list_source
 from ram_ray.storage.stores import Store, split_url
 from ram_ray.tagging.config import TagConfig
@@ -72,3 +75,15 @@ def write_tag_plan(
     if plan.rows == 0:
         raise ConfigError(f"There are no images under {config.source} any more.")
     return plan
+
+
+def settle_batch_size(run: Run[PlanSummary], config: TagConfig, placement: Placement) -> int:
+    """Return the images per model call: the record's, so that scores stay bit-equal.
+
+    The first call that knows the hardware writes it down; a call that asks for another gets it.
+    """
+    recorded = run.record.get("batch_size")
+    if recorded is None:
+        recorded = config.batch_size or placement.batch_size
+        run.store.write(TAG.key, dump(run.record | {"batch_size": recorded}))
+    return config.batch_size or recorded

@@ -6,12 +6,9 @@ from importlib.metadata import version
 from typing import Any
 
 from ram_ray import __version__
-from ram_ray.cluster import Placement
 from ram_ray.errors import ConfigError
 from ram_ray.runs.fields import MODEL, TAG
-from ram_ray.runs.opening import Run
-from ram_ray.runs.plans import PlanSummary
-from ram_ray.runs.record import Record, difference, dump, stored_fields
+from ram_ray.runs.record import Record, difference, stored_fields
 from ram_ray.storage.stores import Store
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity
@@ -62,18 +59,6 @@ def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
             f"The model {record.model} is not the one of this run: its {found.name} is "
             f"{found.here!r}, the run's is {found.there!r}; say with --model where that one is now."
         )
-
-
-def settle_batch_size(run: Run[PlanSummary], config: TagConfig, placement: Placement) -> int:
-    """Return the images per model call: the record's, so that scores stay bit-equal.
-
-    The first call that knows the hardware writes it down; a call that asks for another gets it.
-    """
-    recorded = run.record.get("batch_size")
-    if recorded is None:
-        recorded = config.batch_size or placement.batch_size
-        run.store.write(TAG.key, dump(run.record | {"batch_size": recorded}))
-    return config.batch_size or recorded
 
 
 def read_record(store: Store) -> RunRecord | None:
