@@ -26,6 +26,8 @@ class TrainConfig:
     """Parquet or JSONL with tags per image (docs/training.md), or the output of `labels parse`."""
     captions: str | None = None
     """File or folder of captions: gives tags where `labels` is left out, and texts to write."""
+    caption_columns: tuple[str, ...] | None = None
+    """What the columns of caption tables without names are, in order, such as caption, url."""
     vocabulary: str | None = None
     """File of tags; None: those of `from_model`."""
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from ram_ray.labels.builder.config import ListConfig
 from ram_ray.labels.builder.lists import SourceList, read_list
-from ram_ray.labels.captions import read_captions
+from ram_ray.labels.captions.corpus import read_captions
 from ram_ray.labels.lexicon import Lexicon
 from ram_ray.labels.problems import Report
 

@@ -11,7 +11,7 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.labels.captions import Caption
+from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.parsing.pipeline import ParseConfig, parse_captions
 from ram_ray.labels.parsing.shard import ParseShard, batches
 from tests.conftest import S3Server

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_ray.errors import ConfigError
-from ram_ray.labels.captions import MAX_CAPTION_CHARS, Caption, read_captions
+from ram_ray.labels.captions.corpus import read_captions
+from ram_ray.labels.captions.rows import MAX_CAPTION_CHARS, Caption
 from ram_ray.labels.problems import Problem
 
 
