@@ -115,12 +115,12 @@ def read_lines(path: Path, tag_list: Path | None = None) -> LabelFile:
 
 
 def _named_row(row: LabelRow) -> Row:
-    present, absent, unsure = row.present, row.absent or (), row.unknown
+    if row.present is None and row.absent is None:
+        raise ConfigError(f"{row.where}: a row needs the list present (or labels) of names.")
+    present, absent, unsure = row.present or (), row.absent or (), row.unknown
     for tag in (*present, *absent, *unsure):
         if not isinstance(tag, str):
             raise ConfigError(f"{row.where}: tag {tag} is a number, but labels here are names.")
-    if not present and row.absent is None:
-        raise ConfigError(f"{row.where}: a row needs the list present (or labels) of names.")
     return row.image_id, cast(Names, present), cast(Names, absent), cast(Names, unsure)
 
 

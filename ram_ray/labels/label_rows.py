@@ -40,7 +40,8 @@ class LabelRow:
     """What one row says of one image."""
 
     image_id: str
-    present: tuple[Tag, ...]
+    present: tuple[Tag, ...] | None
+    """None: the row does not say what is present."""
     scores: tuple[float, ...] | None
     """Parallel to `present`, 0..1; None: not said."""
     absent: tuple[Tag, ...] | None
@@ -104,7 +105,7 @@ def label_row(row: Any, where: str) -> LabelRow:
     return LabelRow(
         image_id=image_id,
         present=present,
-        scores=_scores(row.get("scores"), len(present), where),
+        scores=_scores(row.get("scores"), len(present or ()), where),
         absent=None if absent is None else _tags(absent, "absent", where),
         unknown=_tags(row.get("unknown") or [], "unknown", where),
         captions=_captions(row.get("captions"), where),
@@ -112,7 +113,7 @@ def label_row(row: Any, where: str) -> LabelRow:
     )
 
 
-def _present(row: dict[str, Any], where: str) -> tuple[Tag, ...]:
+def _present(row: dict[str, Any], where: str) -> tuple[Tag, ...] | None:
     for name in PRESENT:
         if row.get(name) is not None:
             return _tags(row[name], name, where)
@@ -123,7 +124,7 @@ def _present(row: dict[str, Any], where: str) -> tuple[Tag, ...]:
         if not isinstance(value, str) or not value.strip():
             raise ConfigError(f"{where}: {name} is {value!r}, but must be the name of one tag.")
         return (value.strip(),)
-    return ()
+    return None
 
 
 def _tags(values: Any, name: str, where: str) -> tuple[Tag, ...]:

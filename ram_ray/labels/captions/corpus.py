@@ -7,7 +7,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.labels.captions.forms import SUFFIXES
 from ram_ray.labels.captions.listing import CaptionFile, is_picture, list_caption_files
-from ram_ray.labels.captions.pieces import cut_pieces, read_piece
+from ram_ray.labels.captions.pieces import SaidOnce, cut_pieces, read_piece
 from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.problems import BAD_FILE, Problem, Report
 from ram_ray.storage.stores import split_url
@@ -37,13 +37,14 @@ def read_captions(
     source = str(source)
     _check_source(source)
     files = 0
+    said_once = SaidOnce()
     for one in list_caption_files(source, config, columns):
         if not isinstance(one, CaptionFile):
             report_compressed(one.image_id, report)
             continue
         files += one.form.kind != "stats"
         for piece in cut_pieces(one, config, piece_bytes=_PIECE_BYTES):
-            yield from read_piece(piece, config, report)
+            yield from said_once(piece, read_piece(piece, config, report))
     if not files:
         raise ConfigError(f"captions is {source!r}, but holds no {', '.join(SUFFIXES)}.")
 

@@ -1,7 +1,7 @@
 """Large caption files cut between lines, and what a piece says; other files are one piece."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +87,24 @@ def read_piece(piece: Piece, config: StoreConfig, report: Report) -> Iterator[Ca
                 problems.append(Problem(piece.key, line, "holds no caption"))
     for problem in sorted(problems, key=lambda problem: problem.line):
         report(problem)
+
+
+class SaidOnce:
+    """Drops what a second file beside the same image repeats: img2dataset writes .txt and .json."""
+
+    def __init__(self) -> None:
+        self._images: tuple[str, ...] = ()
+        self._said: dict[tuple[str, str], str] = {}
+
+    def __call__(self, piece: Piece, captions: Iterable[Caption]) -> Iterator[Caption]:
+        """Yield the captions of a piece that no piece before it, of the same images, has given."""
+        if piece.images != self._images:
+            self._images, self._said = piece.images, {}
+        for caption in captions:
+            if not piece.images:
+                yield caption
+            elif self._said.setdefault((caption.image, caption.text), piece.key) == piece.key:
+                yield caption
 
 
 def _captions(piece: Piece, form: Form, config: StoreConfig, report: Report) -> Iterator[Caption]:

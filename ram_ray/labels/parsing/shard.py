@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
-from ram_ray.labels.captions.pieces import read_piece
+from ram_ray.labels.captions.pieces import SaidOnce, read_piece
 from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.parser.caption_parser import CaptionParser
 from ram_ray.labels.parsing.plan import read_pieces
@@ -125,14 +125,10 @@ class ParseShard:
         problems: list[Problem] = []
         images: dict[tuple[int, str], _Image] = {}
         evidence: list[dict[str, Any]] = []
-        beside: dict[str, set[str]] = {}
+        said_once = SaidOnce()
         for number, piece in enumerate(read_pieces(self._store, shard)):
-            captions = list(read_piece(piece, self._config, problems.append))
-            if piece.images:  # `a.txt` and `a.json` beside `a.jpg`: the same words count once
-                number = BESIDE
-                captions = [one for one in captions if one.text not in beside.get(one.image, ())]
-                for caption in captions:
-                    beside.setdefault(caption.image, set()).add(caption.text)
+            captions = list(said_once(piece, read_piece(piece, self._config, problems.append)))
+            number = BESIDE if piece.images else number
             for some in batches(captions):
                 self._add(number, some, images, evidence)
         tables = {

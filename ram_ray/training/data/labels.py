@@ -171,9 +171,10 @@ def _present_ids(
     row: LabelRow, vocabulary: Vocabulary, known: _Known
 ) -> tuple[list[int], list[float]]:
     """Return the ids and scores of the present tags; a name may stand for several ids."""
-    scores = row.scores or (1.0,) * len(row.present)
+    present = row.present or ()
+    scores = row.scores or (1.0,) * len(present)
     found: dict[int, float] = {}
-    for tag, score in zip(row.present, scores, strict=True):
+    for tag, score in zip(present, scores, strict=True):
         for tag_id in _tag_ids((tag,), vocabulary, row.where, known):
             found.setdefault(tag_id, score)
     return list(found), list(found.values())

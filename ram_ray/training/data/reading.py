@@ -151,19 +151,13 @@ class ShardChangedError(Exception):
 def _check_member(header: bytes, place: dict[str, Any]) -> None:
     """Check that a header in a tar is that of the member that was indexed."""
     name = place["image_id"]
+    tar = place["uri"].rsplit("/", 1)[-1]
+    member = name.rpartition(f"{tar}/")[2]
     try:
         found = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         raise ShardChangedError(place["uri"], f"{name} does not begin where it did") from error
     # long names and others than ASCII stand in a block of their own; here they are cut
-    here = found.name.removeprefix("./")
-    plain = here.isascii() and 0 < len(here) < tarfile.LENGTH_NAME - len("././")
-    if found.size != place["size"] or (plain and not _is_same_member(name, here, place["uri"])):
+    plain = member.isascii() and "\\x" not in member and len(member) < tarfile.LENGTH_NAME
+    if found.size != place["size"] or (plain and found.name.removeprefix("./") != member):
         raise ShardChangedError(place["uri"], f"{found.name} lies where {name} did")
-
-
-def _is_same_member(image_id: str, name: str, uri: str) -> bool:
-    """Tell whether a header of this name may be of that image; long names stand elsewhere, cut."""
-    tar = uri.rsplit("/", 1)[-1]
-    member = image_id.rpartition(f"{tar}/")[2] if f"{tar}/" in image_id else image_id
-    return member == name or len(member) >= tarfile.LENGTH_NAME - len("././")
