@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
+from ram_model.errors import TextFileError
+from ram_model.text_files import read_text
 from ram_model.vocabulary import KINDS
 from ram_ray.config import require
 from ram_ray.errors import ConfigError
@@ -108,8 +109,8 @@ def list_config(given: object) -> ListConfig:
 
 def _read_yaml(config_file: str) -> dict[str, object]:
     try:
-        loaded = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        loaded = yaml.safe_load(read_text(config_file))
+    except (OSError, TextFileError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"config is {config_file!r}, which cannot be read: {problem}.") from error
     if not isinstance(loaded, dict):

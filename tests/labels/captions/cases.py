@@ -221,7 +221,7 @@ CASES = [
     Case(
         name="Karpathy's splits",
         files={"1.jpg": JPEG, "dataset.json": as_json({"dataset": "x", "images": [
-            {"filename": "1.jpg", "imgid": 0, "sentences": [{"raw": "A dog.", "tokens": ["a"]}]}]})},
+            {"filename": "1.jpg", "sentences": [{"raw": "A dog.", "tokens": ["a"]}]}]})},
         captions="dataset.json",
         expected={"1.jpg": ["A dog."]},
     ),
