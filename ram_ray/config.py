@@ -139,6 +139,19 @@ class Fetching:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CaptionTables:
+    """How tables of captions are read."""
+
+    columns: tuple[str, ...] | None = option(None, metavar="A,B", as_text=True)
+    """What the columns of caption tables without names are, in order, such as caption,url; None:
+    told from the rows."""
+
+    def __post_init__(self) -> None:
+        value = self.columns
+        require(value is None or len(value) > 0, "columns", value, "at least one name, or unset")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OnCluster:
     """Where Ray is."""
 

@@ -31,7 +31,7 @@ def run(
         str | None,
         typer.Argument(metavar="[CONFIG]", help="YAML file of settings (docs/data-engine.md)."),
     ] = None,
-    paths: Annotated[Given, fields_of(EngineConfig, {None: "source captions output"})],
+    paths: Annotated[Given, fields_of(EngineConfig, {None: "source captions output columns"})],
     from_step: Annotated[
         str | None,
         typer.Option(metavar="STEP", help="Start here; the steps before must be done."),

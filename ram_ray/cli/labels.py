@@ -16,9 +16,9 @@ app = typer.Typer(
 )
 
 _SOURCES = fields_of(BuildConfig, {None: "captions lists"})
-_BUILD = {None: "captions lists decisions min_frequency max_tags text_encoder"}
+_BUILD = {None: "captions columns lists decisions min_frequency max_tags text_encoder"}
 _PARSE = {
-    None: "vocabulary widen spacy evidence shard_bytes num_parsers",
+    None: "vocabulary columns widen spacy evidence shard_bytes num_parsers",
     "Which tags": "max_error_rate",
     "Which images": "store.endpoint_url store.region store.anonymous",
     "Resources": "address",

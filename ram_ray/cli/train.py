@@ -13,7 +13,7 @@ from ram_ray.options import build_config, merge_settings
 from ram_ray.training.config import TrainConfig
 
 _FLAGS = {
-    "What": "output labels captions vocabulary from_model tags tag_mode",
+    "What": "output labels captions columns vocabulary from_model tags tag_mode",
     "How": "trains epochs batch_size learning_rate image_size_px",
     "Resources": "min_workers max_workers device address",
     "Which images": "store.endpoint_url store.region store.anonymous",

@@ -160,6 +160,7 @@ def _record(config: EngineConfig, vocabulary: Vocabulary) -> Record:
         "shard_rows": config.shard_rows,
         "folds": len(config.models),
         "vocabulary_sha256": vocabulary.sha256,
+        "columns": config.columns and list(config.columns),
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / VOCABULARY_KEY
@@ -187,6 +188,7 @@ def _write_plan(config: EngineConfig, store: Store, on_planned: Callable[[int], 
         shard_rows=config.shard_rows,
         folds=len(config.models),
         on_planned=on_planned,
+        columns=config.columns,
     )
     if plan.shards == 0:
         raise ConfigError(f"There are no images in {config.source}.")

@@ -62,18 +62,19 @@ RETRY = ("error_codes", "decode")
 PARSE = RecordFields(
     key="run.json",
     identity=("command", "source", "vocabulary_sha256", "widen", "spacy", "evidence",
-              "shard_bytes"),
+              "shard_bytes", "columns"),
     facts=("ram_ray", "created_at"),
     places=("source",),
-    absent=_BEFORE_COMMANDS,
+    absent=_BEFORE_COMMANDS | {"columns": None},  # 0.1.0 knew no tables without names
 )  # fmt: skip
 """`labels parse`."""
 
 ENGINE = RecordFields(
     key="engine.json",
-    identity=("source", "captions", "shard_rows", "folds", "vocabulary_sha256"),
+    identity=("source", "captions", "shard_rows", "folds", "vocabulary_sha256", "columns"),
     facts=("ram_ray", "created_at"),
     places=("source", "captions"),
+    absent={"columns": None},
 )
 """`engine run`; its steps have fingerprints of their own."""
 

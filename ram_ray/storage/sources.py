@@ -48,7 +48,8 @@ class NameFilter:
         if any(fnmatchcase(image_id, glob) or fnmatchcase(name, glob) for glob in self._exclude):
             return False
         if not self._include:
-            return name.lower().endswith(IMAGE_SUFFIXES)
+            # macOS keeps `._a.jpg` beside `a.jpg` on foreign drives: no picture
+            return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("._")
         return any(fnmatchcase(image_id, glob) or fnmatchcase(name, glob) for glob in self._include)
 
 

@@ -104,6 +104,7 @@ def _record(config: ParseConfig, vocabulary: bytes) -> Record:
         "spacy": config.spacy,
         "evidence": config.evidence,
         "shard_bytes": config.shard_bytes,
+        "columns": config.columns and list(config.columns),
     }
     facts = {"ram_ray": __version__}
     files = {VOCABULARY_KEY: vocabulary}
@@ -119,6 +120,7 @@ def _planner(config: ParseConfig) -> Planner[CaptionPlan]:
             store,
             config.source,
             config.store,
+            columns=config.columns,
             shard_bytes=config.shard_bytes,
             on_planned=on_planned,
         )

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_ray.errors import ConfigError
-from ram_ray.labels.captions import MAX_CAPTION_CHARS, Caption, read_captions
+from ram_ray.labels.captions.corpus import read_captions
+from ram_ray.labels.captions.rows import MAX_CAPTION_CHARS, Caption
 from ram_ray.labels.problems import Problem
 
 
@@ -76,7 +77,10 @@ def test_webdataset_tars_in_a_folder(tmp_path: Path) -> None:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     captions, problems = read(tmp_path)
-    assert [(c.image, c.text) for c in captions] == [("a", "A dog"), ("b", "A cat")]
+    assert [(c.image, c.text) for c in captions] == [
+        ("shard.tar/a.jpg", "A dog"),
+        ("shard.tar/b", "A cat"),
+    ]
     assert problems == []
 
 
@@ -134,5 +138,25 @@ def test_csv_with_a_header(tmp_path: Path) -> None:
         ("3.jpg", "Two\nlines"),
     ]
     assert [(p.line, p.message) for p in problems] == [(3, "holds an empty caption")]
-    _, problems = read(write(tmp_path / "bad.csv", b"image,caption\n1.jpg,\xff\n"))
-    assert "is not CSV" in problems[0].message
+
+
+def test_one_bad_byte_loses_one_row_of_a_csv(tmp_path: Path) -> None:
+    text = "image,caption\na.jpg,a dog\nb.jpg,a caf\u00e9\nc.jpg,grass\n"
+    captions, problems = read(write(tmp_path / "latin1.csv", text.encode("latin-1")))
+    assert [(c.image, c.text) for c in captions] == [("a.jpg", "a dog"), ("c.jpg", "grass")]
+    assert [(p.line, p.message) for p in problems] == [(3, "is not UTF-8")]
+
+
+@pytest.mark.parametrize("name", ["c.txt", "c.csv", "c.jsonl", "c.tsv"])
+def test_utf_16_is_named_and_not_read_as_something_else(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, "image,caption\n1.jpg,A dog\n".encode("utf-16"))
+    captions, problems = read(path)
+    assert captions == []
+    assert [str(problem) for problem in problems] == [f"{name}: is UTF-16 text; save it as UTF-8"]
+
+
+def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
+    row = json.dumps({"image_id": "a.jpg", "caption": "a dog\u2028on grass"}, ensure_ascii=False)
+    captions, problems = read(write(tmp_path / "c.jsonl", f"\ufeff{row}\r\n"))
+    assert [caption.text for caption in captions] == ["a dog\u2028on grass"]
+    assert problems == []
