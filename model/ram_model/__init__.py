@@ -19,6 +19,7 @@ pay for torch.
     vocabulary     the tags a model knows
     metrics        measures of tagging
     weight_files   weights on disk
+    text_files     text as people's programs write it
     tensors_only   tensors of a file that holds other objects too
     config         shapes of the models
     errors         what is refused

@@ -2,7 +2,6 @@
 
 engine           the pipeline, read top-down: every step one call
 config           all settings
-filter_config    how much the filter may remove, by which rules
 plan             which images with which captions, in which shard
 steps            what every step is made with: folder, rounds, tables
 parse            step 1: captions to tags

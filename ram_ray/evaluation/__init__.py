@@ -1,5 +1,6 @@
 """How good a model's tags are, from a run's scores and labels of people.
 
+config       what an evaluation and a calibration ask for
 pipeline     `evaluate` and `calibrate`, read top-down
 layouts      label files in the layouts they are published in
 truth        labels of people, as one table

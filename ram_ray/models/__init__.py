@@ -1,5 +1,6 @@
 """Published models to model folders.
 
+config             what a fetch and a conversion ask for
 published          what is published where, with checksums
 download           a file over HTTP, resumed and checked
 download_progress  how that is shown

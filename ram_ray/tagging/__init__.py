@@ -1,6 +1,8 @@
 """Tagging: a bucket of images to rows of tags.
 
+config      the settings of a run
 pipeline    tag a bucket, read top-down
+model       which model it is, and what a process needs to load it
 record      what makes two calls the same run
 plan        refuse what cannot work, then list the source
 rounds      wave by wave until every shard is committed

@@ -46,6 +46,12 @@ class RunRecord:
     descriptions: str | None
     open_set_threshold: float | None
 
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Fields of TagChoice that decide how many tags an image keeps, thresholds aside."""
+        names = ("open_set_threshold", "top_k", "score_floor")
+        return {name: getattr(self, name) for name in names}
+
 
 def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
     """Check that a model is the one of a run, whatever its folder is called by now.

@@ -162,7 +162,7 @@ def test_thresholds_fit_the_vocabulary(
     ("run_options", "options", "complaint"),
     [
         ({"score_floor": None}, {}, "tag again with --score-floor 0"),
-        ({"top_k": 2}, {}, "tag again without it"),
+        ({"top_k": 2}, {}, "--top-k, which dropped tags; tag again without"),
         ({}, {"match": "path"}, "No image of"),
         ({}, {"match": "folder"}, "match is 'folder', but must be path, name, stem"),
         ({}, {"layout": "yolo"}, "layout is 'yolo', but must be jsonl"),
