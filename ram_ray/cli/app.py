@@ -178,7 +178,7 @@ def _tag_photo(settings: dict[str, object], *, as_json: bool) -> int:
     from ram_ray.tagging import terminal
     from ram_ray.tagging.photo import tag_photo
 
-    photo = tag_photo(settings)
+    photo = tag_photo(**settings)
     if as_json:
         print(json.dumps(dataclasses.asdict(photo)))
     else:

@@ -10,6 +10,7 @@ context             what every route gets
 guard               who may ask, how much, from where
 http                routes: our own, Rekognition's, Azure's, jobs, page
 models              models in this process or on Serve
+own_app             the tagger as a deployment in an app of a user's own
 jobs                tagging jobs on the cluster
 api                 what requests and answers look like
 job_api             the same of jobs

@@ -34,17 +34,21 @@ class TaggedPhoto:
     notes: tuple[str, ...] = ()
 
 
-def tag_photo(settings: Mapping[str, object]) -> TaggedPhoto:
-    """Return the tags of the local photo `settings["source"]`.
+def tag_photo(source: str | None = None, /, **settings: object) -> TaggedPhoto:
+    """Return the tags of a local photo.
 
     Args:
-        settings: merged settings by dotted field name (`ram_ray.options.merge_settings`).
+        source: path of the photo.
+        settings: fields of TagConfig that a single photo understands (PHOTO_SETTINGS), by dotted
+            name, such as model, tags, threshold, top_k.
 
     Raises:
         ConfigError: no photo was named, it is a folder or a bucket, or an option needs an OUTPUT.
         UnreachableError: there is no such file.
         ImageError: the file cannot be decoded.
     """
+    if source is not None:
+        settings["source"] = source
     path = _photo_path(settings)
     for name in settings:
         if name not in PHOTO_SETTINGS and name.partition(".")[0] != "decode":
