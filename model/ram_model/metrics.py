@@ -142,6 +142,7 @@ def bootstrap_interval(
     num_draws: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
+    bounds: tuple[float, float] = (-float("inf"), float("inf")),
 ) -> tuple[float, float]:
     """Return the interval of a measure under resampling of images.
 
@@ -151,6 +152,7 @@ def bootstrap_interval(
     Args:
         measure: takes row numbers [N] (with repeats), returns a number; NaN draws are left out.
         num_images: N.
+        bounds: what the measure can be; the ends stay within.
     """
     from statistics import NormalDist
 
@@ -158,7 +160,8 @@ def bootstrap_interval(
     draws = [measure(generator.integers(0, num_images, num_images)) for _ in range(num_draws)]
     centre = measure(np.arange(num_images))
     margin = NormalDist().inv_cdf(0.5 + confidence / 2) * float(np.nanstd(draws))
-    return centre - margin, centre + margin
+    low, high = np.clip([centre - margin, centre + margin], *bounds)
+    return float(low), float(high)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

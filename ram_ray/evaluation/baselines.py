@@ -106,8 +106,10 @@ def _compare(
 
     everything = np.arange(len(labels))
     found: dict[str, Any] = {}
-    for name, measure in (("map", value), ("model_lead", lead)):
-        ends = bootstrap_interval(measure, len(labels), num_draws=num_draws, seed=seed)
+    for name, measure, least in (("map", value, 0.0), ("model_lead", lead, -1.0)):
+        ends = bootstrap_interval(
+            measure, len(labels), num_draws=num_draws, seed=seed, bounds=(least, 1.0)
+        )
         found[name] = {"value": measure(everything), "interval": list(ends)}
     return found
 

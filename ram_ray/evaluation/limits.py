@@ -77,14 +77,19 @@ class LimitsInput:
 def measure_limits(given: LimitsInput, *, num_draws: int = 200, seed: int = 0) -> dict[str, Any]:
     """Return the three parts as plain numbers, texts, lists and dicts."""
 
-    def interval(measure: Callable[[np.ndarray], float]) -> list[float] | None:
-        low, high = bootstrap_interval(measure, len(given.labels), num_draws=num_draws, seed=seed)
+    def interval(measure: Callable[[np.ndarray], float], least: float = 0.0) -> list[float] | None:
+        low, high = bootstrap_interval(
+            measure, len(given.labels), num_draws=num_draws, seed=seed, bounds=(least, 1.0)
+        )
         return [low, high] if low == low else None
+
+    def signed_interval(measure: Callable[[np.ndarray], float]) -> list[float] | None:
+        return interval(measure, -1.0)
 
     return {
         "numbers": _numbers(given, interval),
         "siblings": _siblings(given, interval),
-        "bias": _bias(given, interval),
+        "bias": _bias(given, signed_interval),
     }
 
 

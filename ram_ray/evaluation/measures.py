@@ -93,6 +93,7 @@ def _map(labels: np.ndarray, scores: np.ndarray, num_draws: int, seed: int) -> d
             len(labels),
             num_draws=num_draws,
             seed=seed,
+            bounds=(0.0, 1.0),
         )
         return {"value": measure(labels, scores), "interval": [low, high]}
 

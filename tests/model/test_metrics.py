@@ -101,6 +101,17 @@ def test_bootstrap_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert 165 <= hits <= 195  # 180 expected, standard deviation 4.2
 
 
+def test_bootstrap_interval_stays_within_what_the_measure_can_be() -> None:
+    values = np.array([1.0] * 9 + [0.0])
+
+    def mean(rows: np.ndarray) -> float:
+        return float(values[rows].mean())
+
+    free_low, free_high = bootstrap_interval(mean, 10)
+    assert free_high > 1
+    assert bootstrap_interval(mean, 10, bounds=(0.0, 1.0)) == (free_low, 1.0)
+
+
 def test_scores_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
         average_precision(np.array([1, 0], np.int8), np.array([0.5, np.nan]))
