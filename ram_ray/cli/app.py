@@ -24,7 +24,7 @@ app = typer.Typer(
     name="ram-ray",
     help="Recognize anything in your images: tags for a photo, a folder or a bucket.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
