@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ram_model.config import ConvConfig, EncoderConfig
 from ram_model.files.checkpoint import CHECKSUMS, CONFIG
 from ram_model.files.costs import total
 from ram_model.files.inspection import ModelFacts, inspect_folder
@@ -88,18 +89,25 @@ def show(facts: ModelFacts, *, as_json: bool) -> None:
         console.print(Text(f"{printable(name)}: {state}", style=style), soft_wrap=True)
 
 
+def _encoder_text(encoder: EncoderConfig) -> str:
+    if isinstance(encoder, ConvConfig):
+        return f"{encoder.architecture} of timm, {encoder.num_tokens} tokens"
+    return (
+        f"Swin, width {encoder.embed_dim}, depths {encoder.depths}, "
+        f"windows of {encoder.window_size}"
+    )
+
+
 def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
     config, vocabulary = facts.config, facts.vocabulary
     off = int((vocabulary.thresholds >= OFF).sum())
     on = vocabulary.thresholds[vocabulary.thresholds < OFF]
     spread = f"{on.min():.2f} to {on.max():.2f}" if len(on) else "none"
     checkpoint = facts.sources.get("checkpoint")
-    encoder = config.image_encoder
     rows = [
         ("Model", f"{facts.title} in {facts.folder}"),
         ("Input", f"{config.image_size_px} x {config.image_size_px} px"),
-        ("Image encoder", f"Swin, width {encoder.embed_dim}, depths {encoder.depths}, "
-                          f"windows of {encoder.window_size}"),
+        ("Image encoder", _encoder_text(config.image_encoder)),
         ("Tag decoder", f"{config.tag_decoder.num_layers} layers of "
                         f"{config.tag_decoder.hidden_dim}"),
         ("Tags", f"{len(on):,}" + (", also in Chinese" * any(vocabulary.names_zh))),

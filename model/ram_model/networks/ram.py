@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ram_model.config import Kind, RamConfig
 from ram_model.errors import CaptionError
 from ram_model.networks.caption_head import CaptionHead
-from ram_model.networks.image_encoder import ImageEncoder
+from ram_model.networks.image_encoder import build_image_encoder
 from ram_model.networks.tag_decoder import TagDecoder
 
 
@@ -40,7 +40,7 @@ class Ram(nn.Module):
             raise ValueError(f"kind is {config.kind!r}, but must be {self.kind!r} for {name}.")
         self.config = config
         width = config.tag_decoder.hidden_dim
-        self.image_encoder = ImageEncoder(config.image_encoder)
+        self.image_encoder = build_image_encoder(config.image_encoder)
         self.image_projection = nn.Linear(config.image_encoder.width, config.label_dim)
         rows = F.normalize(torch.randn(config.num_label_rows, config.label_dim), dim=-1)
         self.label_embeddings = nn.Parameter(rows, requires_grad=config.train_labels)
