@@ -168,6 +168,10 @@ class RamConfig:
     """Rows of label embeddings per tag: 1 in RAM, 51 in the released RAM++."""
     train_labels: bool = False
     """Label embeddings are trained with the rest; otherwise they are frozen text embeddings."""
+    direct: bool = False
+    """Each label query is compared with the image as a whole, too, and what that says is added to
+    the logit: a linear classifier beside the decoder, whose rank is the decoder's width. Not in
+    the released models; it lets a narrow decoder keep a thousand classes apart."""
     captions: CaptionConfig | None = None
     """The caption side; None for a model that only tags."""
     open_set_threshold: float = OPEN_SET_THRESHOLD
@@ -340,6 +344,7 @@ def variant(name: str, *, kind: Kind = "ram", num_tags: int | None = None) -> Ra
         tag_decoder=decoder,
         num_tags=default_tags if num_tags is None else num_tags,
         train_labels=train_labels,
+        direct=decoder is _LITE2_DECODER,
     )
     if kind == "ram_plus":
         return replace(config, kind=kind, descriptions_per_tag=51)

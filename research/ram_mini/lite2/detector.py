@@ -49,7 +49,8 @@ def presence(cache: Path, views: np.ndarray) -> np.ndarray:
         x, y = (mine[:, 3] + mine[:, 5]) / 2, (mine[:, 4] + mine[:, 6]) / 2
         mine = mine[(x >= left) & (x <= right) & (y >= top) & (y <= bottom)]
         np.maximum.at(result[row], mine[:, 1].astype(int), mine[:, 2])
-    return np.interp(result, *zip(*SURE, strict=True)).astype(np.float32)
+    scores, sure = np.array(SURE).T
+    return np.interp(result, scores, sure).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def make_targets(data: Path, wheels: Path, cache: Path, words: Words) -> Targets
     """Return the soft targets of all views to train on."""
     features = Features(cache)
     said = caption_truth(features, words)
+    np.save(cache / "said.npy", said)
     by_captions = said[features.has_captions].sum(0) >= LEAST_CAPTIONED
     trained = np.flatnonzero(features.has_captions)
     others = caption_labels([features.words[n] for n in trained], tag_lines(words))

@@ -1,7 +1,7 @@
 """Train the tag decoder of ram-mini on Lite2's features; the image encoder stays as published.
 
-    python -m research.ram_mini.lite2.train --data ../shared/data --cache CACHE \
-        --vocabulary VOCABULARY --text model/ram_model/weights/ram-mini --run RUN --minutes 20
+    python -m research.ram_mini.lite2.train --data ../shared/data --wheels WHEELS --cache CACHE \
+        --vocabulary VOCABULARY --text model/ram_model/weights/ram-mini --run RUN --minutes 6
 
 Label queries are text and an offset per tag; in a part of each step the offset is left out, so that
 a word that no tag has is scored by its text alone. Photos are mixed in pairs by boxes of cells, and
@@ -25,6 +25,7 @@ from ram_model.networks.ram import Ram
 from research.ram_mini.data import mean_ap
 from research.ram_mini.lite2.features import Features
 from research.ram_mini.lite2.photos import GRID, IMAGENET
+from research.ram_mini.lite2.start import start_from_teachers
 from research.ram_mini.lite2.vocabulary import load_words
 from research.ram_mini.open import embed
 from research.ram_mini.prepare import has_fast_bfloat16
@@ -32,15 +33,14 @@ from research.ram_mini.probe import decode
 from research.ram_mini.views import random_boxes
 
 BATCH_SIZE = 64
-IMAGENET_SHARE = 0.4  # of the photos of a step; they are the only ones of most tags
+IMAGENET_SHARE = 0.5  # of the photos of a step; they are the only ones of most tags
 TAGS_PER_STEP, WORDS_PER_STEP = 128, 24
 TEXT_SHARE = 0.25  # of the tags of a step that are scored by their text alone
-PEAK_LR, OFFSET_LR = 1.5e-3, 1e-2  # offsets are rows of unit length, so they need longer steps
+PEAK_LR, OFFSET_LR = 5e-4, 2e-3  # offsets are rows of unit length, so they need longer steps
 WEIGHT_DECAY = 0.02
 WARM_UP_STEPS = 50
 EMA_DECAY = 0.995
-PROJECTION_STD = 0.1
-START_BIAS = -4.0  # a tag is rare
+RARE_WEIGHT = 5.0  # of a tag that is there and that captions do not teach: most photos lack it
 VISIBLE = 1.5  # a thing is seen whole where this share's inverse of its photo is left
 STEPS_PER_LINE = 50
 
@@ -54,8 +54,11 @@ def lite2_config(num_tags: int) -> RamConfig:
 class Lesson:
     """Features and targets, and the batches drawn from them."""
 
-    def __init__(self, features: Features, soft: np.ndarray, num_tags: int) -> None:
-        self.features, self.soft, self.num_tags = features, soft, num_tags
+    def __init__(self, features: Features, soft: np.ndarray, by_captions: np.ndarray) -> None:
+        self.features, self.soft, self.by_captions = features, soft, by_captions
+        self.num_tags = len(by_captions)
+        others = np.zeros(soft.shape[1] - len(by_captions), bool)
+        self.is_rare = torch.from_numpy(np.concatenate([~by_captions, others]))
         rows = features.train_rows
         is_imagenet = features.group[features.photo_of[rows]] == IMAGENET
         self.pools = (rows[~is_imagenet], rows[is_imagenet])
@@ -82,12 +85,10 @@ class Run:
 
     def __init__(self, config: RamConfig, texts: Tensor, lesson: Lesson, total_s: float) -> None:
         torch.manual_seed(0)
-        self.model = Ram(config)
+        self.config, self.model = config, Ram(config)
         drop_unused(self.model)
         self.texts, self.lesson, self.total_s = texts, lesson, total_s
         self.offsets = nn.Parameter(torch.zeros(config.num_tags, config.label_dim))
-        nn.init.normal_(self.model.label_projection.weight, std=PROJECTION_STD)
-        nn.init.constant_(self.model.classifier.bias, START_BIAS)
         rest = list(self.model.parameters())
         groups = [
             {"params": rest, "lr": PEAK_LR, "peak": PEAK_LR},
@@ -106,17 +107,26 @@ class Run:
         started, total = time.process_time(), 0.0
         for _ in range(STEPS_PER_LINE):
             passed = (self.trained_s + time.process_time() - started) / self.total_s
-            rate = min(1.0, (self.step + 1) / WARM_UP_STEPS) * 0.5
-            rate *= 1 + math.cos(math.pi * min(passed, 1.0))
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["peak"] * max(rate, 0.01)
-            total += self.train_step(np.random.default_rng(self.step))
-            self.step += 1
-            decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
-            for name, value in self.state().items():
-                self.average[name].lerp_(value, 1 - decay)
+            self.follow_schedule(passed)
+            total += self.take_step()
         self.trained_s += time.process_time() - started
         return {"step": self.step, "cpu_s": round(self.trained_s), "loss": total / STEPS_PER_LINE}
+
+    def follow_schedule(self, passed: float) -> None:
+        """Set the learning rate of a part of the training, 0..1: a warm-up, then half a cosine."""
+        rate = min(1.0, (self.step + 1) / WARM_UP_STEPS) * 0.5
+        rate *= 1 + math.cos(math.pi * min(passed, 1.0))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * max(rate, 0.01)
+
+    def take_step(self) -> float:
+        """Take one step and average the weights; return the loss."""
+        loss = self.train_step(np.random.default_rng(self.step))
+        self.step += 1
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        for name, value in self.state().items():
+            self.average[name].lerp_(value, 1 - decay)
+        return loss
 
     def train_step(self, random: np.random.Generator) -> float:
         """Take one step; return the cross entropy, summed over as many labels as tags."""
@@ -130,7 +140,8 @@ class Run:
         with sdpa_kernel(SDPBackend.MATH):
             with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
                 logits = score(self.model, tokens, rows)
-            entropy = F.binary_cross_entropy_with_logits(logits.float(), wanted)
+            weight = 1 + (RARE_WEIGHT - 1) * wanted * self.lesson.is_rare[columns]
+            entropy = F.binary_cross_entropy_with_logits(logits.float(), wanted, weight)
             loss = entropy * num_tags
             if not torch.isfinite(loss):
                 raise RuntimeError("The loss is not finite; start again with a lower PEAK_LR.")
@@ -151,6 +162,29 @@ class Run:
         }
         torch.save(state, run / "checkpoint.tmp")
         (run / "checkpoint.tmp").replace(run / "checkpoint.pt")
+
+    def begin(self, wheels: Path, class_tags: np.ndarray) -> None:
+        """Begin with what the linear teachers know; class_tags: bool [1000, C]."""
+        lesson = self.lesson
+        begun = start_from_teachers(
+            self.model,
+            lesson.features,
+            lesson.soft,
+            lesson.by_captions,
+            class_tags,
+            self.texts,
+            wheels,
+        )
+        with torch.no_grad():
+            self.offsets.copy_(begun)
+        self.average = {name: value.clone() for name, value in self.state().items()}
+
+    def averaged(self) -> Ram:
+        """Return the model of the averaged weights, without labels and image encoder."""
+        model = Ram(self.config)
+        drop_unused(model)
+        model.load_state_dict({n: v for n, v in self.average.items() if n != "offsets"})
+        return model.eval()
 
     def resume(self, run: Path) -> None:
         """Go on from checkpoint.pt if there is one."""
@@ -181,8 +215,7 @@ def score(model: Ram, tokens: Tensor, rows: Tensor) -> Tensor:
 def finished_model(average: dict[str, Tensor], texts: Tensor, encoder: nn.Module) -> Ram:
     """Return the whole model of averaged weights, with a published image encoder."""
     offsets = average["offsets"]
-    config = lite2_config(len(offsets))
-    model = Ram(config)
+    model = Ram(lite2_config(len(offsets)))
     model.add_module("image_encoder", encoder)
     rows = {"label_embeddings": texts[: len(offsets)] + offsets}
     state = {name: value for name, value in average.items() if name != "offsets"}
@@ -203,17 +236,22 @@ def label_texts(text: Path, names: tuple[str, ...], others: list[str]) -> Tensor
     return embed(text, [*names, *others])
 
 
-def main(data: Path, cache: Path, vocabulary: Path, text: Path, run: Path, minutes: float) -> None:
+def main(
+    data: Path, wheels: Path, cache: Path, vocabulary: Path, text: Path, run: Path, minutes: float
+) -> None:
     """Train, with a look at tar 9 at each save."""
     run.mkdir(parents=True, exist_ok=True)
     words, features = load_words(data, vocabulary), Features(cache)
     with np.load(cache / "targets.npz") as kept:
-        soft, others = kept["soft"], kept["others"].tolist()
+        soft, others, by_captions = kept["soft"], kept["others"].tolist(), kept["by_captions"]
     texts = label_texts(text, words.names, others)
-    config = lite2_config(len(words.names))
-    training = Run(config, texts, Lesson(features, soft, len(words.names)), minutes * 60)
-    training.resume(run)
+    lesson = Lesson(features, soft, by_captions)
+    training = Run(lite2_config(len(words.names)), texts, lesson, minutes * 60)
     said = features.said(words.forms)[features.threshold_rows].astype(np.float32)
+    if not (run / "checkpoint.pt").exists():
+        training.begin(wheels, words.class_tags)
+        print("start", round(mean_ap(said, predict_average(training, features), minimum=5), 4))
+    training.resume(run)
     while training.trained_s < training.total_s:
         line = training.train_steps()
         if training.step % (4 * STEPS_PER_LINE) == 0:
@@ -227,19 +265,16 @@ def main(data: Path, cache: Path, vocabulary: Path, text: Path, run: Path, minut
 @torch.inference_mode()
 def predict_average(training: Run, features: Features) -> np.ndarray:
     """Return scores of tar 9 by the averaged weights, mirrored views left out."""
-    model = Ram(lite2_config(training.lesson.num_tags))
-    drop_unused(model)
-    state = {n: v for n, v in training.average.items() if n != "offsets"}
-    model.load_state_dict(state)
+    model = training.averaged()
     rows = training.texts[: training.lesson.num_tags] + training.average["offsets"]
     parts = np.array_split(features.threshold_rows, 10)
-    return torch.cat([score(model.eval(), features.batch(p), rows) for p in parts]).numpy()
+    return torch.cat([score(model, features.batch(p), rows) for p in parts]).numpy()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--data", "--cache", "--vocabulary", "--text", "--run"):
+    for name in ("--data", "--wheels", "--cache", "--vocabulary", "--text", "--run"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--minutes", type=float, default=3.3)
     a = parser.parse_args()
-    main(a.data, a.cache, a.vocabulary, a.text, a.run, a.minutes)
+    main(a.data, a.wheels, a.cache, a.vocabulary, a.text, a.run, a.minutes)

@@ -23,7 +23,9 @@ DECODER = TagDecoderConfig(hidden_dim=64, num_heads=4, num_layers=2, intermediat
 def lively_model() -> Ram:
     """Return a model whose batch norms do something."""
     torch.manual_seed(0)
-    model = Ram(RamConfig(kind="ram", image_encoder=LITE0, tag_decoder=DECODER, num_tags=7))
+    model = Ram(
+        RamConfig(kind="ram", image_encoder=LITE0, tag_decoder=DECODER, num_tags=7, direct=True)
+    )
     for name, buffer in model.image_encoder.named_buffers():
         if name.endswith(("running_var", ".weight")):
             buffer.uniform_(0.8, 1.2)
@@ -133,6 +135,22 @@ def test_costs_of_lite2() -> None:
     assert costs["image_encoder"].parameters == 4_752_976
     assert costs["image_encoder"].gflop == pytest.approx(0.845, abs=1e-3)
     assert total(costs).gflop > costs["image_encoder"].gflop
+
+
+def test_the_direct_term_compares_each_query_with_the_whole_image(model: Ram) -> None:
+    assert model.direct is not None
+    with torch.inference_mode():
+        tokens = model.encode_images(images())
+        queries = model.label_queries()
+        states = model.tag_decoder(queries, tokens)
+        without = model.classifier(states).squeeze(-1)
+        added = model.decode_tags(tokens, queries) - without
+        expected = model.direct(tokens[:, 0]) @ queries[0].T / DECODER.hidden_dim**0.5
+    assert torch.allclose(added, expected, atol=1e-6)
+    chosen = model.select_tags([4, 2])
+    with torch.inference_mode():
+        logits = model(images())
+        assert torch.allclose(chosen(images()), logits[:, [4, 2]], atol=1e-5)
 
 
 def test_wrong_settings_are_named() -> None:
