@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ram_model import Tagger
 from ram_model.vocabulary import Vocabulary
+from research.ram_mini.lite2.measure import scores_of
 from research.ram_mini.lite2.photos import LOOSE_GROUPS, TEST_TARS, Photo, read_photos
 
 SEED = 20261129
@@ -63,15 +63,14 @@ def most_specific(vocabulary: Vocabulary, tag_ids: list[int]) -> list[int]:
 
 def shown_by(folder: Path, photos: list[Photo]) -> tuple[list[list[str]], list[dict[str, float]]]:
     """Return the most specific tags that a model shows on each photo, and all its scores."""
-    tagger, everything = Tagger.load(folder), Tagger.load(folder, score_floor=0.0)
-    shown, scores = [], []
-    for photo in photos:
-        tags = tagger.tag_image(photo.image())
-        kept = most_specific(tagger.vocabulary, tags.tag_ids.tolist())
-        shown.append([tagger.vocabulary.names[tag] for tag in kept])
-        found = everything.tag_image(photo.image())
-        scores.append(dict(zip(found.names, found.scores.tolist(), strict=True)))
-    return shown, scores
+    vocabulary, scores = scores_of(folder, photos)
+    shown = []
+    for row in scores:
+        fired = np.flatnonzero(row > vocabulary.thresholds)
+        best_first = fired[np.argsort(-row[fired], kind="stable")].tolist()
+        kept = most_specific(vocabulary, best_first)
+        shown.append([vocabulary.names[tag] for tag in kept])
+    return shown, [dict(zip(vocabulary.names, row.tolist(), strict=True)) for row in scores]
 
 
 def draw_pairs(
