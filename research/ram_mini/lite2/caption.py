@@ -30,6 +30,7 @@ from research.ram_mini import caption as first
 from research.ram_mini.cider import project
 from research.ram_mini.lite2.features import Features
 from research.ram_mini.lite2.train import predict
+from research.ram_mini.prepare import has_fast_bfloat16
 
 PHOTOS_AT_ONCE = 50
 
@@ -64,13 +65,12 @@ class Guides:
         self, model: Ram, features: Features, vocabulary: Vocabulary, said: np.ndarray
     ) -> None:
         self.names = vocabulary.names
-        rows = np.arange(len(features.photos))
-        self._found = predict(model, features, rows) > vocabulary.thresholds
+        captioned = np.array([bool(photo["captions"]) for photo in features.photos])
+        rows = np.flatnonzero(captioned & features.trains)
+        self._found = np.zeros(said.shape, bool)
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+            self._found[rows] = predict(model, features, rows) > vocabulary.thresholds
         self._said = said & (vocabulary.thresholds < OFF)
-
-    def found(self, rows: np.ndarray) -> list[list[str]]:
-        """Return the tags that the model finds, as in use."""
-        return [self._of(self._found[row]) for row in rows]
 
     def drawn(self, rows: np.ndarray, random: np.random.Generator) -> list[list[str]]:
         """Return the found tags of half of the photos, some of the said ones of the others."""
@@ -86,7 +86,7 @@ class Guides:
 
 
 @torch.inference_mode()
-def cider_d(folder: Path, features: Features, guides: Guides, rows: np.ndarray) -> dict:
+def cider_d(folder: Path, features: Features, rows: np.ndarray) -> dict:
     """Return CIDEr-D of the folder's captions, and some of them."""
     loaded = load_folder(folder, captions=True)
     assert isinstance(loaded.model, Ram)
@@ -94,7 +94,9 @@ def cider_d(folder: Path, features: Features, guides: Guides, rows: np.ndarray) 
     captioner = Captioner(loaded.model, loaded.tokenizer, CaptionOptions())
     texts: list[str] = []
     for part in np.array_split(rows, math.ceil(len(rows) / PHOTOS_AT_ONCE)):
-        texts += captioner(project(loaded.model, features.batch(part)), guides.found(part))
+        found = predict(loaded.model, features, part) > loaded.vocabulary.thresholds
+        tags = [[loaded.vocabulary.names[tag] for tag in np.flatnonzero(row)] for row in found]
+        texts += captioner(project(loaded.model, features.batch(part)), tags)
     metric = Cider([features.photos[row]["captions"] for row in rows], robust=True)
     value = float(np.mean(metric.score(texts)))
     return {"cider_d": round(value, 4), "different": len(set(texts)), "first": texts[:6]}
@@ -118,7 +120,7 @@ def main(cache: Path, folder: Path, old: Path, minutes: float) -> dict:
     write_folder(model.state_dict(), config, loaded.vocabulary, folder, dtype=torch.float16,
                  word_pieces=pieces, parts=parts)  # fmt: skip
     groups = {"tar_9": features.threshold_rows, "tars_10_11": features.test_rows}
-    return {name: cider_d(folder, features, guides, rows) for name, rows in groups.items()}
+    return {name: cider_d(folder, features, rows) for name, rows in groups.items()}
 
 
 if __name__ == "__main__":
