@@ -126,6 +126,14 @@ def speed(folder: Path) -> float:
         return count / (time.process_time() - started)
 
 
+class Figures(dict[str, object]):
+    """What was measured; each figure is printed as soon as it is known."""
+
+    def __setitem__(self, name: str, value: object) -> None:
+        super().__setitem__(name, value)
+        print(json.dumps({name: value}), flush=True)
+
+
 def demo_tags(folder: Path) -> dict[str, list[str]]:
     """Return the first three tags of each photo of the demo."""
     from ram_ray.demo.photos import PHOTOS, read_photo
@@ -137,13 +145,13 @@ def demo_tags(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def main(data: Path, cache: Path, old: Path, new: Path) -> dict:
-    """Return all figures."""
+def main(data: Path, cache: Path, old: Path, new: Path) -> Figures:
+    """Measure; every figure is printed as a line of JSON, and returned."""
     torch.set_num_threads(1)
     photos = list(read_photos(data))
     test = [p for p in photos if p.group in {f"flickr_{n}" for n in TEST_TARS}]
     coco = [p for p in photos if p.group == "coco_mini"]
-    result: dict[str, object] = {}
+    result = Figures()
     models = {name: folder for name, folder in (("old", old), ("new", new))}
     on_test = {name: scores_of(folder, test) for name, folder in models.items()}
     on_coco = {name: scores_of(folder, coco) for name, folder in models.items()}
@@ -179,7 +187,7 @@ def main(data: Path, cache: Path, old: Path, new: Path) -> dict:
     for minimum in (1, 5):
         result[f"coco_{minimum}"] = gains(drawn, by_name["old"], by_name["new"], minimum)
     result["coco_names_known"] = {
-        name: sum(bool(v.find(c)) and v.thresholds[v.find(c)[0]] < OFF for c in eighty)
+        name: sum(bool(v.find(c) and v.thresholds[v.find(c)[0]] < OFF) for c in eighty)
         for name, (v, _) in on_coco.items()
     }
     result["coco_shown"] = {
@@ -238,4 +246,4 @@ if __name__ == "__main__":
     for name in ("--data", "--cache", "--old", "--new"):
         parser.add_argument(name, type=Path, required=True)
     a = parser.parse_args()
-    print(json.dumps(main(a.data, a.cache, a.old, a.new), indent=2))
+    main(a.data, a.cache, a.old, a.new)

@@ -228,7 +228,9 @@ def finished_model(average: dict[str, Tensor], texts: Tensor, encoder: nn.Module
 def predict(model: Ram, features: Features, rows: np.ndarray) -> np.ndarray:
     """Return scores [rows, C] of whole photos."""
     parts = np.array_split(rows, max(1, len(rows) // 50))
-    return torch.cat([decode(model, features.batch(part)) for part in parts]).sigmoid().numpy()
+    return (
+        torch.cat([decode(model, features.batch(part)) for part in parts]).float().sigmoid().numpy()
+    )
 
 
 def label_texts(text: Path, names: tuple[str, ...], others: list[str]) -> Tensor:
