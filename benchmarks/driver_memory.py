@@ -22,7 +22,6 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from ram_ray import workers
 from ram_ray.config import StoreConfig, TagConfig
 from ram_ray.runs.committer import Begin
 from ram_ray.storage.sources import SourceObject
@@ -30,6 +29,9 @@ from ram_ray.tagging import dataset as tag_dataset
 from ram_ray.tagging import pipeline as tagging
 from ram_ray.tagging import plan as run_plan
 from ram_ray.tagging.record import ModelIdentity
+from ram_ray.tagging.tag_images import TagImages
+from ram_ray.workers.chunks import split_stretch, with_pixels
+from ram_ray.workers.tagger import TaggerOptions
 
 
 class NoFetch:
@@ -39,18 +41,18 @@ class NoFetch:
         self._size = options[-1]
 
     def __call__(self, stretch: pa.Table) -> Iterator[pa.Table]:
-        for chunk in workers.split_stretch(stretch):
+        for chunk in split_stretch(stretch):
             count = len(chunk["uri"])
             chunk |= {"width": [1] * count, "height": [1] * count, "attempts": [1] * count}
             chunk |= {"error_code": [None] * count, "message": [None] * count}
             pixels = np.zeros((count, self._size, self._size, 3), np.uint8)
-            yield workers.with_pixels(chunk, pixels)
+            yield with_pixels(chunk, pixels)
 
 
-class NoModel(workers.TagImages):
+class NoModel(TagImages):
     """TagImages with a model that gives every image the same five tags."""
 
-    def __init__(self, _: workers.TaggerOptions, committers: list[Any]) -> None:
+    def __init__(self, _: TaggerOptions, committers: list[Any]) -> None:
         import ray
 
         self._ray, self._committers = ray, committers

@@ -26,7 +26,7 @@ from ram_ray.images.decoder import decode
 from ram_ray.storage.sources import NameFilter, list_source
 from ram_ray.storage.stores import read_uri
 from ram_ray.tagging.pipeline import tag_bucket
-from ram_ray.workers import TaggerOptions, load_tagger
+from ram_ray.workers.tagger import TaggerOptions, load_tagger
 
 STAGES = {
     "fetch": "FetchAndDecode",  # also the pixels' way into the object store

@@ -8,7 +8,10 @@ from ram_ray.cluster import Placement
 from ram_ray.config import TagConfig
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.tagging.record import RunRecord
-from ram_ray.workers import FetchAndDecode, ReadPlan, TaggerOptions, TagImages, tagger_options
+from ram_ray.tagging.tag_images import TagImages
+from ram_ray.workers.chunks import ReadPlan
+from ram_ray.workers.fetch_and_decode import FetchAndDecode
+from ram_ray.workers.tagger import TaggerOptions, tagger_options
 
 if TYPE_CHECKING:
     from ray.data import Dataset

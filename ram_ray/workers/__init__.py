@@ -1,27 +1,8 @@
-"""The stages of tagging, as classes and functions given to Ray Data; each is testable without Ray.
+"""The stages that pipelines share, as classes given to Ray Data; each is testable without Ray.
 
-    ReadPlan -> FetchAndDecode -> TagImages -> a Committer
+    ReadPlan -> FetchAndDecode -> TagImages (ram_ray.tagging) -> a Committer
 
 The unit is the chunk: a few dozen images that are decoded and tagged together, one row between
 stages. Ray moves whole rows, so a chunk is never mixed with another, and results do not depend on
 scheduling.
 """
-
-from ram_ray.tagging.tag_images import TagImages, to_rows
-from ram_ray.workers.chunks import CHUNK_PIXELS, STRETCH, ReadPlan, split_stretch, with_pixels
-from ram_ray.workers.fetch_and_decode import FetchAndDecode
-from ram_ray.workers.tagger import TaggerOptions, load_tagger, tagger_options
-
-__all__ = [
-    "CHUNK_PIXELS",
-    "STRETCH",
-    "FetchAndDecode",
-    "ReadPlan",
-    "TagImages",
-    "TaggerOptions",
-    "load_tagger",
-    "split_stretch",
-    "tagger_options",
-    "to_rows",
-    "with_pixels",
-]

@@ -21,7 +21,8 @@ from ram_ray.data_engine.steps import EngineRun, Step
 from ram_ray.data_engine.steps import rounds as step_rounds
 from ram_ray.runs.committer import Begin
 from ram_ray.storage.fetching import FetchLimits
-from ram_ray.workers import FetchAndDecode, ReadPlan
+from ram_ray.workers.chunks import ReadPlan
+from ram_ray.workers.fetch_and_decode import FetchAndDecode
 
 BATCH = 4
 

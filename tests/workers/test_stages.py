@@ -14,7 +14,9 @@ from ram_ray.runs.plans import write_plan_shard
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
-from ram_ray.workers import STRETCH, FetchAndDecode, ReadPlan, TagImages, split_stretch, to_rows
+from ram_ray.tagging.tag_images import TagImages, to_rows
+from ram_ray.workers.chunks import STRETCH, ReadPlan, split_stretch
+from ram_ray.workers.fetch_and_decode import FetchAndDecode
 from tests.conftest import photo_bytes
 
 SIZE = 32

@@ -22,7 +22,8 @@ from ram_ray.data_engine.steps import EngineRun, Step, cause, configure_ray_data
 from ram_ray.runs.commits import committed_shards
 from ram_ray.runs.committer import DrainReport
 from ram_ray.storage.fetching import FetchLimits
-from ram_ray.workers import FetchAndDecode, ReadPlan
+from ram_ray.workers.chunks import ReadPlan
+from ram_ray.workers.fetch_and_decode import FetchAndDecode
 
 if TYPE_CHECKING:
     from ray.data import Dataset
