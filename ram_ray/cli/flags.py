@@ -14,6 +14,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache, wraps
 from pathlib import Path
@@ -23,6 +24,7 @@ import typer
 
 from ram_ray import exit_codes
 from ram_ray.config import StoreConfig, TagChoice
+from ram_ray.console.json_output import only_json
 from ram_ray.options import build_config
 
 Given = Mapping[str, object]
@@ -154,7 +156,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             for name, (kind, parameters) in groups.items():
                 given = named(**{path: values.pop(one.name) for path, one in parameters.items()})
                 values[name] = given if kind is Given else build_config(kind, given)
-            code = function(**values)
+            with only_json() if values.get("as_json") else nullcontext():
+                code = function(**values)
         raise typer.Exit(code or exit_codes.DONE)
 
     run.__signature__ = inspect.Signature(shown)  # pyright: ignore[reportAttributeAccessIssue]
