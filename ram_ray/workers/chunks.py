@@ -17,7 +17,8 @@ from ram_ray.runs.plans import cut_chunks, read_plan_shard
 from ram_ray.storage.stores import open_store
 
 CHUNK_SOURCE_BYTES = 64 * 2**20
-"""Source bytes above which a chunk is cut before the model's batch is full (mechanisms A.1)."""
+"""Source bytes above which a chunk is cut before the model's batch is full (docs/how-it-works.md,
+A.1)."""
 
 STRETCH = pa.schema(
     [
