@@ -68,7 +68,7 @@ class _Scan:
     start: int
     """Where its entropy-coded bytes begin."""
     header: bytes
-    """All before, changed so that every block shows and every code means something."""
+    """All before, changed so that every block and every bit shows."""
     next_restart: int | None
     """The marker that comes next, if restart intervals are used."""
 
@@ -114,21 +114,22 @@ def _whole_blocks(frame: bytes) -> bytes:
 
 
 def _every_code(tables: bytes) -> bytes:
-    """Return Huffman tables with a meaning for the code of ones only, which T.81 leaves free.
+    """Return Huffman tables with one more symbol each, behind their last.
 
-    Otherwise libjpeg reads it as nothing, and a flat picture's last bits as well might be missing.
+    A flat picture's tables may have a single code, of the bit 0: libjpeg reads a 1 alike, so that
+    its last bits might be missing and nothing would show.
     """
     at, changed = 0, b""
     while at + 17 <= len(tables):
         counts = bytearray(tables[at + 1 : at + 17])
         symbols = tables[at + 17 : at + 17 + sum(counts)]
-        if not symbols:
-            return tables
-        longest = max(place for place, count in enumerate(counts) if count)
-        counts[longest] += 1
-        other = 5 if symbols[-1] != 5 else 6  # a number of five bits, or of six
-        changed += tables[at : at + 1] + counts + symbols + bytes([other])
         at += 17 + len(symbols)
+        changed += tables[at - 17 - len(symbols) : at - 16 - len(symbols)]
+        longest = max((place for place, count in enumerate(counts) if count), default=15)
+        if longest < 15:  # a code of ones only is none (T.81, C): one bit longer there is another
+            counts[longest + 1] = 1
+            symbols += b"\x05" if symbols[-1] != 5 else b"\x06"  # a number of so many bits
+        changed += counts + symbols
     return changed
 
 
