@@ -13,9 +13,7 @@ from ram_ray.images.remarks import Remark
 _WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
-def narrow_grey(
-    image: Image.Image, wide_grey: WideGrey
-) -> tuple[Image.Image, tuple[Remark, ...]]:
+def narrow_grey(image: Image.Image, wide_grey: WideGrey) -> tuple[Image.Image, tuple[Remark, ...]]:
     """Return the image, in mode L where it was float grey or scaled, and what was lost.
 
     Raises:
