@@ -35,7 +35,7 @@ from ram_ray.images.formats import identify, is_cut, webp_size
 from ram_ray.images.grey import narrow_grey
 from ram_ray.images.jxl_header import jxl_size, jxl_turned
 from ram_ray.images.remarks import Remark
-from ram_ray.images.repairs import with_end_marker, without_bad_chunks
+from ram_ray.images.repairs import has_bad_chunk, with_end_marker, without_bad_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,10 @@ class _File:
 def _read(file: _File) -> tuple[Image.Image, tuple[int, int], tuple[Remark, ...]]:
     """Return the first frame, its stored size, and what had to be repaired for it."""
     try:
-        return *_open_and_load(file), ()
+        read = _open_and_load(file)
+        # Pillow reads on over such a chunk where it lies behind the pixels.
+        passed_over = file.format_name == "PNG" and has_bad_chunk(file.data)
+        return *read, (Remark.BAD_CHECKSUM,) * passed_over
     except MemoryLimitError:
         raise
     except ImageError as error:

@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import JpegImagePlugin
@@ -42,25 +43,41 @@ def with_end_marker(data: bytes) -> bytes | None:
 def without_bad_chunks(data: bytes) -> bytes | None:
     """Return a PNG without the chunks whose checksum is wrong and that hold no pixels.
 
-    None: there is none, a chunk that holds pixels is damaged too, or the chunks are cut.
+    None: there is none, or the chunks are cut. Those that hold pixels stay as they are: Pillow
+    refuses them.
     """
-    at, kept, dropped = len(_PNG_MAGIC), [data[: len(_PNG_MAGIC)]], 0
-    while at + 12 <= len(data):  # length, type, data, CRC of type and data
+    kept, end, kind = [data[: len(_PNG_MAGIC)]], len(_PNG_MAGIC), b""
+    for kind, start, end in _chunks(data):
+        if not _is_bad_and_beside_pixels(data, kind, start, end):
+            kept.append(data[start:end])
+    repaired = b"".join(kept)
+    return repaired if kind == b"IEND" and len(repaired) < end else None
+
+
+def has_bad_chunk(data: bytes) -> bool:
+    """Tell whether `without_bad_chunks` would leave something out; pixels are not summed up."""
+    return any(_is_bad_and_beside_pixels(data, *chunk) for chunk in _chunks(data))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and end of a PNG's whole chunks: length, kind, data, CRC of these two."""
+    at = len(_PNG_MAGIC)
+    while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         kind = data[at + 4 : at + 8]
         if end > len(data) or not kind.isalpha():
-            return None
-        checksum = int.from_bytes(data[end - 4 : end], "big")
-        if zlib.crc32(data[at + 4 : end - 4]) == checksum:
-            kept.append(data[at:end])
-        elif kind[:1].isupper() or kind in _HOLD_PIXELS:  # PNG 5.4: upper case is critical
-            return None
-        else:
-            dropped += 1
-        at = end
+            return
+        yield kind, at, end
         if kind == b"IEND":
-            return b"".join(kept) if dropped else None
-    return None
+            return
+        at = end
+
+
+def _is_bad_and_beside_pixels(data: bytes, kind: bytes, start: int, end: int) -> bool:
+    if kind[:1].isupper() or kind in _HOLD_PIXELS:  # PNG 5.4: upper case is critical
+        return False
+    checksum = int.from_bytes(data[end - 4 : end], "big")
+    return zlib.crc32(memoryview(data)[start + 4 : end - 4]) != checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +99,7 @@ def _single_scan(data: bytes) -> _Scan | None:
             at += 1
             continue
         body = data[at + 4 : at + 2 + length]
-        if kind in _SOF_BASELINE and not components and len(body) == 6 + 3 * body[5]:
+        if kind in _SOF_BASELINE and not components and _is_frame(body):
             components, body = body[5], _whole_blocks(body)
         elif kind == _DHT:
             body = _every_code(body)
@@ -92,6 +109,8 @@ def _single_scan(data: bytes) -> _Scan | None:
             return None
         header.append(data[at : at + 2] + (len(body) + 2).to_bytes(2, "big") + body)
         at += 2 + length
+        if length < 2 or at > len(data):  # T.81, B.1.1.4: the length counts itself
+            return None
         if kind == _SOS:
             last = _last_restart(data, at)
             if not components or body[:1] != bytes([components]) or last is None:
@@ -99,6 +118,10 @@ def _single_scan(data: bytes) -> _Scan | None:
             following = _RST0 if last == 0 else _RST0 + (last - _RST0 + 1) % 8
             return _Scan(at, b"".join(header), following if restarts else None)
     return None
+
+
+def _is_frame(body: bytes) -> bool:
+    return len(body) >= 9 and len(body) == 6 + 3 * body[5]
 
 
 def _whole_blocks(frame: bytes) -> bytes:
