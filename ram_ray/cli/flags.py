@@ -116,7 +116,7 @@ _ASKED = [one.name for one in fields(TagChoice) if one.name not in _ONLY_BY_SET]
 TAG = {
     "Which tags": f"{' '.join(_ASKED)} max_error_rate",
     "Which images": "include exclude store.endpoint_url store.region store.anonymous "
-    "decode.orientation",
+    "decode.orientation decode.wide_grey decode.formats",
     "Resources": "shard_rows batch_size device precision num_taggers num_decoders "
     "gpus_per_tagger address",
 }

@@ -47,6 +47,7 @@ CHUNK_PIXELS = pa.schema(
         ("error_code", pa.list_(pa.string())),
         ("message", pa.list_(pa.string())),
         ("attempts", pa.list_(pa.int32())),
+        ("remarks", pa.list_(pa.list_(pa.string()))),  # `ram_ray.images.remarks.Remark`
         ("pixels", pa.large_binary()),
     ]
 )
