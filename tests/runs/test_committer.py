@@ -152,7 +152,7 @@ def test_remarks_are_counted_in_the_commit_and_stored_nowhere_else(tmp_path: Pat
     shard = ShardAssembly(num_chunks=2)
     tags, quarantine = rows(0)
     at = tags.schema.get_field_index(REMARKS.name)
-    told = tags.set_column(at, REMARKS, [["no_end_marker", "wide_grey_clipped"]])
+    told = tags.set_column(at, REMARKS, [[["no_end_marker", "wide_grey_clipped"]]])
     assert not shard.add(0, told, quarantine)
     assert shard.add(1, *rows(1, 2))
     store = open_store(str(tmp_path), StoreConfig())
