@@ -221,6 +221,8 @@ def _kind(hint: Any, *, as_text: bool) -> tuple[Any, bool, str | None]:
         return str, False, "|".join(get_args(hint))
     if get_origin(hint) is tuple:
         one = get_args(hint)[0]
+        if get_origin(one) is Literal:
+            return str, True, "|".join(get_args(one))
         return (str if is_dataclass(one) else one), True, None
     return hint, False, None
 

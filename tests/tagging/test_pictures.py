@@ -177,4 +177,10 @@ def test_what_a_machine_of_the_cluster_lacks_is_its_own_sentence() -> None:
 
     with pytest.raises(ConfigError, match=r"^libheif is not here\.$"):
         on_every_node(lack, "libheif")
-    assert on_every_node(len, "heic") == [4]
+
+
+def test_a_call_on_every_machine_answers_once_for_each() -> None:
+    def length(what: str) -> int:
+        return len(what)
+
+    assert on_every_node(length, "heic") == [4]
