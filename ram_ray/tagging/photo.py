@@ -41,7 +41,7 @@ def tag_photo(source: str | None = None, /, **settings: object) -> TaggedPhoto:
     Args:
         source: path of the photo.
         settings: fields of TagConfig that a single photo understands (PHOTO_SETTINGS), by dotted
-            name, such as model, tags, threshold, top_k.
+            name, such as model, tags, threshold.
 
     Raises:
         ConfigError: no photo was named, it is a folder or a bucket, or an option needs an OUTPUT.

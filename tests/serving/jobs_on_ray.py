@@ -7,6 +7,7 @@ FOLDER holds photos/; a Ray of its own, because the test session's has no dashbo
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def main(folder: Path) -> None:
             "dashboard_port": 0,
             # any free one: another Ray of this machine may hold the usual one
             "dashboard_agent_listen_port": 0,
-            "temp_dir": str(folder / "ray"),
+            "temp_dir": tempfile.mkdtemp(prefix="rr-", dir="/tmp"),  # sockets need a short path
         },
     )
     ray.init(address=cluster.address, log_to_driver=False)
