@@ -19,7 +19,8 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from ram_model.metrics import UNVERIFIED
-from ram_ray.evaluation.calibration import CalibrationConfig, choose_thresholds
+from ram_ray.evaluation.calibration import choose_thresholds
+from ram_ray.evaluation.config import CalibrationConfig
 
 NUM_IMAGES, NUM_TAGS = 3000, 60
 LEAST_RECALL = 0.1

@@ -20,7 +20,8 @@ import numpy as np
 
 from ram_model.metrics import PRESENT
 from ram_ray.config import StoreConfig
-from ram_ray.evaluation.calibration import CalibrationConfig, choose_thresholds
+from ram_ray.evaluation.calibration import choose_thresholds
+from ram_ray.evaluation.config import CalibrationConfig
 from ram_ray.evaluation.scored import ScoredImages, read_scored
 from ram_ray.evaluation.truth import read_truth
 from ram_ray.storage.stores import open_store

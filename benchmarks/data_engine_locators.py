@@ -21,9 +21,10 @@ from PIL import Image
 
 from ram_model.tagger import Tagger
 from ram_model.vocabulary import Vocabulary
+from ram_ray.data_engine.config import WindowConfig
 from ram_ray.data_engine.look.locators import Locator, check_regions
 from ram_ray.data_engine.look.onnx_detector import COCO_SYNONYMS, DetectorConfig, OnnxDetector
-from ram_ray.data_engine.look.windows import WindowConfig, WindowLocator
+from ram_ray.data_engine.look.windows import WindowLocator
 
 Photo = tuple[np.ndarray, set[str]]
 SCORES = (0.25, 0.35, 0.5)

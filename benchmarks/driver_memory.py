@@ -22,13 +22,14 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.config import StoreConfig
 from ram_ray.runs.committer import Begin
 from ram_ray.storage.sources import SourceObject
 from ram_ray.tagging import dataset as tag_dataset
 from ram_ray.tagging import pipeline as tagging
 from ram_ray.tagging import plan as run_plan
-from ram_ray.tagging.record import ModelIdentity
+from ram_ray.tagging.config import TagConfig
+from ram_ray.tagging.model import ModelIdentity
 from ram_ray.tagging.tag_images import TagImages
 from ram_ray.workers.chunks import split_stretch, with_pixels
 from ram_ray.workers.tagger import TaggerOptions

@@ -23,10 +23,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from ram_ray.labels.builder.build import Build, build_vocabulary
+from ram_ray.labels.builder.build import build_vocabulary
 from ram_ray.labels.builder.config import BuildConfig, ListConfig
 from ram_ray.labels.builder.coverage import NameIndex, coverage_of
 from ram_ray.labels.builder.overlay import overlay
+from ram_ray.labels.builder.result import Build
 from ram_ray.labels.builder.sources import CaptionTexts, frequencies, read_lists
 from ram_ray.labels.lexicon import load_lexicon
 from ram_ray.labels.parser.discovery import discover

@@ -14,7 +14,8 @@ from dataclasses import asdict
 
 from ram_ray.console.progress import show_progress
 from ram_ray.exit_codes import exit_on_error, of_run
-from ram_ray.options import merge_settings, tag_config
+from ram_ray.options import merge_settings
+from ram_ray.tagging.config import tag_config
 from ram_ray.tagging.pipeline import tag_bucket
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ram_ray import __version__
-from ram_ray.config import TagConfig
+from ram_ray.config import Device, Resources
 from ram_ray.errors import ConfigError, UnreachableError
 
 LOCAL_OBJECT_STORE_BYTES = 1024 * 2**20
@@ -28,7 +28,7 @@ GPU_BATCH = 64
 class Placement:
     """What runs where: Ray resources are bookkeeping, `threads` is what the CPU really does."""
 
-    device: str
+    device: Device
     """"cpu", or "auto": a GPU share is reserved, the process takes it if it sees one."""
     num_taggers: int
     gpus_per_tagger: float
@@ -80,15 +80,29 @@ def ray_session(address: str | None, *, with_dashboard: bool = False) -> Iterato
                     object_store_memory=LOCAL_OBJECT_STORE_BYTES,
                     **quiet,  # pyright: ignore[reportArgumentType]
                 )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address}" if address else "a local Ray"
-        raise UnreachableError(f"Cannot reach {where}: {error}") from error
+    except Exception as error:  # a bare Exception is what Ray raises when its start takes too long
+        raise _no_ray(address, error) from error
     try:
         if address:
             _check_nodes(address)
         yield
     finally:
         ray.shutdown()
+
+
+def _no_ray(address: str | None, error: Exception) -> UnreachableError:
+    """Return in one sentence why there is no Ray, and what to do about it."""
+    where = f"the Ray cluster at {address}" if address else "a local Ray"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "AF_UNIX" in reason or "path too long" in reason.lower():
+        folder = tempfile.gettempdir()
+        return UnreachableError(
+            f"Cannot start {where}: the temporary folder {folder} is too long a path for its "
+            "sockets; set TMPDIR to a short one, such as /tmp."
+        )
+    if "timed out" in reason:
+        reason += " The machine may be overloaded: run the same command again."
+    return UnreachableError(f"Cannot reach {where}: {reason}")
 
 
 def _check_address(address: str) -> None:
@@ -162,7 +176,7 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(terminal)
 
 
-def place(config: TagConfig) -> Placement:
+def place(config: Resources) -> Placement:
     """Decide devices, processes and batch from the cluster's resources and the configuration.
 
     Raises:
@@ -187,7 +201,7 @@ def place(config: TagConfig) -> Placement:
     return _place_on_gpus(config, cpus, shares)
 
 
-def _place_on_cpus(config: TagConfig, cpus: float, nodes: int) -> Placement:
+def _place_on_cpus(config: Resources, cpus: float, nodes: int) -> Placement:
     num_taggers = config.num_taggers or max(1, nodes)
     note = () if config.device == "cpu" else ("No GPU found: tagging on the CPU.",)
     return Placement(
@@ -203,7 +217,7 @@ def _place_on_cpus(config: TagConfig, cpus: float, nodes: int) -> Placement:
     )
 
 
-def _place_on_gpus(config: TagConfig, cpus: float, shares: int) -> Placement:
+def _place_on_gpus(config: Resources, cpus: float, shares: int) -> Placement:
     num_taggers = config.num_taggers or shares
     if shares and num_taggers > shares and not config.address:
         raise ConfigError(

@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
-from ram_ray.config import TagConfig
+from ram_model.errors import TextFileError
+from ram_model.text_files import read_lines, read_text
 from ram_ray.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
@@ -44,15 +45,6 @@ def merge_settings(
     return merged
 
 
-def tag_config(settings: Mapping[str, object]) -> TagConfig:
-    """Return the TagConfig of merged settings.
-
-    Raises:
-        ConfigError: unknown key, wrong type or value; names the key and what is allowed.
-    """
-    return build_config(TagConfig, settings)
-
-
 def build_config(
     config_class: type[ConfigT], flat: Mapping[str, object], prefix: str = ""
 ) -> ConfigT:
@@ -62,6 +54,7 @@ def build_config(
         ConfigError: unknown or missing key, wrong type or value; names the key and what is allowed.
     """
     hints = get_type_hints(config_class)
+    hints = {name: hints[name] for name in (*config_class.__annotations__, *hints)}  # own first
     sections = {name for name, hint in hints.items() if is_dataclass(hint)}
     values: dict[str, object] = {}
     nested: dict[str, dict[str, object]] = {}
@@ -86,7 +79,10 @@ def parse_tags(text: str) -> tuple[str, ...]:
     """Return the tags of `"cat, dog"`, or of a text file with one tag a line."""
     path = Path(text)
     if os.path.isfile(path):  # Path.is_file() fails on a list longer than a file's name may be
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = read_lines(path)
+        except (OSError, TextFileError) as error:
+            raise ConfigError(f"tags cannot be read: {error}") from error
         return tuple(line.strip() for line in lines if line.strip())
     if "," not in text and (path.suffix == ".txt" or "/" in text):
         raise ConfigError(
@@ -115,8 +111,7 @@ def read_threshold_file(path: str) -> tuple[float, ...]:
         ConfigError: it cannot be read, or holds something else than numbers.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split()
-        return tuple(float(line) for line in lines)
+        return tuple(float(line) for line in read_text(path).split())
     except (OSError, ValueError) as error:
         raise ConfigError(f"threshold_file {path} cannot be read: {error}") from error
 
@@ -133,8 +128,8 @@ def _with_tags_and_threshold(layer: dict[str, object]) -> dict[str, object]:
 
 def _read_yaml(config_file: str) -> dict[str, object]:
     try:
-        loaded = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        loaded = yaml.safe_load(read_text(config_file))
+    except (OSError, TextFileError) as error:
         raise ConfigError(f"The options file {config_file} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
@@ -229,6 +224,8 @@ def _converted(value: object, kind: Any) -> object | None:
         return value if value in get_args(kind) else None
     if isinstance(value, bool) or kind is bool:
         return value if kind is bool and isinstance(value, bool) else None
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     if kind is float:
         return _as_float(value)
     return value if isinstance(kind, type) and isinstance(value, kind) else None

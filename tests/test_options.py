@@ -3,7 +3,8 @@
 import pytest
 
 from ram_ray.errors import ConfigError
-from ram_ray.options import merge_settings, parse_tags, tag_config
+from ram_ray.options import merge_settings, parse_tags
+from ram_ray.tagging.config import tag_config
 
 PLACES = {"source": "photos", "output": "out"}
 

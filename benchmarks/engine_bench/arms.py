@@ -15,8 +15,7 @@ from benchmarks.engine_bench.heads import Loss, scores_by_fold
 from benchmarks.engine_bench.looking import cluster as fit_clusters
 from benchmarks.engine_bench.looking import evidence, look, pairs_of
 from benchmarks.engine_bench.steps import Cleaned, Seen, clean, generate, see, see_in_fold
-from ram_ray.data_engine.cluster.clusters import ClusterConfig
-from ram_ray.data_engine.filter_config import RULES, FilterConfig
+from ram_ray.data_engine.config import RULES, ClusterConfig, FilterConfig
 
 
 class Arm(NamedTuple):

@@ -7,7 +7,8 @@ from scipy.special import expit
 
 from benchmarks.engine_bench.dataset import Captioned, Dataset
 from benchmarks.engine_bench.heads import Ensemble, scores_of, window_logits, window_masks
-from ram_ray.data_engine.cluster.clusters import ClusterConfig, Clusters, fit, judge
+from ram_ray.data_engine.cluster.clusters import Clusters, fit, judge
+from ram_ray.data_engine.config import ClusterConfig
 from ram_ray.data_engine.filter.evidence import NO_RIVAL, Evidence, expected_of
 
 CHUNK = 256

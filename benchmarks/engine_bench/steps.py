@@ -16,12 +16,12 @@ from benchmarks.engine_bench.looking import (
     look,
     pairs_of,
 )
-from ram_ray.data_engine.cluster.clusters import ClusterConfig, Clusters
+from ram_ray.data_engine.cluster.clusters import Clusters
+from ram_ray.data_engine.config import ClusterConfig, FilterConfig
 from ram_ray.data_engine.filter.evidence import Evidence
 from ram_ray.data_engine.filter.fit import Decisions, Filter, decide, fit
 from ram_ray.data_engine.filter.promises import Witnesses
 from ram_ray.data_engine.filter.wrong_tags import draw_wrong_tags
-from ram_ray.data_engine.filter_config import FilterConfig
 from ram_ray.data_engine.generate.choose import Thresholds, additions, choose_together
 
 FOLDS = 4

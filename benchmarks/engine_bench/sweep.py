@@ -15,7 +15,7 @@ from benchmarks.engine_bench.measures import label_measures, suspicion_measures
 from benchmarks.engine_bench.scene_encoder import train_encoder
 from benchmarks.engine_bench.steps import Seen, clean, generate, see
 from benchmarks.engine_world.pinned import SIZES
-from ram_ray.data_engine.filter_config import RULES, FilterConfig, Rule
+from ram_ray.data_engine.config import RULES, FilterConfig, Rule
 
 SEED = 900
 TARGETS = (0.7, 0.8, 0.9, 0.95, 0.97)

@@ -11,6 +11,14 @@ from typing import Any, Literal, get_args
 
 Kind = Literal["ram", "ram_plus", "tag2text"]
 
+KINDS = ("object", "scene", "attribute", "action", "other")
+"""Of tags; a vocabulary says which each of them is."""
+Dtype = Literal["float32", "float16", "bfloat16"]
+"""Of weights on disk."""
+Augment = Literal["none", "crop", "full"]
+"""What training does to an image: nothing; a random crop, perhaps mirrored; that and RandAugment,
+as the reference."""
+
 PATCH_SIZE_PX = 4  # of every Swin here
 CONV_ARCHITECTURES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 """timm's names of the convolutional image encoders: EfficientNet-Lite, without squeezing."""

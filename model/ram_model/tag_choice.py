@@ -1,7 +1,7 @@
 """What a tagger decides on: the tags, old and new, their ids and thresholds."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +12,29 @@ from ram_model.vocabulary import OFF, Vocabulary
 from ram_model.words.open_set import add_labels
 
 
-class TagChoice(NamedTuple):
+class TagOptions(TypedDict, total=False):
+    """Which tags a `Tagger` gives, and from which score up; all may be left out."""
+
+    tags: Sequence[str] | None
+    """Decide on these names (or aliases) only, at a decoder cost in proportion; known ones score
+    as in the full model, others need an entry in `new_labels`."""
+    threshold: float | Sequence[float] | None
+    """One for all tags but those the vocabulary switches off (1.0), or one per tag of the whole
+    vocabulary, in id order. 0..1; None: the vocabulary's own."""
+    top_k: int | None
+    """At most this many tags per image, the best."""
+    score_floor: float | None
+    """Also give tags with a score from here up, 0..1, but never those switched off: new thresholds
+    then need no second pass."""
+    new_labels: Mapping[str, Tensor] | None
+    """Label embeddings float [K, E] of words in `tags` that the vocabulary lacks; they get the ids
+    after the vocabulary's last, in the order of `new_labels`."""
+    open_set_threshold: float | None
+    """Of those words, where `threshold` is not one number for all; None: the one in the model's
+    configuration."""
+
+
+class ChosenTags(NamedTuple):
     """A model whose outputs are the chosen tags, and what to know about each of them."""
 
     model: Ram
@@ -23,7 +45,9 @@ class TagChoice(NamedTuple):
     thresholds: np.ndarray
     """float32 [tags of the vocabulary], 0..1."""
 
-    def selection(self, *, top_k: int | None, score_floor: float | None) -> TagSelection:
+    def selection(
+        self, *, top_k: int | None = None, score_floor: float | None = None
+    ) -> TagSelection:
         """Return the rule that turns the model's logits into tags."""
         return TagSelection(
             tag_ids=self.tag_ids,
@@ -34,37 +58,33 @@ class TagChoice(NamedTuple):
         )
 
 
-def choose_tags(
-    model: Ram,
-    vocabulary: Vocabulary,
-    tags: Sequence[str] | None,
-    *,
-    threshold: float | Sequence[float] | None,
-    new_labels: Mapping[str, Tensor],
-    open_set_threshold: float | None,
-) -> TagChoice:
-    """Work out what a tagger decides on; arguments as of `Tagger`.
+def choose_tags(model: Ram, vocabulary: Vocabulary, options: TagOptions) -> ChosenTags:
+    """Work out what a tagger decides on.
 
     Raises:
-        ValueError: another vocabulary than the model's, no tags, bad thresholds.
+        ValueError: another vocabulary than the model's, no tags, numbers out of their range.
         UnknownTagError: `tags` holds names that neither the vocabulary nor `new_labels` does.
     """
+    _check_limits(options)
     if len(vocabulary) != model.config.num_tags:
         raise ValueError(
             f"vocabulary holds {len(vocabulary)} tags, but must hold the "
             f"{model.config.num_tags} of the model."
         )
+    tags, threshold = options.get("tags"), options.get("threshold")
     thresholds = resolve_thresholds(threshold, vocabulary)
     if tags is None:
-        return TagChoice(model, vocabulary, list(range(len(vocabulary))), thresholds)
+        return ChosenTags(model, vocabulary, list(range(len(vocabulary))), thresholds)
     if not tags:
         raise ValueError("tags is empty, but must name at least one tag, or be left out.")
     new_threshold = model.config.open_set_threshold
-    for given in (open_set_threshold, threshold):
+    for given in (options.get("open_set_threshold"), threshold):
         new_threshold = given if isinstance(given, int | float) else new_threshold
-    model, vocabulary, tag_ids = _with_new_words(model, vocabulary, tags, new_labels, new_threshold)
+    model, vocabulary, tag_ids = _with_new_words(
+        model, vocabulary, tags, options.get("new_labels") or {}, new_threshold
+    )
     thresholds = np.concatenate([thresholds, vocabulary.thresholds[len(thresholds) :]])
-    return TagChoice(model, vocabulary, tag_ids, thresholds)
+    return ChosenTags(model, vocabulary, tag_ids, thresholds)
 
 
 def resolve_thresholds(
@@ -109,18 +129,11 @@ def _with_new_words(
     return model, vocabulary, [*tag_ids, *range(first, len(vocabulary))]
 
 
-def check_limits(
-    top_k: int | None, score_floor: float | None, open_set_threshold: float | None
-) -> None:
-    """Check the numbers that say which tags are given.
-
-    Raises:
-        ValueError: one is out of its range.
-    """
+def _check_limits(options: TagOptions) -> None:
+    top_k = options.get("top_k")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k is {top_k!r}, but must be at least 1.")
-    if score_floor is not None and not 0 <= score_floor <= 1:
-        raise ValueError(f"score_floor is {score_floor!r}, but must be between 0 and 1.")
-    if open_set_threshold is not None and not 0 <= open_set_threshold <= 1:
-        given = f"open_set_threshold is {open_set_threshold!r}"
-        raise ValueError(f"{given}, but must be between 0 and 1.")
+    for name in ("score_floor", "open_set_threshold"):
+        value = options.get(name)
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value!r}, but must be between 0 and 1.")

@@ -1,9 +1,9 @@
 """Tagger: images to tags, the one inference path of every command."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ from PIL import Image
 from ram_model.captioning import Captioner, guide_words
 from ram_model.errors import CaptionError, ModelOutputError
 from ram_model.files.pretrained import OpenedModel, open_model
-from ram_model.network import Network, Precision, check_place
 from ram_model.networks.ram import Ram
 from ram_model.networks.text_generation import CaptionOptions
-from ram_model.tag_choice import check_limits, choose_tags
+from ram_model.on_device import Network, Precision, check_place
+from ram_model.tag_choice import TagOptions, choose_tags
 from ram_model.tag_selection import Tags
 from ram_model.transforms import resize_for_inference, to_rgb
 from ram_model.vocabulary import Vocabulary
@@ -36,21 +36,11 @@ class Tagger:
         device: "cpu", "cuda" or "cuda:N".
         precision: "bf16" runs the network in 16 bit; the final sigmoid is always fp32.
         batch_size: most images per call, and the batch the network sees.
-        tags: decide on these names (or aliases) only, at a decoder cost in proportion; known
-            ones score as in the full model, others need an entry in `new_labels`.
-        threshold: one for all tags but those the vocabulary switches off (1.0), or one per
-            tag of the whole vocabulary, in id order. 0..1; None: the vocabulary's own.
-        top_k: at most this many tags per image, the best.
-        score_floor: also give tags with a score from here up, 0..1, but never those switched
-            off: new thresholds then need no second pass.
-        new_labels: label embeddings float [K, E] of words in `tags` that the vocabulary lacks;
-            they get the ids after the vocabulary's last, in the order of `new_labels`.
-        open_set_threshold: of those words, where `threshold` is not one number for all; None:
-            the one in the model's configuration.
         captions: also write a caption per image, guided by the tags above their thresholds,
             whatever `top_k` and `score_floor` say; None: no captions.
         tokenizer: word pieces of the captions; needed with `captions` only.
         compile: compile the network with torch.compile; the first call takes long.
+        asked: which tags, and from which score up (`ram_model.tag_choice.TagOptions`).
 
     Raises:
         ValueError: an option is out of its range; the message names it.
@@ -66,29 +56,16 @@ class Tagger:
         device: str = "cpu",
         precision: Precision = "fp32",
         batch_size: int = 16,
-        tags: Sequence[str] | None = None,
-        threshold: float | Sequence[float] | None = None,
-        top_k: int | None = None,
-        score_floor: float | None = None,
-        new_labels: Mapping[str, torch.Tensor] | None = None,
-        open_set_threshold: float | None = None,
         captions: CaptionOptions | None = None,
         tokenizer: WordPieceTokenizer | None = None,
         compile: bool = False,
+        **asked: Unpack[TagOptions],
     ) -> None:
         """Take over the model: moved, cast and folded in place, its weights must not change."""
         check_place(device, precision)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size!r}, but must be at least 1.")
-        check_limits(top_k, score_floor, open_set_threshold)
-        choice = choose_tags(
-            model,
-            vocabulary,
-            tags,
-            threshold=threshold,
-            new_labels=new_labels or {},
-            open_set_threshold=open_set_threshold,
-        )
+        choice = choose_tags(model, vocabulary, asked)
         self.vocabulary = choice.vocabulary
         self.device = torch.device(device)
         self.precision: Precision = precision
@@ -102,8 +79,10 @@ class Tagger:
         self.captions_sha256: str | None = None
         self.notes: tuple[str, ...] = ()
         self._network = Network(choice.model, self.device, precision, compile=compile)
-        self._select = choice.selection(top_k=top_k, score_floor=score_floor).to(self.device)
-        self._guide = choice.selection(top_k=None, score_floor=None).to(self.device)
+        self._select = choice.selection(
+            top_k=asked.get("top_k"), score_floor=asked.get("score_floor")
+        ).to(self.device)
+        self._guide = choice.selection().to(self.device)
         self.captions = captions
         self._captioner = _captioner(choice.model, tokenizer, captions)
 

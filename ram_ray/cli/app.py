@@ -4,7 +4,6 @@ Nothing heavy is imported before a command runs: `ram-ray --help` must answer at
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +11,14 @@ import typer
 
 from ram_ray import __version__, exit_codes
 from ram_ray.cli import engine, evaluation, flags, labels, model, outputs
+from ram_ray.cli.flags import Given, command, fields_of
 from ram_ray.cli.plan import plan
 from ram_ray.cli.retry import retry
 from ram_ray.cli.serve import serve
 from ram_ray.cli.train import train
-from ram_ray.config import TagConfig
-from ram_ray.options import merge_settings, tag_config
+from ram_ray.console.json_output import print_json
+from ram_ray.options import merge_settings
+from ram_ray.tagging.config import TagConfig, tag_config
 
 app = typer.Typer(
     name="ram-ray",
@@ -34,50 +35,34 @@ def main() -> None:
     app(prog_name="ram-ray")
 
 
+@command
 def tag(
-    context: typer.Context,
-    source: flags.Source = None,
-    output: flags.Output = None,
-    model: flags.Model = None,
-    tags: flags.Tags = None,
-    descriptions: flags.Descriptions = None,
-    text_encoder: flags.TextEncoder = None,
-    threshold: flags.Threshold = None,
-    top_k: flags.TopK = None,
-    score_floor: flags.ScoreFloor = None,
-    caption: flags.Caption = None,
-    caption_tags: flags.CaptionTags = None,
-    max_error_rate: flags.MaxErrorRate = None,
-    include: flags.Include = None,
-    exclude: flags.Exclude = None,
-    endpoint_url: flags.EndpointUrl = None,
-    region: flags.Region = None,
-    anonymous: flags.Anonymous = None,
-    orientation: flags.Orientation = None,
-    shard_rows: flags.ShardRows = None,
-    batch_size: flags.BatchSize = None,
-    device: flags.Device = None,
-    precision: flags.Precision = None,
-    num_taggers: flags.NumTaggers = None,
-    num_decoders: flags.NumDecoders = None,
-    gpus_per_tagger: flags.GpusPerTagger = None,
-    address: flags.Address = None,
+    *,
+    source: Annotated[
+        str | None,
+        typer.Argument(help="A photo, a folder, or s3://bucket/prefix.", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder or s3:// prefix of the results. Left out: tags of one photo are printed.",
+            show_default=False,
+        ),
+    ] = None,
+    given: Annotated[Given, fields_of(TagConfig, flags.TAG)],
     config: flags.ConfigFile = None,
     settings: flags.Settings = None,
     as_json: flags.Json = False,
-    debug: flags.Debug = False,
-) -> None:
+) -> int:
     """Tag a folder or a bucket into OUTPUT; or print the tags of one photo."""
-    with exit_codes.exit_on_error(debug=debug):
-        given = flags.given_settings(context.params)
-        merged = merge_settings(given, config_file=config, settings=settings or ())
-        if "output" in merged:
-            code = _tag_bucket(tag_config(merged), as_json=as_json)
-        else:
-            code = _tag_photo(merged, as_json=as_json)
-    raise typer.Exit(code)
+    named = flags.named(source=source, output=output)
+    merged = merge_settings({**named, **given}, config_file=config, settings=settings or ())
+    if "output" in merged:
+        return _tag_bucket(tag_config(merged), as_json=as_json)
+    return _tag_photo(merged, as_json=as_json)
 
 
+@command
 def demo(
     output: Annotated[
         str, typer.Argument(help="Folder of the demo; a second demo starts it afresh.")
@@ -86,86 +71,74 @@ def demo(
         bool, typer.Option("--serve", help="Serve the page with the photos instead.")
     ] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8000,
-    debug: flags.Debug = False,
-) -> None:
+) -> int:
     """Tag a small bucket of real photos on this machine, offline, and write a report."""
-    with exit_codes.exit_on_error(debug=debug):
-        if serve:
-            from ram_ray.demo.page import serve_demo
+    if serve:
+        from ram_ray.demo.page import serve_demo
 
-            serve_demo(Path(output), port)
-            raise typer.Exit(exit_codes.DONE)
-        from ram_ray.demo import run_demo
+        serve_demo(Path(output), port)
+        return exit_codes.DONE
+    from ram_ray.demo import run_demo
 
-        code = run_demo(Path(output))
-    raise typer.Exit(code)
+    return run_demo(Path(output))
 
 
+@command
 def verify(
+    *,
     output: flags.ExistingOutput,
-    endpoint_url: flags.EndpointUrl = None,
-    region: flags.Region = None,
-    anonymous: flags.Anonymous = None,
+    store: flags.Store,
     as_json: flags.Json = False,
-    debug: flags.Debug = False,
-) -> None:
+) -> int:
     """Recount OUTPUT from its files: every planned image exactly once, tagged or quarantined."""
-    with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.console import terminal
-        from ram_ray.tagging.outputs.verification import verify_output
+    from ram_ray.tagging import terminal
+    from ram_ray.tagging.outputs.verification import verify_output
 
-        report = verify_output(output, flags.store_config(endpoint_url, region, anonymous))
-        if as_json:
-            print(json.dumps(dataclasses.asdict(report) | {"ok": report.ok}))
-        else:
-            terminal.print_verification(report)
-    raise typer.Exit(exit_codes.DONE if report.ok else exit_codes.INCOMPLETE)
+    report = verify_output(output, store)
+    if as_json:
+        print_json(dataclasses.asdict(report) | {"ok": report.ok})
+    else:
+        terminal.print_verification(report)
+    return exit_codes.DONE if report.ok else exit_codes.INCOMPLETE
 
 
+@command
 def report(
+    *,
     output: flags.ExistingOutput,
     max_images: Annotated[int, typer.Option(min=1, help="Pictures on the page.")] = 120,
-    endpoint_url: flags.EndpointUrl = None,
-    region: flags.Region = None,
-    anonymous: flags.Anonymous = None,
-    debug: flags.Debug = False,
+    store: flags.Store,
 ) -> None:
     """Write OUTPUT/report.html: pictures with their tags, and what was quarantined."""
-    with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.tagging.outputs.contact_sheet import write_contact_sheet
+    from ram_ray.tagging.outputs.contact_sheet import write_contact_sheet
 
-        store = flags.store_config(endpoint_url, region, anonymous)
-        print(write_contact_sheet(output, store, max_images=max_images))
+    print(write_contact_sheet(output, store, max_images=max_images))
 
 
+@command
 def doctor(
+    *,
     bucket: Annotated[
         str | None,
         typer.Option(help="Also check this s3://bucket/prefix: list, read, write, create once."),
     ] = None,
-    endpoint_url: flags.EndpointUrl = None,
-    region: flags.Region = None,
-    anonymous: flags.Anonymous = None,
-    debug: flags.Debug = False,
-) -> None:
+    store: flags.Store,
+) -> int:
     """Check what works on this machine, and say what to do about what does not."""
-    with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.cli.doctor import run_checks
-        from ram_ray.console import terminal
+    from ram_ray.cli.doctor import print_check, run_checks
 
-        store = flags.store_config(endpoint_url, region, anonymous)
-        all_work = True
-        for check in run_checks(bucket=bucket, store=store):
-            terminal.print_check(check)
-            all_work = all_work and check.status != "fail"
-    raise typer.Exit(exit_codes.DONE if all_work else exit_codes.FAILED_CHECK)
+    all_work = True
+    for check in run_checks(bucket=bucket, store=store):
+        print_check(check)
+        all_work = all_work and check.status != "fail"
+    return exit_codes.DONE if all_work else exit_codes.FAILED_CHECK
 
 
 # In the order of `ram-ray --help`: a run, what is made of it, models.
-for command in (tag, plan, verify, retry, report, outputs.rethreshold, outputs.export, demo):
-    app.command()(command)
-for command in (evaluation.evaluate, evaluation.calibrate, train, serve, doctor):
-    app.command()(command)
+for one in (tag, plan, verify, retry, report, outputs.rethreshold, outputs.export, demo):
+    app.command()(one)
+for one in (evaluation.evaluate, evaluation.calibrate, train, serve, doctor):
+    app.command()(one)
 app.add_typer(labels.app, name="labels")
 app.add_typer(engine.app, name="engine")
 app.add_typer(model.app, name="model")
@@ -188,26 +161,26 @@ def _global_options(
 
 
 def _tag_bucket(config: TagConfig, *, as_json: bool) -> int:
-    from ram_ray.console import terminal
     from ram_ray.console.progress import show_progress
+    from ram_ray.tagging import terminal
     from ram_ray.tagging.pipeline import tag_bucket
 
     with show_progress() as on_progress:
         summary = tag_bucket(config, on_progress=on_progress)
     if as_json:
-        print(json.dumps(dataclasses.asdict(summary)))
+        print_json(dataclasses.asdict(summary))
     else:
         terminal.print_summary(summary)
     return exit_codes.of_run(summary.error_rate, config.max_error_rate)
 
 
 def _tag_photo(settings: dict[str, object], *, as_json: bool) -> int:
-    from ram_ray.console import terminal
+    from ram_ray.tagging import terminal
     from ram_ray.tagging.photo import tag_photo
 
-    photo = tag_photo(settings)
+    photo = tag_photo(**settings)
     if as_json:
-        print(json.dumps(dataclasses.asdict(photo)))
+        print_json(dataclasses.asdict(photo))
     else:
         terminal.print_photo(photo)
     return exit_codes.DONE

@@ -1,12 +1,14 @@
 """`ram-ray evaluate` and `ram-ray calibrate`."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from ram_ray import exit_codes
 from ram_ray.cli import flags
+from ram_ray.cli.flags import Given, command, fields_of
+from ram_ray.console.json_output import print_json
+from ram_ray.evaluation.config import CalibrationConfig, LabelsConfig
+from ram_ray.options import build_config
 
 Labels = Annotated[
     str,
@@ -16,32 +18,22 @@ Labels = Annotated[
         show_default=False,
     ),
 ]
-Layout = Annotated[
-    str | None,
-    typer.Option(help="jsonl, parquet, coco, openimages, voc or lines; otherwise by the name."),
-]
-Unlisted = Annotated[
-    str | None,
-    typer.Option(help="What a tag is that labels do not name: absent or unverified."),
-]
-TagList = Annotated[
-    str | None,
-    typer.Option(
-        help="With RAM's .txt lists: file of all classes, one a line; otherwise the one that was "
-        "published with them, if it lies beside.",
-        show_default=False,
-    ),
-]
-Match = Annotated[str, typer.Option(help="How image ids meet: path, name or stem.")]
+_FLAGS = fields_of(
+    LabelsConfig,
+    {
+        None: "layout unlisted tag_list match",
+        "Which images": "store.endpoint_url store.region store.anonymous",
+    },
+)
+_PROMISE = fields_of(CalibrationConfig, {None: "target_precision confidence"})
 
 
+@command
 def evaluate(
+    *,
     output: flags.ExistingOutput,
     labels: Labels,
-    layout: Layout = None,
-    unlisted: Unlisted = None,
-    tag_list: TagList = None,
-    match: Match = "path",
+    given: Annotated[Given, _FLAGS],
     baseline: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,68 +42,46 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    endpoint_url: flags.EndpointUrl = None,
-    region: flags.Region = None,
-    anonymous: flags.Anonymous = None,
     as_json: flags.Json = False,
-    debug: flags.Debug = False,
 ) -> None:
     """Compare a run's scores with labels: mAP, precision, recall, per tag; JSON and a page.
 
     The run must hold all scores: `ram-ray tag SOURCE OUTPUT --score-floor 0`.
     """
-    with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.evaluation import pipeline
-        from ram_ray.options import build_config
+    from ram_ray.evaluation import pipeline
 
-        store = flags.store_config(endpoint_url, region, anonymous)
-        given = {"output": output, "labels": labels, "layout": layout, "unlisted": unlisted}
-        config = build_config(pipeline.LabelsConfig, given | {"match": match, "tag_list": tag_list})
-        figures = pipeline.evaluate(config.with_store(store), baselines=baseline or ())
-        if as_json:
-            print(json.dumps(figures))
-        else:
-            _print_evaluation(figures, output)
+    config = build_config(LabelsConfig, {"output": output, "labels": labels, **given})
+    figures = pipeline.evaluate(config, baselines=baseline or ())
+    if as_json:
+        print_json(figures)
+    else:
+        _print_evaluation(figures, output)
 
 
+@command
 def calibrate(
+    *,
     output: flags.ExistingOutput,
     labels: Labels,
     thresholds_file: Annotated[
         str, typer.Option("--write", help="File for the thresholds, one a line.")
     ] = "thresholds.txt",
-    target_precision: Annotated[
-        float, typer.Option(help="Share of right tags among those given, 0..1.")
-    ] = 0.9,
-    confidence: Annotated[float, typer.Option(help="Of each tag's bound, 0.5..1.")] = 0.9,
-    layout: Layout = None,
-    unlisted: Unlisted = None,
-    tag_list: TagList = None,
-    match: Match = "path",
-    endpoint_url: flags.EndpointUrl = None,
-    region: flags.Region = None,
-    anonymous: flags.Anonymous = None,
+    promise: Annotated[CalibrationConfig, _PROMISE],
+    given: Annotated[Given, _FLAGS],
     as_json: flags.Json = False,
-    debug: flags.Debug = False,
 ) -> None:
     """Choose a threshold for each tag that keeps a precision; use it with `tag --threshold FILE`.
 
     Take images the model was not trained on. A tag that cannot show the precision is switched off.
     """
-    with exit_codes.exit_on_error(debug=debug):
-        from ram_ray.evaluation import pipeline
-        from ram_ray.evaluation.calibration import CalibrationConfig
-        from ram_ray.options import build_config
+    from ram_ray.evaluation import pipeline
 
-        promise = CalibrationConfig(target_precision=target_precision, confidence=confidence)
-        store = flags.store_config(endpoint_url, region, anonymous)
-        given = {"output": output, "labels": labels, "layout": layout, "unlisted": unlisted}
-        config = build_config(pipeline.LabelsConfig, given | {"match": match, "tag_list": tag_list})
-        report = pipeline.calibrate(config.with_store(store), promise, thresholds_file)
-        if as_json:
-            print(json.dumps(report))
-        else:
-            _print_calibration(report, thresholds_file)
+    config = build_config(LabelsConfig, {"output": output, "labels": labels, **given})
+    report = pipeline.calibrate(config, promise, thresholds_file)
+    if as_json:
+        print_json(report)
+    else:
+        _print_calibration(report, thresholds_file)
 
 
 def _print_evaluation(figures: dict, output: str) -> None:

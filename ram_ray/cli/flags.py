@@ -1,170 +1,38 @@
-"""The options of `ram-ray tag`: name, help text, and the setting each of them stands for."""
+"""Flags of the commands: most are made from the fields of settings, where alone they are written.
 
-from collections.abc import Mapping
-from typing import Annotated
+    @command
+    def tag(given: Annotated[Given, fields_of(TagConfig, {"Which tags": "tags caption"})])
+
+gives `ram-ray tag` the flags --tags and --top-k: type, default and help text are those of the
+fields of TagConfig. `given` holds what the user gave, by dotted field name; a parameter of type
+`Annotated[SomeConfig, fields_of(SomeConfig, ...)]` gets the settings themselves.
+"""
+
+import ast
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache, wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from ram_ray.config import StoreConfig
+from ram_ray import exit_codes
+from ram_ray.config import StoreConfig, TagChoice
+from ram_ray.console.json_output import only_json
+from ram_ray.options import build_config
 
-_SOURCES, _RESULTS, _RESOURCES = "Which images", "Which tags", "Resources"
-
-Source = Annotated[
-    str | None, typer.Argument(help="A photo, a folder, or s3://bucket/prefix.", show_default=False)
-]
-Output = Annotated[
-    str | None,
-    typer.Argument(
-        help="Folder or s3:// prefix of the results. Left out: tags of one photo are printed.",
-        show_default=False,
-    ),
-]
+Given = Mapping[str, object]
+"""What the user gave of some settings, by dotted field name."""
 
 ExistingOutput = Annotated[
     str, typer.Argument(help="Folder or s3:// prefix that `ram-ray tag` wrote.")
 ]
-
-
-def _option(*names: str, help: str, panel: str, metavar: str | None = None) -> object:
-    return typer.Option(
-        *names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False
-    )
-
-
-Include = Annotated[
-    list[str] | None,
-    _option("--include", metavar="GLOB", panel=_SOURCES, help="Only names like this; repeatable."),
-]
-Exclude = Annotated[
-    list[str] | None,
-    _option("--exclude", metavar="GLOB", panel=_SOURCES, help="No names like this; repeatable."),
-]
-EndpointUrl = Annotated[
-    str | None,
-    _option("--endpoint-url", metavar="URL", panel=_SOURCES, help="An S3-compatible server."),
-]
-Region = Annotated[str | None, _option("--region", panel=_SOURCES, help="S3 region.")]
-Anonymous = Annotated[
-    bool | None, _option("--anonymous", panel=_SOURCES, help="Unsigned requests (public bucket).")
-]
-Orientation = Annotated[
-    str | None,
-    _option(
-        "--orientation",
-        metavar="ignore|apply",
-        panel=_SOURCES,
-        help="`apply` turns photos upright by EXIF; `ignore` (default) sees them as stored.",
-    ),
-]
-
-Model = Annotated[
-    str | None,
-    _option("--model", panel=_RESULTS, help="Model name or folder (default: ram-mini)."),
-]
-Tags = Annotated[
-    str | None,
-    _option(
-        "--tags",
-        metavar="A,B|FILE",
-        panel=_RESULTS,
-        help="Only these tags; any words, where the model has a text encoder.",
-    ),
-]
-Descriptions = Annotated[
-    str | None,
-    _option(
-        "--descriptions",
-        metavar="FILE.json",
-        panel=_RESULTS,
-        help="Sentences about new tags, for RAM++: [{tag: [sentence, ...]}, ...].",
-    ),
-]
-TextEncoder = Annotated[
-    str | None,
-    _option(
-        "--text-encoder",
-        metavar="PATH",
-        panel=_RESULTS,
-        help="CLIP weights that read new tags (default: the model folder's own).",
-    ),
-]
-Threshold = Annotated[
-    str | None,
-    _option(
-        "--threshold",
-        metavar="X|FILE",
-        panel=_RESULTS,
-        help="One threshold for all tags, or a file with one a line (default: the model's own).",
-    ),
-]
-TopK = Annotated[
-    int | None, _option("--top-k", panel=_RESULTS, help="At most this many tags per image.")
-]
-ScoreFloor = Annotated[
-    float | None,
-    _option("--score-floor", panel=_RESULTS, help="Also keep scores down to this value."),
-]
-Caption = Annotated[
-    bool | None,
-    _option("--caption", panel=_RESULTS, help="Also write a caption (a model like tag2text)."),
-]
-CaptionTags = Annotated[
-    str | None,
-    _option(
-        "--caption-tags",
-        metavar="A,B",
-        panel=_RESULTS,
-        help="Words that guide the captions (default: the tags found).",
-    ),
-]
-MaxErrorRate = Annotated[
-    float | None,
-    _option(
-        "--max-error-rate",
-        panel=_RESULTS,
-        help="More quarantined images than this share end with exit code 3 (default: 0.05).",
-    ),
-]
-
-ShardRows = Annotated[
-    int | None,
-    _option("--shard-rows", panel=_RESOURCES, help="Images per shard (default: 10000)."),
-]
-BatchSize = Annotated[
-    int | None, _option("--batch-size", panel=_RESOURCES, help="Images per model call.")
-]
-Device = Annotated[
-    str | None,
-    _option(
-        "--device",
-        metavar="auto|cpu|cuda",
-        panel=_RESOURCES,
-        help="`auto` (default) takes GPUs where there are any.",
-    ),
-]
-Precision = Annotated[
-    str | None,
-    _option(
-        "--precision", metavar="fp32|bf16", panel=_RESOURCES, help="Number format (default: fp32)."
-    ),
-]
-NumTaggers = Annotated[
-    int | None, _option("--num-taggers", panel=_RESOURCES, help="Model processes.")
-]
-NumDecoders = Annotated[
-    int | None, _option("--num-decoders", panel=_RESOURCES, help="Fetch-and-decode processes.")
-]
-GpusPerTagger = Annotated[
-    float | None,
-    _option(
-        "--gpus-per-tagger", panel=_RESOURCES, help="GPU share of a model process (default: 1)."
-    ),
-]
-Address = Annotated[
-    str | None,
-    _option("--address", panel=_RESOURCES, help="Ray cluster to join, e.g. `auto`."),
-]
-
 ConfigFile = Annotated[
     str | None,
     typer.Option(
@@ -181,32 +49,202 @@ Settings = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
-# Flags that are not fields of TagConfig itself.
-_SECTIONS = {
-    "endpoint_url": "store.endpoint_url",
-    "region": "store.region",
-    "anonymous": "store.anonymous",
-    "orientation": "decode.orientation",
+
+@dataclass(frozen=True, slots=True)
+class FieldFlags:
+    """Which fields of some settings are flags, in their order."""
+
+    config_class: type
+    panels: Mapping[Any, str]
+    """Heading in the help to dotted field names, separated by spaces; None: no heading."""
+    required: tuple[str, ...] = ()
+    """Fields that only a flag can give."""
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Return a command's parameters by dotted field name."""
+        paths = [(panel, path) for panel, names in self.panels.items() for path in names.split()]
+        flag_names = {path.rpartition(".")[2]: self._flag(path) for _, path in paths}
+        return {path: self._parameter(path, panel, flag_names) for panel, path in paths}
+
+    def _flag(self, path: str) -> str:
+        name = path.rpartition(".")[2]
+        told = _field(self.config_class, path)[0].metadata.get("flag")
+        return told or f"--{name.replace('_', '-')}"
+
+    def _parameter(
+        self, path: str, panel: str | None, flag_names: Mapping[str, str]
+    ) -> inspect.Parameter:
+        field, hint, documented = _field(self.config_class, path)
+        told = field.metadata
+        kind, repeatable, choices = _kind(hint, as_text=bool(told.get("as_text")))
+        values = (choices or "").split("|")
+        other_flags = {name: flag for name, flag in flag_names.items() if name not in values}
+        flag = self._flag(path)
+        if kind is bool and field.default is not False:
+            flag = f"{flag}/--no-{flag.removeprefix('--')}"
+        low, high = told.get("bounds") or (None, None)
+        option = typer.Option(
+            flag,
+            help=_help(documented, field, other_flags, repeatable=repeatable),
+            metavar=told.get("metavar") or choices,
+            rich_help_panel=panel,
+            min=low,
+            max=high,
+            show_default=False,
+        )
+        needed = path in self.required
+        kind = list[kind] if repeatable else kind
+        return inspect.Parameter(
+            path.replace(".", "__"),
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if needed else None,
+            annotation=Annotated[kind if needed else kind | None, option],
+        )
+
+
+def fields_of(
+    config_class: type, panels: Mapping[Any, str], *, required: tuple[str, ...] = ()
+) -> FieldFlags:
+    """Return the mark of a `Given` parameter: which fields of the settings are its flags."""
+    return FieldFlags(config_class, panels, required)
+
+
+_ONLY_BY_SET = {"open_set_threshold", "threshold_file", "caption_beams"}
+_ASKED = [one.name for one in fields(TagChoice) if one.name not in _ONLY_BY_SET]
+TAG = {
+    "Which tags": f"{' '.join(_ASKED)} max_error_rate",
+    "Which images": "include exclude store.endpoint_url store.region store.anonymous "
+    "decode.orientation decode.wide_grey decode.formats",
+    "Resources": "shard_rows batch_size device precision num_taggers num_decoders "
+    "gpus_per_tagger address",
 }
-_NOT_SETTINGS = {"config", "settings", "as_json", "debug"}
+"""Flags of `ram-ray tag`, fields of TagConfig."""
+STORE = {"Which images": "endpoint_url region anonymous"}
+Store = Annotated[StoreConfig, fields_of(StoreConfig, STORE)]
+"""The store of a command that reads an OUTPUT."""
 
 
-def given_settings(parameters: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings among a command's parameters, by dotted field name.
+def named(**values: object) -> dict[str, object]:
+    """Return the arguments that were given."""
+    return {name: value for name, value in values.items() if value not in (None, (), [])}
 
-    Parameters that were not given (None, or an empty repeatable option) are left out.
+
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Return a function as a command: settings are flags, errors are exit codes.
+
+    The function returns its exit code, or None for 0; `--debug` is added.
     """
-    return {
-        _SECTIONS.get(name, name): value
-        for name, value in parameters.items()
-        if name not in _NOT_SETTINGS and value not in (None, (), [])
-    }
+    groups: dict[str, tuple[Any, dict[str, inspect.Parameter]]] = {}
+    shown: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        marks = getattr(parameter.annotation, "__metadata__", ())
+        if marks and isinstance(marks[0], FieldFlags):
+            parameters = marks[0].parameters()
+            groups[parameter.name] = (get_args(parameter.annotation)[0], parameters)
+            shown += parameters.values()
+        else:
+            shown.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    shown.append(
+        inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
+    )
+
+    @wraps(function)
+    def run(*, debug: bool, **values: Any) -> None:
+        with exit_codes.exit_on_error(debug=debug):
+            for name, (kind, parameters) in groups.items():
+                given = named(**{path: values.pop(one.name) for path, one in parameters.items()})
+                values[name] = given if kind is Given else build_config(kind, given)
+            with only_json() if values.get("as_json") else nullcontext():
+                code = function(**values)
+        raise typer.Exit(code or exit_codes.DONE)
+
+    run.__signature__ = inspect.Signature(shown)  # pyright: ignore[reportAttributeAccessIssue]
+    run.__annotations__ = {one.name: one.annotation for one in shown}
+    del run.__wrapped__  # typer would read the flags of the function itself
+    return run
 
 
-def store_config(
-    endpoint_url: str | None, region: str | None, anonymous: bool | None
-) -> StoreConfig:
-    """Return the store of a command that reads an OUTPUT."""
-    return StoreConfig(endpoint_url=endpoint_url, region=region, anonymous=bool(anonymous))
+def _field(config_class: type, path: str) -> tuple[Field[Any], Any, str]:
+    """Return a field of the settings, its type and its docstring."""
+    head, _, tail = path.partition(".")
+    hint = _hints(config_class)[head]
+    if tail:
+        assert is_dataclass(hint), path
+        return _field(hint, tail)  # pyright: ignore[reportArgumentType]
+    (found,) = (one for one in fields(config_class) if one.name == head)
+    return found, hint, field_docstrings(config_class).get(head, "")
+
+
+def field_docstrings(config_class: type) -> dict[str, str]:
+    """Return the text below each field of a settings class, those that it inherits included."""
+    found: dict[str, str] = {}
+    for part in reversed(config_class.__mro__):
+        if is_dataclass(part):
+            found |= _docstrings_of(part.__module__).get(part.__name__, {})
+    return found
+
+
+@cache
+def _docstrings_of(module: str) -> dict[str, dict[str, str]]:
+    """Return the texts below the fields of each class of a module, from its source."""
+    path = sys.modules[module].__file__
+    assert path is not None, module
+    found: dict[str, dict[str, str]] = {}
+    for class_node in ast.parse(Path(path).read_text(encoding="utf-8")).body:
+        if not isinstance(class_node, ast.ClassDef):
+            continue
+        texts = found.setdefault(class_node.name, {})
+        for node, below in zip(class_node.body, class_node.body[1:], strict=False):
+            if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+                continue
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                texts[node.target.id] = " ".join(str(below.value.value).split())
+    return found
+
+
+_hints = cache(get_type_hints)
+
+
+def _kind(hint: Any, *, as_text: bool) -> tuple[Any, bool, str | None]:
+    """Return what typer reads, whether the flag is repeatable, and its values where few."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hints = [one for one in get_args(hint) if one is not type(None)]
+        if len(hints) > 1:  # several lists of choices
+            hint = Literal[*(value for one in hints for value in get_args(one))]
+        else:
+            (hint,) = hints
+    if as_text or hint is Path:
+        return str, False, None
+    if get_origin(hint) is Literal:
+        return str, False, "|".join(get_args(hint))
+    if get_origin(hint) is tuple:
+        one = get_args(hint)[0]
+        if get_origin(one) is Literal:
+            return str, True, "|".join(get_args(one))
+        return (str if is_dataclass(one) else one), True, None
+    return hint, False, None
+
+
+def _help(
+    documented: str, field: Field[Any], flag_names: Mapping[str, str], *, repeatable: bool
+) -> str:
+    """Return the docstring as a help text, and what holds where the flag is not given."""
+    text, _, otherwise = documented.rstrip(".").partition("; None: ")
+    if not otherwise:
+        text, _, otherwise = text.partition("; (): ")
+    otherwise = otherwise or _shown(field.default)
+    text += f" (default: {otherwise})" if otherwise else ""
+    text = re.sub(r"`(\w+)`", lambda match: f"`{flag_names.get(match[1], match[1])}`", text)
+    return text.replace("[", r"\[") + ("; repeatable." if repeatable else ".")
+
+
+def _shown(default: object) -> str:
+    if default is MISSING or default is None or default is False or default == ():
+        return ""
+    if default is True:
+        return "yes"
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -4,11 +4,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from ram_model.vocabulary import KINDS
-from ram_ray.config import DecodeConfig, Device, Precision, StoreConfig, require
-from ram_ray.data_engine.cluster.clusters import ClusterConfig
-from ram_ray.data_engine.filter_config import FilterConfig
-from ram_ray.data_engine.look.windows import WindowConfig
+from ram_model.config import KINDS
+from ram_ray.config import (
+    CaptionTables,
+    DecodeConfig,
+    Fetching,
+    Recorded,
+    Resources,
+    Tolerance,
+    option,
+    require,
+    require_at_least_one,
+    require_share,
+)
 from ram_ray.options import build_config, merge_settings
 
 STEPS = ("parse", "generate", "locate", "cluster", "filter", "report")
@@ -18,15 +26,101 @@ TABLE_STEPS = ("parse", "look", "locate", "generate", "cluster")
 LocatorKind = Literal["windows", "onnx", "grounding-dino"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineConfig:
+Cut = Literal["adaptive", "share"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ClusterConfig(Recorded):
+    """How to cluster and where to cut."""
+
+    num_clusters: int = 3
+    """Looks that a tag may have; the paper does not say how many."""
+    min_regions: int = 30
+    """A tag with fewer regions in the sample is not judged."""
+    sample_per_tag: int = 2_000
+    """Most regions of a tag that the fit looks at, drawn by `seed`."""
+    cut: Cut = "adaptive"
+    """`adaptive`: robust z-score above `outlier_z`; `share`: the farthest `outlier_share`."""
+    outlier_z: float = 3.0
+    """For `adaptive`, in standard deviations of a tag's usual distance."""
+    outlier_share: float = 0.1
+    """For `share`; RAM's is 0.1."""
+    iterations: int = 25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_clusters", "min_regions", "sample_per_tag", "iterations"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.cut in ("adaptive", "share"), "cut", self.cut, "adaptive or share")
+        require(self.outlier_z > 0, "outlier_z", self.outlier_z, "above 0")
+        share = self.outlier_share
+        require(0 < share < 1, "outlier_share", share, "between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class WindowConfig(Recorded):
+    """Which windows."""
+
+    scales: tuple[float, ...] = (0.6, 0.4)
+    """Sides of the windows as shares of the image's, each above 0 and at most 1."""
+    overlap: float = 0.5
+    """Least share of its side that a window has in common with the next, 0 to below 1."""
+    min_score: float = 0.05
+    """A tag scored lower in every window is not found, 0..1."""
+    regions_per_tag: int = 1
+    """Most windows per tag, best first."""
+
+    def __post_init__(self) -> None:
+        ok = bool(self.scales) and all(0 < scale <= 1 for scale in self.scales)
+        require(ok, "scales", self.scales, "shares above 0 and at most 1")
+        require(0 <= self.overlap < 1, "overlap", self.overlap, "from 0 to below 1")
+        require(0 <= self.min_score <= 1, "min_score", self.min_score, "between 0 and 1")
+        require(self.regions_per_tag >= 1, "regions_per_tag", self.regions_per_tag, "at least 1")
+
+
+Rule = Literal["improbable", "region_contradiction", "cluster_outlier", "caption_mismatch"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+Policy = Literal["judge", "keep"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class FilterConfig(Recorded):
+    """How much may be removed, by which rules, of which tags."""
+
+    rules: tuple[Rule, ...] = RULES
+    """Evidence to use; one alone is that rule as an arm of its own."""
+    min_precision: float = 0.5
+    """Least share of wrong tags among the removed, 0..1, promised with its 95 % bound."""
+    max_over_removal: float = 0.07
+    """Greatest share of right tags that are removed, 0..1, promised with its 95 % bound."""
+    policy: Mapping[str, Policy] = field(default_factory=lambda: dict.fromkeys(KINDS, "judge"))
+    """Per kind, for tags that nothing localises: `judge` by the other evidence, or `keep`."""
+    penalty: float = 1.0
+    """L2 penalty of the regression, on standardised evidence."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.rules), "rules", self.rules, "at least one rule")
+        unknown = sorted(set(self.rules) - set(RULES))
+        require(not unknown, "rules", unknown, f"of {', '.join(RULES)}")
+        for name in ("min_precision", "max_over_removal"):
+            value = getattr(self, name)
+            require(0 < value < 1, name, value, "between 0 and 1")
+        for kind, policy in self.policy.items():
+            require(kind in KINDS, "policy", kind, f"of the kinds {', '.join(KINDS)}")
+            require(policy in POLICIES, f"policy.{kind}", policy, " or ".join(POLICIES))
+        require(self.penalty > 0, "penalty", self.penalty, "above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig(Fetching, Resources, Tolerance, CaptionTables):
     """`ram-ray engine run`: which photos and captions, which models, which steps, where to."""
 
-    source: str
-    """Folder or s3://bucket/prefix of images, or of tars that hold images and captions."""
-    output: str
+    source: str = option(metavar="PATH")
+    """Folder or s3:// prefix of images, or of tars that hold images and captions."""
+    output: str = option(metavar="PATH")
     """Folder or s3:// prefix of the run; made when missing, resumed when it holds this run."""
-    captions: str | None = None
+    captions: str | None = option(None, metavar="PATH")
     """File, folder or prefix of captions; None: the caption files and tars of `source`."""
     vocabulary: str | None = None
     """The tags: .parquet, .json, .csv or .txt; None: those of the first model."""
@@ -83,48 +177,28 @@ class EngineConfig:
 
     shard_rows: int = 1_000
     """Images per shard, about; the unit of commit and resume."""
-    store: StoreConfig = field(default_factory=StoreConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
-    fetch_timeout_s: float = 60.0
-    fetch_concurrency: int = 32
-    device: Device = "auto"
-    precision: Precision = "fp32"
     batch_size: int | None = None
     """Crops per model call; None: as many as there are windows, else 16 on a CPU, 64 on a GPU."""
-    num_taggers: int | None = None
-    """Model processes; None: one per GPU share, or one on a CPU."""
-    gpus_per_tagger: float = 1.0
-    num_decoders: int | None = None
-    """Fetch-and-decode processes; None: as many as the CPUs carry."""
     num_workers: int | None = None
     """Processes of the steps without a model; None: one per CPU."""
     cpus_per_worker: float = 0.9
-    address: str | None = None
-    """Ray cluster to join; None: a local Ray of this process."""
-    max_error_rate: float = 0.05
-    """Share of images that could not be looked at above which the exit code is 3."""
-    max_rounds: int = 3
-    """Passes over uncommitted shards before giving up."""
 
     def __post_init__(self) -> None:
+        for part in (Fetching, Resources, Tolerance, CaptionTables):
+            part.__post_init__(self)
         for name in ("source", "output"):
             require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
         require(bool(self.models) and all(self.models), "models", self.models, "at least one name")
-        for name in ("floor", "max_error_rate"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, name, value, "between 0 and 1")
+        require_share(self, "floor")
         target = self.target_precision
         require(0 < target < 1, "target_precision", target, "between 0 and 1")
-        for name in ("sample_images", "agreed", "shard_rows", "batch_size", "num_taggers",
-                     "num_decoders", "num_workers", "fetch_concurrency", "max_rounds",
-                     "pixels_px"):  # fmt: skip
-            value = getattr(self, name)
-            require(value is None or value >= 1, name, value, "at least 1")
-        for name in ("fetch_timeout_s", "cpus_per_worker", "gpus_per_tagger"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        for name, kinds in (("locator", LocatorKind), ("device", Device), ("precision", Precision)):
-            value = getattr(self, name)
-            require(value in get_args(kinds), name, value, " or ".join(get_args(kinds)))
+        require_at_least_one(
+            self, "sample_images", "agreed", "shard_rows", "num_workers", "pixels_px"
+        )
+        require(self.cpus_per_worker > 0, "cpus_per_worker", self.cpus_per_worker, "above 0")
+        kinds = get_args(LocatorKind)
+        require(self.locator in kinds, "locator", self.locator, " or ".join(kinds))
         needs_file = self.locator != "windows"
         has_file = self.locator_file is not None
         allowed = f"given for {self.locator}" if needs_file else "left out for windows"

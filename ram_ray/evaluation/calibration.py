@@ -25,7 +25,7 @@ import numpy as np
 from scipy.stats import beta
 
 from ram_model.metrics import PRESENT, UNVERIFIED
-from ram_ray.config import require
+from ram_ray.evaluation.config import CalibrationConfig
 
 PRIOR_FIRINGS = 2.0
 LOOK_RATIO = 1.6
@@ -33,24 +33,6 @@ POOL_BINS = 40
 ABSTAIN = 1.0  # a score is never above it
 
 Outcome = Literal["given", "no_positives", "too_few_firings", "target_not_reached"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CalibrationConfig:
-    """What thresholds must promise."""
-
-    target_precision: float = 0.9
-    """Share of right tags among those given, 0..1."""
-    confidence: float = 0.9
-    """Of each tag's bound, 0.5..1."""
-    least_firings: int = 5
-    """A threshold that fires on fewer labelled images is not looked at."""
-
-    def __post_init__(self) -> None:
-        target, confidence = self.target_precision, self.confidence
-        require(0 < target < 1, "target_precision", target, "between 0 and 1")
-        require(0.5 <= confidence < 1, "confidence", confidence, "from 0.5 to below 1")
-        require(self.least_firings >= 1, "least_firings", self.least_firings, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

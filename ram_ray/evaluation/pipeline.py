@@ -5,57 +5,21 @@ Both read what `ram-ray tag --score-floor 0` wrote; only baselines open images a
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from ram_ray.config import StoreConfig, require
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation.baselines import Baseline, measure_baselines
-from ram_ray.evaluation.calibration import (
-    ABSTAIN,
-    CalibrationConfig,
-    TagThreshold,
-    choose_thresholds,
-)
+from ram_ray.evaluation.calibration import ABSTAIN, TagThreshold, choose_thresholds
+from ram_ray.evaluation.config import CalibrationConfig, LabelsConfig
 from ram_ray.evaluation.measures import measure
 from ram_ray.evaluation.page import render
-from ram_ray.evaluation.scored import Match, ScoredImages, read_scored
-from ram_ray.evaluation.truth import Layout, Unlisted, read_truth
+from ram_ray.evaluation.scored import ScoredImages, read_scored
+from ram_ray.evaluation.truth import read_truth
 from ram_ray.storage.stores import open_store
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LabelsConfig:
-    """Which run, and what people said about its images."""
-
-    output: str
-    """What `ram-ray tag --score-floor 0` wrote: a folder or an s3:// prefix."""
-    labels: str
-    """File or folder of labels; `ram_ray.evaluation.truth` lists the layouts."""
-    layout: Layout | None = None
-    """None: by the name of the file."""
-    unlisted: Unlisted | None = None
-    """What a tag is that an image's labels do not name; None: as its layout has it."""
-    tag_list: str | None = None
-    """For layout `lines`: file of all classes; None: the one published beside the labels."""
-    match: Match = "path"
-    """How ids of images meet: whole paths, file names, or file names without ending."""
-    store: StoreConfig = field(default_factory=StoreConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("output", "labels"):
-            require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
-        for name, kind in (("layout", Layout), ("unlisted", Unlisted)):
-            value, choices = getattr(self, name), get_args(kind)
-            require(value is None or value in choices, name, value, ", ".join(choices))
-        require(self.match in get_args(Match), "match", self.match, ", ".join(get_args(Match)))
-
-    def with_store(self, store: StoreConfig) -> "LabelsConfig":
-        """Return the same with another way to reach the store."""
-        return replace(self, store=store)
 
 
 def evaluate(

@@ -1,27 +1,26 @@
 """A run's scores and people's labels, side by side: one row per image, one column per tag."""
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_model.errors import CheckpointError, UnknownModelError
 from ram_model.files.pretrained import OpenedModel, open_model
 from ram_model.vocabulary import OFF, Vocabulary
 from ram_ray.errors import ConfigError
+from ram_ray.evaluation.config import Match
 from ram_ray.evaluation.truth import Truth
 from ram_ray.runs.commits import committed_shards
 from ram_ray.runs.plans import shard_name
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store
+from ram_ray.tagging.outputs.run_output import check_all_scores_kept
 from ram_ray.tagging.record import RunRecord, read_record
-
-Match = Literal["path", "name", "stem"]
 
 _KEYS: dict[str, Callable[[str], str]] = {
     "path": lambda image_id: image_id,
@@ -124,13 +123,7 @@ def _usable_record(store: Store) -> RunRecord:
     record = read_record(store)
     if record is None:
         raise ConfigError(f"{store.url} holds no run; `ram-ray tag` writes one.")
-    if record.score_floor is None:
-        raise ConfigError(
-            f"{store.url} holds only scores above the thresholds, which cannot be ranked; "
-            "tag again with --score-floor 0 into another output."
-        )
-    if record.top_k is not None:
-        raise ConfigError(f"{store.url} was tagged with --top-k; tag again without it.")
+    check_all_scores_kept(record, store.url)
     return record
 
 
@@ -228,8 +221,8 @@ def _rows(store: Store, tag_ids: tuple[int, ...]) -> Iterator[tuple[str, str, np
     place = np.full(max(tag_ids) + 1, -1)
     place[list(tag_ids)] = np.arange(len(tag_ids))
     for shard in sorted(committed_shards(store)):
-        data = store.read(f"tags/{shard_name(shard)}.parquet")
-        table = pq.read_table(io.BytesIO(data), columns=["image_id", "uri", "tag_ids", "scores"])
+        columns = ("image_id", "uri", "tag_ids", "scores")
+        table = read_parquet(store, f"tags/{shard_name(shard)}.parquet", columns=columns)
         ids, scores = (_column(table, name) for name in ("tag_ids", "scores"))
         offsets = ids.offsets.to_numpy()
         flat_ids, flat_scores = ids.values.to_numpy(), scores.values.to_numpy()

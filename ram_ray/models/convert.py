@@ -3,14 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ram_model.config import Kind, RamConfig, variant
-from ram_model.files.checkpoint import file_sha256
 from ram_model.files.conversion import (
-    DTYPES,
     FolderParts,
     convert_checkpoint,
     converted_bytes,
@@ -18,47 +15,11 @@ from ram_model.files.conversion import (
 )
 from ram_model.files.inspection import ModelFacts
 from ram_model.vocabulary import Vocabulary
-from ram_ray.config import require
+from ram_model.weight_files import file_sha256
 from ram_ray.errors import ConfigError, IncompleteRunError
+from ram_ray.models.config import ConvertConfig
 from ram_ray.models.files import PublishedFiles
 from ram_ray.models.published import BERT_VOCABULARY, MODELS
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConvertConfig:
-    """`ram-ray model convert`: which checkpoint, into which folder, with which parts."""
-
-    checkpoint: Path
-    """Official `.pth` file of RAM, RAM++ or Tag2Text."""
-    folder: Path
-    """Becomes the model folder."""
-    vocabulary: Path | None = None
-    """Parquet file with the tags (`Vocabulary.to_parquet`); None: the published tags."""
-    mirror: str | None = None
-    """URL or folder with the published tag lists by name; None: where they are published."""
-    templates: Path | None = None
-    """Prompt templates, one a line; None: open_clip's."""
-    descriptions: Path | None = None
-    """JSON file in the published format, for RAM++."""
-    text_encoder: Path | None = None
-    """Folder or weight file of a CLIP, for new words."""
-    captions: bool | None = None
-    """Keep the caption side; None: Tag2Text's, not RAM's."""
-    word_pieces: Path | None = None
-    """BERT's vocab.txt, for captions; None: the published one."""
-    license: Path | None = None
-    """Licence text of the weights."""
-    dtype: str = "float32"
-    """Of the weights on disk."""
-    tensors_only: bool = False
-    """Skip, unrun, what the file holds besides tensors."""
-
-    def __post_init__(self) -> None:
-        require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
-        for name in ("checkpoint", "vocabulary", "templates", "descriptions", "word_pieces",
-                     "license"):  # fmt: skip
-            path = getattr(self, name)
-            require(path is None or path.is_file(), name, str(path), "a file that exists")
 
 
 def convert_model(config: ConvertConfig) -> ModelFacts:

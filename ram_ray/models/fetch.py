@@ -5,14 +5,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ram_model.config import RamConfig, variant
 from ram_model.files.checkpoint import CHECKSUMS
 from ram_model.files.conversion import (
-    DTYPES,
     RELEASED_CAPTIONS,
     FolderParts,
     add_parts,
@@ -21,39 +20,11 @@ from ram_model.files.conversion import (
     open_checkpoint,
 )
 from ram_model.files.inspection import ModelFacts, inspect_folder
-from ram_ray.config import require
 from ram_ray.errors import ConfigError
+from ram_ray.models.config import FetchConfig
 from ram_ray.models.convert import user_errors
 from ram_ray.models.files import OnBytes, PublishedFiles, Say
 from ram_ray.models.published import CLIP_BYTES, MODELS, TEXT_TOWER_BYTES, PublishedModel
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FetchConfig:
-    """`ram-ray model fetch`: which model, into which folder, from where."""
-
-    name: str
-    """One of `published_models.MODELS`."""
-    folder: Path
-    """Becomes the model folder."""
-    mirror: str | None = None
-    """URL or folder with all files by their published names; None: where they are published."""
-    sha256: str | None = None
-    """Of the checkpoint, hexadecimal; None: what the server publishes, if it does."""
-    text_encoder: bool = True
-    """Also CLIP's text tower (600 MB to download), which new words need."""
-    dtype: str = "float32"
-    """Of the weights on disk."""
-    tensors_only: bool = False
-    """Skip, unrun, what the checkpoint holds besides tensors."""
-    keep_download: bool = False
-    """Leave what was downloaded in the folder."""
-
-    def __post_init__(self) -> None:
-        require(self.name in MODELS, "name", self.name, f"one of {', '.join(MODELS)}")
-        require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
-        ok = self.sha256 is None or _is_sha256(self.sha256)
-        require(ok, "sha256", self.sha256, "64 hexadecimal digits")
 
 
 def fetch_model(
@@ -166,7 +137,3 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _is_sha256(text: str) -> bool:
-    return len(text) == 64 and all(digit in "0123456789abcdef" for digit in text.lower())

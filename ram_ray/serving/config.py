@@ -3,12 +3,25 @@
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
-from ram_ray.config import DecodeConfig, Device, Precision, StoreConfig, require
+from ram_ray.config import (
+    DecodeConfig,
+    Hardware,
+    ModelCalls,
+    StoreConfig,
+    option,
+    require,
+    require_at_least_one,
+)
 from ram_ray.errors import ConfigError
 from ram_ray.options import merge_settings
-from ram_ray.serving.job_locations import check_prefix
+from ram_ray.serving.job_locations import normal_location
+
+
+def check_prefix(name: str, prefix: str) -> None:
+    """Raise ConfigError unless an operator's prefix is an absolute folder or an s3:// URL."""
+    ok = normal_location(prefix) is not None
+    require(ok, name, prefix, "an absolute folder or s3://bucket/prefix, without . or ..")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +42,7 @@ class LimitConfig:
     max_wait_s: float = 10.0
     """While the last answers all took longer, new requests get a 503."""
     images_per_s: float | None = None
-    """Sustained rate of one key (without keys: of one client address); None: no limit."""
+    """Most images per second of one key (without keys: of one client address); None: no limit."""
     burst_images: int = 64
     """Images that one key may send at once above its rate."""
 
@@ -54,8 +67,8 @@ class LimitConfig:
 class UrlConfig:
     """Images by URL: off unless hosts are named."""
 
-    hosts: tuple[str, ...] = ()
-    """Allowed host names; `*.example.org` for every name below; () switches URL input off."""
+    hosts: tuple[str, ...] = option((), flag="--url-host", metavar="HOST")
+    """Take images by URL from this host; `*.example.org` for every name below; (): no URLs."""
     timeout_s: float = 20.0
     """For one image, redirects included."""
     max_redirects: int = 3
@@ -73,10 +86,11 @@ class UrlConfig:
 class AccessConfig:
     """Who may call."""
 
-    api_keys_file: str | None = None
-    """One `name:secret` a line; None: the variable RAM_RAY_API_KEYS (`name:secret,...`) if set."""
+    api_keys_file: str | None = option(None, flag="--api-keys", metavar="FILE")
+    """Only callers with one of these keys, `name:secret` a line; None: the variable
+    RAM_RAY_API_KEYS (`name:secret,...`) if set."""
     allow_anyone: bool = False
-    """Without keys on an address that others can reach: say so, or the server does not start."""
+    """Let everybody in on an address that others can reach; needed there without keys."""
     allowed_origins: tuple[str, ...] = ()
     """Web sites, besides this server's own page, whose pages may call: https://app.example.org."""
 
@@ -86,8 +100,9 @@ class ReplicaConfig:
     """Processes of the cluster: ingress (decoding) and model, each scaled on its own."""
 
     min_replicas: int = 1
-    """Model processes; 0: none while idle, the first request then waits for one to load."""
+    """Model processes at least; 0: none while idle, the first request waits for one to load."""
     max_replicas: int = 1
+    """Model processes at most."""
     gpus_per_replica: float = 0.0
     """GPU share of a model process: 0, a fraction, or a whole number."""
     cpus_per_replica: float = 0.5
@@ -167,27 +182,27 @@ class PageConfig:
         require(ok, "examples", folder, "a folder with an examples.json")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServeConfig:
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(Hardware, ModelCalls):
     """`ram-ray serve`: which models, where, and within what limits."""
 
-    models: tuple[str, ...] = ("ram-mini",)
-    """Names or model folders that requests may ask for; the first is the default."""
+    models: tuple[str, ...] = option(("ram-mini",), flag="--model", metavar="NAME|FOLDER")
+    """Model name or folder that requests may ask for, the first where they do not."""
     host: str = "127.0.0.1"
-    port: int = 8000
+    """Address to listen on."""
+    port: int = option(8000, bounds=(1, 65535))
 
-    device: Device = "auto"
-    precision: Precision = "fp32"
     batch_size: int = 16
     """Most images per model call."""
     threads: int | None = None
     """Of torch in a model process on a CPU; None: torch's own choice."""
     loaded_models: int = 2
     """Models that one process keeps in memory; others wait for the least used to leave."""
-    text_encoder: str | None = None
-    """CLIP weights for words new to a model; None: the model folder's own."""
-    thresholds: tuple[str, ...] = ()
-    """Thresholds of single tags over the models' own, `tag=0.7` each; can change while serving."""
+    text_encoder: str | None = option(None, metavar="PATH")
+    """CLIP weights that read new tags; None: the model folder's own."""
+    thresholds: tuple[str, ...] = option((), metavar="TAG=X")
+    """Threshold of a tag over the default model's own, such as `cat=0.7`; can change while
+    serving."""
 
     limits: LimitConfig = field(default_factory=LimitConfig)
     decode: DecodeConfig = field(
@@ -198,19 +213,15 @@ class ServeConfig:
     replicas: ReplicaConfig = field(default_factory=ReplicaConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
     page: PageConfig = field(default_factory=PageConfig)
-    address: str | None = None
-    """Ray cluster to join; None: a local Ray of this process."""
 
     def __post_init__(self) -> None:
         require(bool(self.models) and all(self.models), "models", self.models, "at least one name")
         require(len(set(self.models)) == len(self.models), "models", self.models, "each one once")
         require(bool(self.host), "host", self.host, "a name or address")
         require(0 < self.port < 65536, "port", self.port, "between 1 and 65535")
-        require(self.device in get_args(Device), "device", self.device, "auto, cpu or cuda")
-        require(self.precision in get_args(Precision), "precision", self.precision, "fp32 or bf16")
-        for name in ("batch_size", "loaded_models"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
+        Hardware.__post_init__(self)
+        ModelCalls.__post_init__(self)
+        require_at_least_one(self, "loaded_models", "threads")
         self.threshold_of()
 
     def threshold_of(self) -> dict[str, float]:

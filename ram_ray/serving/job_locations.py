@@ -4,15 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from ram_ray.config import require
-
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # AWS's rule
-
-
-def check_prefix(name: str, prefix: str) -> None:
-    """Raise ConfigError unless an operator's prefix is an absolute folder or an s3:// URL."""
-    ok = _normal(prefix) is not None
-    require(ok, name, prefix, "an absolute folder or s3://bucket/prefix, without . or ..")
 
 
 def allowed_location(url: str, prefixes: Sequence[str]) -> str | None:
@@ -20,8 +12,8 @@ def allowed_location(url: str, prefixes: Sequence[str]) -> str | None:
 
     Symlinks of a folder are followed first; the result is the real path, which is what counts.
     """
-    location = _normal(url)
-    allowed = [_normal(prefix) for prefix in prefixes]
+    location = normal_location(url)
+    allowed = [normal_location(prefix) for prefix in prefixes]
     below = location is not None and any(
         prefix is not None and (location == prefix or location.startswith(f"{prefix}/"))
         for prefix in allowed
@@ -29,7 +21,7 @@ def allowed_location(url: str, prefixes: Sequence[str]) -> str | None:
     return location if below else None
 
 
-def _normal(url: str) -> str | None:
+def normal_location(url: str) -> str | None:
     """Return a location without a trailing slash, symlinks resolved; None for anything odd."""
     # what means something to a URL parser, a shell, a glob or a store is no part of a plain path
     if not url.isprintable() or any(character in url for character in "\\%?#*"):

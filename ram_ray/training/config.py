@@ -3,9 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from ram_model.config import VARIANTS, Kind
-from ram_model.transforms import Augment
-from ram_ray.config import DecodeConfig, Device, StoreConfig, require
+from ram_model.config import VARIANTS, Augment, Kind
+from ram_ray.config import (
+    CaptionTables,
+    DecodeConfig,
+    Hardware,
+    StoreConfig,
+    option,
+    require,
+    require_share,
+)
 
 Trains = Literal["all", "decoder", "labels"]
 Schedule = Literal["cosine", "epoch_decay", "epoch_cosine", "constant"]
@@ -14,26 +21,27 @@ Statistics = Literal["imagenet", "clip"]
 TagMode = Literal["add", "replace"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Hardware, CaptionTables):
     """`ram-ray train`: which images and labels, which model, how, and with what resources."""
 
     data: str
     """Folder, tar or Parquet file, or s3:// prefix of them; images may also lie there loose."""
-    output: str
+    output: str = option(metavar="RUN")
     """Run folder or s3:// prefix; made when missing, resumed when it holds this run."""
-    labels: str | None = None
+    labels: str | None = option(None, metavar="PATH")
     """Parquet or JSONL with tags per image (docs/training.md), or the output of `labels parse`."""
-    captions: str | None = None
+    captions: str | None = option(None, metavar="PATH")
     """File or folder of captions: gives tags where `labels` is left out, and texts to write."""
-    vocabulary: str | None = None
-    """File of tags; None: those of `from_model`."""
+    vocabulary: str | None = option(None, metavar="FILE")
+    """File of the tags to learn; None: those of `from_model`."""
 
-    from_model: str | None = None
+    from_model: str | None = option(None, flag="--from", metavar="MODEL")
     """Start from this model name or folder; None: random weights."""
-    tags: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = option(None, metavar="A,B|FILE", as_text=True)
     """With `from_model`: tags to add, or to keep alone (`tag_mode`)."""
     tag_mode: TagMode = "add"
+    """`replace`: only these tags."""
     trains: Trains = "all"
     """`decoder`: only label embeddings of tags new to `from_model`, so that the others' scores
     stay bit-equal; `labels`: all label embeddings; `all`: every weight that the papers train."""
@@ -42,8 +50,8 @@ class TrainConfig:
     open_clip's models, such as ViT-B-16."""
     kind: Kind | Literal["clip"] = "ram"
     """`clip` trains image and text towers on images with `captions`, without a vocabulary."""
-    image_size_px: int | None = None
-    """Side of the input; None: the model's own. Position biases are resized where need be."""
+    image_size_px: int | None = option(None, flag="--image-size", metavar="PX")
+    """Side of the input, position biases being resized where need be; None: the model's own."""
     text_encoder: str | None = None
     """CLIP text tower for the label embeddings of new tags; None: the folder's own, or random."""
     word_pieces: str | None = None
@@ -65,11 +73,13 @@ class TrainConfig:
     """Parquet of text features of the captions, for `alignment_weight`."""
 
     epochs: int = 5
+    """Passes over the data."""
     batch_size: int = 256
     """Images per optimizer step over all workers, whatever their number."""
     micro_batch_size: int = 32
     """Most images per forward pass of a worker; the rest of its share accumulates gradients."""
     learning_rate: float = 1e-4
+    """Peak of the schedule."""
     min_learning_rate: float = 5e-7
     """Floor of the decay, and start of the warm-up."""
     warmup_steps: int | None = None
@@ -93,9 +103,10 @@ class TrainConfig:
     """Of the forward pass; `auto`: bf16 on GPUs."""
 
     min_workers: int = 1
+    """Fewest training processes."""
     max_workers: int = 1
-    """Training processes; above `min_workers`, the run takes what the cluster has (elastic)."""
-    device: Device = "auto"
+    """Most training processes; above `min_workers`, the run takes what the cluster has
+    (elastic)."""
     parallel: Parallel = "ddp"
     """`fsdp` shards weights and optimizer over the workers (FSDP2), for large variants."""
     cpus_per_worker: float = 1.0
@@ -133,6 +144,8 @@ class TrainConfig:
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
     def __post_init__(self) -> None:
+        Hardware.__post_init__(self)
+        CaptionTables.__post_init__(self)
         _check_ranges(self)
         _check_choices(self)
         _check_combinations(self)
@@ -153,9 +166,7 @@ def _check_ranges(config: TrainConfig) -> None:
     for name in ("learning_rate", "cpus_per_worker", "cpus_per_decoder", "resize_interval_s",
                  "start_timeout_s"):  # fmt: skip
         require(getattr(config, name) > 0, name, getattr(config, name), "above 0")
-    for name in ("ema_decay", "decay", "max_error_rate"):
-        value = getattr(config, name)
-        require(value is None or 0 <= value <= 1, name, value, "between 0 and 1")
+    require_share(config, "ema_decay", "decay", "max_error_rate")
     norm, size = config.clip_grad_norm, config.image_size_px
     require(norm is None or norm > 0, "clip_grad_norm", norm, "above 0")
     require(size is None or size >= 32, "image_size_px", size, "at least 32")
@@ -173,7 +184,6 @@ def _check_choices(config: TrainConfig) -> None:
         "statistics": get_args(Statistics),
         "tag_mode": get_args(TagMode),
         "kind": (*get_args(Kind), "clip"),
-        "device": get_args(Device),
         "precision": ("auto", "fp32", "bf16"),
     }
     for name, allowed in choices.items():

@@ -25,6 +25,7 @@ from ram_ray.training.notes import Attempt, RunNotes, recomputed
 from ram_ray.training.students import Student
 from ram_ray.training.trackers import check_trackers
 from ram_ray.training.trained import Worker
+from ram_ray.workers.tagger import choose_device
 
 MODEL = "model"
 """Of the run folder: the trained model folder."""
@@ -88,7 +89,7 @@ def train(config: TrainConfig, *, on_progress: OnProgress | None = None) -> Trai
         last=notes["line"],
         attempts=tuple(notes["attempts"]),
         recomputed_steps=recomputed(notes["attempts"]),
-        remarks=tuple(notes["remarks"]),
+        remarks=run.remarks + tuple(notes["remarks"]),
         seconds=time.monotonic() - started,
     )
 
@@ -97,18 +98,12 @@ def _run_workers(config: TrainConfig, on_progress: OnProgress | None) -> dict[st
     """Train in this process where one process is all, else with Ray Train; return the notes."""
     if config.max_workers == 1 and config.num_decoders == 0 and config.address is None:
         notes = RunNotes(on_line=on_progress)
-        run_worker(config, Worker(device=_own_device(config)), notes)
+        run_worker(config, Worker(device=choose_device(config.device)), notes)
         return notes.snapshot()
     with ray_session(config.address):
         from ram_ray.training.workers import run_with_ray
 
         return run_with_ray(config, on_progress)
-
-
-def _own_device(config: TrainConfig) -> str:
-    import torch
-
-    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _export(config: TrainConfig, store: Store, student: Student | ClipStudent) -> str:

@@ -8,13 +8,11 @@ Stored features are Parquet rows of `image_id` and
 A teacher that is a folder is run on the very pixels that the student sees.
 """
 
-import io
 import math
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,7 +23,8 @@ from ram_model.transforms import CLIP_MEAN, CLIP_STD
 from ram_model.words.clip import load_image_tower
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.storage.stores import read_uri
+from ram_ray.storage.fetching import read_uri
+from ram_ray.storage.parquet import table_of
 from ram_ray.training.config import TrainConfig
 
 
@@ -155,7 +154,7 @@ def open_texts(config: TrainConfig, width: int) -> StoredFeatures | None:
 
 def _read_table(uri: str, store: StoreConfig) -> pa.Table:
     try:
-        return pq.read_table(io.BytesIO(read_uri(uri, store)))
+        return table_of(read_uri(uri, store))
     except FileNotFoundError as error:
         raise ConfigError(f"{uri} does not exist.") from error
     except pa.ArrowInvalid as error:

@@ -1,64 +1,46 @@
 """The `Tagger` of a run: what it is made from, and how a process loads it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from ram_ray.config import TagConfig
+from ram_ray.config import Device, Precision, TagChoice, part_of
+from ram_ray.errors import ConfigError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaggerOptions:
-    """What a model process needs to make the run's `Tagger`; small, for it travels to actors."""
+@dataclass(frozen=True, kw_only=True)
+class TaggerOptions(TagChoice):
+    """What a model process needs to make a `Tagger`; small, for it travels to actors."""
 
-    model: str
-    device: str
-    """"cpu", "cuda", or "auto": the GPU if this process sees one."""
-    threads: int | None
+    thresholds: tuple[float, ...] | None = None
+    """Of every tag of the vocabulary, in tag order: what a threshold file held."""
+    device: Device
+    """`auto`: the GPU if this process sees one."""
+    threads: int | None = None
     """Of torch on a CPU; None: torch's own choice."""
-    precision: str
-    batch_size: int
-    tags: tuple[str, ...] | None
-    threshold: float | tuple[float, ...] | None
-    top_k: int | None
-    score_floor: float | None
-    text_encoder: str | None = None
-    descriptions: str | None = None
-    open_set_threshold: float | None = None
-    caption: bool = False
-    caption_tags: tuple[str, ...] | None = None
-    caption_beams: int | None = None
+    precision: Precision = "fp32"
+    batch_size: int = 1
 
 
-def tagger_options(
-    config: TagConfig,
-    *,
-    threshold: float | tuple[float, ...] | None,
-    device: str,
-    threads: int | None,
-    batch_size: int,
-) -> TaggerOptions:
-    """Return what a model process needs to know of a run's settings."""
-    return TaggerOptions(
-        model=config.model,
-        device=device,
-        threads=threads,
-        precision=config.precision,
-        batch_size=batch_size,
-        tags=config.tags,
-        threshold=threshold,
-        top_k=config.top_k,
-        score_floor=config.score_floor,
-        text_encoder=config.text_encoder,
-        descriptions=config.descriptions,
-        open_set_threshold=config.open_set_threshold,
-        caption=config.caption,
-        caption_tags=config.caption_tags,
-        caption_beams=config.caption_beams,
-    )
+def choose_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Return the device that a model of this process runs on; `auto` takes a GPU that it sees.
+
+    Raises:
+        ConfigError: a GPU is asked for, and this process sees none.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise ConfigError("device is 'cuda', but there is no GPU here; use --device cpu or auto.")
+    return "cuda" if has_gpu and device != "cpu" else "cpu"
 
 
 def load_tagger(options: TaggerOptions) -> tuple[Any, str]:
-    """Load the model once; return it with the device it really runs on."""
+    """Load the model once; return the `ram_model.Tagger` with the device it really runs on.
+
+    Raises:
+        ConfigError: no such model, a broken model folder, unknown tags, bad thresholds.
+    """
     import torch
 
     from ram_model import CaptionOptions, Tagger
@@ -66,25 +48,24 @@ def load_tagger(options: TaggerOptions) -> tuple[Any, str]:
     if options.threads:
         # Ray sets OMP_NUM_THREADS to the reserved CPUs, which are bookkeeping here.
         torch.set_num_threads(options.threads)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    asked = part_of(options, TagChoice)
+    caption, words, beams = (asked.pop(f"caption{end}") for end in ("", "_tags", "_beams"))
     captions = None
-    if options.caption:
-        beams = {} if options.caption_beams is None else {"num_beams": options.caption_beams}
-        captions = CaptionOptions(tags=options.caption_tags, **beams)
-    tagger = Tagger.load(
-        options.model,
-        device=device,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        tags=options.tags,
-        threshold=options.threshold,
-        top_k=options.top_k,
-        score_floor=options.score_floor,
-        text_encoder=options.text_encoder,
-        descriptions=options.descriptions,
-        open_set_threshold=options.open_set_threshold,
-        captions=captions,
-    )
+    if caption:
+        captions = CaptionOptions(tags=words, **({} if beams is None else {"num_beams": beams}))
+    if asked.pop("threshold_file") is not None:
+        raise AssertionError("a threshold file is read where the run starts")
+    if options.thresholds is not None:
+        asked["threshold"] = options.thresholds
+    device = choose_device(options.device)
+    try:
+        tagger = Tagger.load(
+            **asked,
+            device=device,
+            precision=options.precision,
+            batch_size=options.batch_size,
+            captions=captions,
+        )
+    except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
+        raise ConfigError(str(error)) from error
     return tagger, device

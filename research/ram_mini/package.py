@@ -17,8 +17,8 @@ import torch
 
 from ram_model import Ram, Vocabulary, load_folder, save_folder
 from ram_model.vocabulary import OFF
-from ram_ray.evaluation.calibration import CalibrationConfig
 from ram_ray.evaluation.calibration import choose_thresholds as calibrate_thresholds
+from ram_ray.evaluation.config import CalibrationConfig
 from research.ram_mini.data import Data, average_precision
 from research.ram_mini.prepare import read_tags
 from research.ram_mini.student import Student, mini_config

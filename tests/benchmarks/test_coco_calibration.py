@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.coco_calibration import FOLDS, hold_out
-from ram_ray.evaluation.calibration import CalibrationConfig
+from ram_ray.evaluation.config import CalibrationConfig
 
 
 def test_each_photo_is_held_out_once() -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ram_ray.data_engine.config import EngineConfig
-from ram_ray.data_engine.look.windows import WindowConfig
+from ram_ray.data_engine.config import EngineConfig, WindowConfig
 from tests.conftest import photo_bytes
 
 CAPTIONS = (

@@ -5,7 +5,8 @@ import pytest
 
 from benchmarks.calibration import simulate
 from ram_ray.errors import ConfigError
-from ram_ray.evaluation.calibration import CalibrationConfig, choose_thresholds
+from ram_ray.evaluation.calibration import choose_thresholds
+from ram_ray.evaluation.config import CalibrationConfig
 
 
 def _separable(num_images: int, num_positives: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
 from ram_ray.cli import app as cli
-from ram_ray.config import TagConfig
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.pipeline import tag_bucket
 from tests.conftest import photo_bytes
 

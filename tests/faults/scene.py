@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 DRIVER = """
 import json, sys
-from ram_ray.config import TagConfig
+from ram_ray.tagging.config import TagConfig
 from ram_ray.errors import RamRayError
 from ram_ray.tagging.pipeline import tag_bucket
 try:

@@ -12,7 +12,8 @@ from ram_model.files.pretrained import open_model
 from ram_model.vocabulary import Vocabulary
 from ram_ray.errors import ConfigError, IncompleteRunError, UnreachableError
 from ram_ray.models import convert as converting_models
-from ram_ray.models.convert import ConvertConfig, convert_model
+from ram_ray.models.config import ConvertConfig
+from ram_ray.models.convert import convert_model
 from tests.http_server import FileServer
 from tests.model.official_state import write_checkpoint
 from tests.published import published

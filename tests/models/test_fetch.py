@@ -18,7 +18,8 @@ from ram_model.tagger import Tagger
 from ram_ray.errors import ConfigError, IncompleteRunError, UnreachableError
 from ram_ray.models import download as download_module
 from ram_ray.models import files as published_files
-from ram_ray.models.fetch import FetchConfig, fetch_model
+from ram_ray.models.config import FetchConfig
+from ram_ray.models.fetch import fetch_model
 from ram_ray.models.published import MODELS
 from tests.http_server import FileServer
 from tests.published import FILES, published

@@ -3,7 +3,8 @@
 import pytest
 
 from ram_ray.errors import ConfigError
-from ram_ray.serving.job_locations import allowed_location, check_prefix
+from ram_ray.serving.config import check_prefix
+from ram_ray.serving.job_locations import allowed_location
 
 PREFIXES = ("s3://photos/2026", "s3://whole-bucket", "/data/photos")
 

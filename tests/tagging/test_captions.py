@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from ram_model import CaptionOptions, Tagger
 from ram_ray.cli import app as cli
-from ram_ray.config import StoreConfig, TagConfig
+from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
 from ram_ray.tagging.tables import tags_schema

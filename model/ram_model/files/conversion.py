@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from ram_model.config import CaptionConfig, RamConfig
+from ram_model.config import CaptionConfig, Dtype, RamConfig
 from ram_model.errors import CaptionError, CheckpointError
 from ram_model.files.caption_files import check_word_pieces
 from ram_model.files.checkpoint import CHECKSUMS, check_tags_fit, write_checksums, write_folder
@@ -26,7 +26,7 @@ from ram_model.words.text_encoder import TextEncoder, load_text_encoder
 
 RELEASED_CAPTIONS = CaptionConfig()
 """Of the caption side; its numbers of heads leave no trace in the weights."""
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(Dtype)}
 
 
 class Checkpoint(NamedTuple):

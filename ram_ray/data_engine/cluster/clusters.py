@@ -9,14 +9,11 @@ usual for its tag: a robust z-score. `share` keeps the paper's cut, as a compara
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from ram_ray.config import require
-
-Cut = Literal["adaptive", "share"]
+from ram_ray.data_engine.config import ClusterConfig
 
 CLUSTERS = pa.schema(
     [
@@ -32,34 +29,6 @@ CLUSTERS = pa.schema(
 
 MAD_TO_STD = 1.4826
 """Median absolute deviation to standard deviation, for normal values."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterConfig:
-    """How to cluster and where to cut."""
-
-    num_clusters: int = 3
-    """Looks that a tag may have; the paper does not say how many."""
-    min_regions: int = 30
-    """A tag with fewer regions in the sample is not judged."""
-    sample_per_tag: int = 2_000
-    """Most regions of a tag that the fit looks at, drawn by `seed`."""
-    cut: Cut = "adaptive"
-    """`adaptive`: robust z-score above `outlier_z`; `share`: the farthest `outlier_share`."""
-    outlier_z: float = 3.0
-    """For `adaptive`, in standard deviations of a tag's usual distance."""
-    outlier_share: float = 0.1
-    """For `share`; RAM's is 0.1."""
-    iterations: int = 25
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("num_clusters", "min_regions", "sample_per_tag", "iterations"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.cut in ("adaptive", "share"), "cut", self.cut, "adaptive or share")
-        require(self.outlier_z > 0, "outlier_z", self.outlier_z, "above 0")
-        share = self.outlier_share
-        require(0 < share < 1, "outlier_share", share, "between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

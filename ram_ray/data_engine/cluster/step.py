@@ -14,7 +14,6 @@ Two streaming passes over the stored vectors; no picture is touched, and nothing
    which judges the regions of a shard where they are.
 """
 
-import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -22,16 +21,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
-from ram_ray.data_engine.cluster.clusters import CLUSTERS, ClusterConfig, Clusters, fit, judge
+from ram_ray.data_engine.cluster.clusters import CLUSTERS, Clusters, fit, judge
+from ram_ray.data_engine.config import ClusterConfig
 from ram_ray.data_engine.plan.image_plan import name_hash
 from ram_ray.data_engine.steps import (
     EngineRun,
     Step,
     counts_table,
-    in_workers,
     open_step,
     read_table,
     run_tables,
@@ -39,7 +37,10 @@ from ram_ray.data_engine.steps import (
 )
 from ram_ray.data_engine.steps.tables import IMAGE_ID, TAG_ID, VERDICTS
 from ram_ray.runs.commits import Commit, commit_tables
+from ram_ray.runs.fields import written_out
 from ram_ray.runs.plans import to_parquet
+from ram_ray.runs.ray_data import in_workers
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store, open_store
 
 SAMPLES = pa.schema([IMAGE_ID, TAG_ID, pa.field("vector", pa.large_binary(), nullable=False)])
@@ -54,7 +55,7 @@ def cluster(run: EngineRun, parsed: Step, added: Step | None, located: Step | No
     if not run.uses("cluster") or located is None:
         return None
     config = run.config
-    settings = {"clusters": repr(config.clusters)}
+    settings = {"clusters": written_out("ClusterConfig", config.clusters)}
     sampled = open_step(run, "sample", settings, (parsed, added, located))
     judged = open_step(run, "cluster", settings, (parsed, added, located, sampled))
     inputs = (config.store, parsed.url, added.url if added else None, located.url)
@@ -143,7 +144,7 @@ class SampleRegions:
     ) -> None:
         self._inputs = _Inputs(config, parsed_url, added_url, located_url)
         self._store = open_store(step_url, config)
-        rates = pq.read_table(io.BytesIO(self._store.read(RATES_KEY)))
+        rates = read_parquet(self._store, RATES_KEY)
         ends = [math.ceil(rate * 2**64) for rate in rates["rate"].to_pylist()]
         self._ends = dict(zip(rates["tag_id"].to_pylist(), ends, strict=True))
 
@@ -174,14 +175,14 @@ def fit_groups(run: EngineRun, sampled: Step, judged: Step) -> None:
     """Fit groups of tags, each in a process of its own, and write CLUSTERS_KEY."""
     config = run.config
     store = judged.open(config.store)
-    rates = pq.read_table(io.BytesIO(sampled.open(config.store).read(RATES_KEY)))
+    rates = read_parquet(sampled.open(config.store), RATES_KEY)
     groups = group_tags(rates, config.clusters)
     calls = [
         (config.store, sampled.url, judged.url, group, tags, run.plan.shards, config.clusters)
         for group, tags in enumerate(groups)
     ]
     keys = in_workers(fit_group, calls)
-    tables = [pq.read_table(io.BytesIO(store.read(key))) for key in keys]
+    tables = [read_parquet(store, key) for key in keys]
     table = pa.concat_tables([CLUSTERS.empty_table(), *tables]).sort_by("tag_id")
     store.create(CLUSTERS_KEY, to_parquet(table))
 
@@ -251,7 +252,7 @@ class JudgeRegions:
     ) -> None:
         self._inputs = _Inputs(config, parsed_url, added_url, located_url)
         self._store: Store = open_store(step_url, config)
-        table = pq.read_table(io.BytesIO(self._store.read(CLUSTERS_KEY)))
+        table = read_parquet(self._store, CLUSTERS_KEY)
         self._clusters = Clusters.from_table(table) if table.num_rows else None
 
     def commit(self, shard: int) -> Commit:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ram_model.vocabulary import KINDS
+from ram_model.config import KINDS
 
 NO_RIVAL = -1
 
@@ -18,7 +18,7 @@ class Evidence:
     tag_id: np.ndarray
     """int32 [M]."""
     kind: np.ndarray
-    """int8 [M], index into `ram_model.vocabulary.KINDS`."""
+    """int8 [M], index into `ram_model.config.KINDS`."""
     whole: np.ndarray
     """float32 [M], 0..1, the tag's out-of-fold score on the whole image."""
     region: np.ndarray

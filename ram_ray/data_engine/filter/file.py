@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ram_ray.data_engine.config import FilterConfig
 from ram_ray.data_engine.filter.fit import Filter
 from ram_ray.data_engine.filter.promises import Promise
 from ram_ray.data_engine.filter.suspicion import Scale, Usual
-from ram_ray.data_engine.filter_config import FilterConfig
 
 
 def filter_to_json(judge: Filter) -> bytes:

@@ -32,7 +32,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ram_model.vocabulary import KINDS
+from ram_model.config import KINDS
+from ram_ray.data_engine.config import RULES, FilterConfig
 from ram_ray.data_engine.filter.evidence import Evidence
 from ram_ray.data_engine.filter.promises import (
     LEAST_ROWS,
@@ -49,7 +50,6 @@ from ram_ray.data_engine.filter.suspicion import (
     misfit_of_captions,
     regress,
 )
-from ram_ray.data_engine.filter_config import RULES, FilterConfig
 
 LEAST_TAGS = 3
 """Shorter captions do not tell how many are swapped."""

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit, logit
 
-from ram_ray.data_engine.filter_config import FilterConfig
+from ram_ray.data_engine.config import FilterConfig
 
 Checked = Literal["trusted", "agreement", "nobody"]
 TOP = 0.2

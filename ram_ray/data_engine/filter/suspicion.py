@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from ram_ray.data_engine.config import Rule
 from ram_ray.data_engine.filter.evidence import Evidence
-from ram_ray.data_engine.filter_config import Rule
 
 FEATURES: tuple[tuple[str, Rule], ...] = (
     ("whole", "improbable"),

@@ -1,17 +1,16 @@
 """The file of the thresholds above which tags are added, thresholds.parquet of `generate`."""
 
-import io
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_model.vocabulary import Vocabulary
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.generate.choose import Thresholds
 from ram_ray.data_engine.generate.promises import Kept
 from ram_ray.data_engine.generate.threshold_search import NEVER
+from ram_ray.storage.parquet import table_of
 from ram_ray.storage.stores import Store, open_store
 
 THRESHOLDS_KEY = "thresholds.parquet"
@@ -57,7 +56,7 @@ def threshold_rows(rule: str, chosen: Thresholds, vocabulary: Vocabulary) -> lis
 
 def read_thresholds(data: bytes, num_tags: int) -> dict[str, Thresholds]:
     """Return the thresholds by rule."""
-    table = pq.read_table(io.BytesIO(data))
+    table = table_of(data)
     found: dict[str, Thresholds] = {}
     for rule in table["rule"].unique().to_pylist():
         rows = [row for row in table.to_pylist() if row["rule"] == rule]
@@ -100,4 +99,4 @@ def stored_thresholds(
     if folder is None:
         return []
     data = open_store(f"{store.url.rstrip('/')}/{folder}", config).read(THRESHOLDS_KEY)
-    return pq.read_table(io.BytesIO(data)).to_pylist()
+    return table_of(data).to_pylist()

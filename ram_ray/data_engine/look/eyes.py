@@ -1,7 +1,6 @@
 """The models that look at images, with their tags renumbered into the run's vocabulary."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,20 +9,7 @@ from PIL import Image
 from ram_model.vocabulary import Vocabulary
 from ram_ray.data_engine.look.locators import Locator
 from ram_ray.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EyesOptions:
-    """What a model process needs to make its models; small, for it travels to actors."""
-
-    models: tuple[str, ...]
-    device: str
-    """"cpu", or "auto": the GPU if this process sees one."""
-    threads: int | None
-    """Of torch on a CPU; None: torch's own choice."""
-    precision: str
-    batch_size: int
-    caption: bool
+from ram_ray.workers.tagger import TaggerOptions, load_tagger
 
 
 class Eyes:
@@ -57,38 +43,17 @@ class Eyes:
 class FoldedEyes:
     """The models of all folds; each is loaded when a shard of its fold comes."""
 
-    def __init__(self, options: EyesOptions, vocabulary: Vocabulary) -> None:
-        self._options = options
+    def __init__(self, models: Sequence[TaggerOptions], vocabulary: Vocabulary) -> None:
+        self._models = models
         self._vocabulary = vocabulary
         self._eyes: dict[int, Eyes] = {}
 
     def of_fold(self, fold: int) -> Eyes:
         """Return the model that judges the images of a fold."""
         if fold not in self._eyes:
-            tagger, _ = load_tagger(self._options, fold)
+            tagger, _ = load_tagger(self._models[fold])
             self._eyes[fold] = Eyes(tagger, self._vocabulary)
         return self._eyes[fold]
-
-
-def load_tagger(options: EyesOptions, fold: int) -> tuple[Any, str]:
-    """Load one of the models; return it with the device it runs on."""
-    from ram_ray.workers.tagger import TaggerOptions
-    from ram_ray.workers.tagger import load_tagger as load
-
-    return load(
-        TaggerOptions(
-            model=options.models[fold],
-            device=options.device,
-            threads=options.threads,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            tags=None,
-            threshold=None,
-            top_k=None,
-            score_floor=None,
-            caption=options.caption,
-        )
-    )
 
 
 def renumber(model: Vocabulary, ours: Vocabulary) -> tuple[np.ndarray, np.ndarray]:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from ram_model.vocabulary import Vocabulary
+from ram_ray.config import Device
 from ram_ray.data_engine.config import EngineConfig
-from ram_ray.data_engine.look.eyes import EyesOptions, load_tagger, renumber
+from ram_ray.data_engine.look.eyes import renumber
 from ram_ray.errors import ConfigError
 from ram_ray.labels.vocabulary_files import read_vocabulary
+from ram_ray.workers.tagger import TaggerOptions, load_tagger
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,23 @@ class ModelIdentity:
     is_random: bool
 
 
+def model_options(
+    config: EngineConfig, *, device: Device, threads: int | None, batch_size: int
+) -> tuple[TaggerOptions, ...]:
+    """Return what a process needs to make each of the models, in the order of their folds."""
+    return tuple(
+        TaggerOptions(
+            model=model,
+            caption=config.caption,
+            device=device,
+            threads=threads,
+            precision=config.precision,
+            batch_size=batch_size,
+        )
+        for model in config.models
+    )
+
+
 def identify_models(config: EngineConfig) -> tuple[tuple[ModelIdentity, ...], Vocabulary]:
     """Load each model once on this machine's CPU; return who they are, and the run's vocabulary.
 
@@ -29,20 +48,9 @@ def identify_models(config: EngineConfig) -> tuple[tuple[ModelIdentity, ...], Vo
             models of different sizes.
     """
     vocabulary = read_vocabulary(config.vocabulary) if config.vocabulary else None
-    options = EyesOptions(
-        models=config.models,
-        device="cpu",
-        threads=None,
-        precision=config.precision,
-        batch_size=1,
-        caption=config.caption,
-    )
     found: list[ModelIdentity] = []
-    for fold in range(len(config.models)):
-        try:
-            tagger, _ = load_tagger(options, fold)
-        except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
-            raise ConfigError(str(error)) from error
+    for options in model_options(config, device="cpu", threads=None, batch_size=1):
+        tagger, _ = load_tagger(options)
         vocabulary = vocabulary or tagger.vocabulary
         known, _ = renumber(tagger.vocabulary, vocabulary)
         found.append(

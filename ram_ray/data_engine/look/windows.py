@@ -1,33 +1,11 @@
 """The locator that needs no detector: windows of several sizes, scored by the tagger itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from ram_ray.config import require
+from ram_ray.data_engine.config import WindowConfig
 from ram_ray.data_engine.look.locators import Box, Region, RegionTagger, crop
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WindowConfig:
-    """Which windows."""
-
-    scales: tuple[float, ...] = (0.6, 0.4)
-    """Sides of the windows as shares of the image's, each above 0 and at most 1."""
-    overlap: float = 0.5
-    """Least share of its side that a window has in common with the next, 0 to below 1."""
-    min_score: float = 0.05
-    """A tag scored lower in every window is not found, 0..1."""
-    regions_per_tag: int = 1
-    """Most windows per tag, best first."""
-
-    def __post_init__(self) -> None:
-        ok = bool(self.scales) and all(0 < scale <= 1 for scale in self.scales)
-        require(ok, "scales", self.scales, "shares above 0 and at most 1")
-        require(0 <= self.overlap < 1, "overlap", self.overlap, "from 0 to below 1")
-        require(0 <= self.min_score <= 1, "min_score", self.min_score, "between 0 and 1")
-        require(self.regions_per_tag >= 1, "regions_per_tag", self.regions_per_tag, "at least 1")
 
 
 def window_boxes(config: WindowConfig) -> list[Box]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ram_ray.data_engine.filter_config import RULES
+from ram_ray.data_engine.config import RULES
 from ram_ray.data_engine.generate.thresholds_file import GENERATED_CAPTION, GENERATED_TAG
 from ram_ray.data_engine.steps.tables import IMAGE_ID, TAG_ID
 

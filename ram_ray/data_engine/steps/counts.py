@@ -1,17 +1,16 @@
 """The tables of a finished step, and the counts that every shard of it leaves for the report."""
 
-import io
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.steps.step import Step
 from ram_ray.runs.commits import Commit, read_commits
 from ram_ray.runs.plans import shard_name
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store
 
 COUNTS = pa.schema(
@@ -26,7 +25,7 @@ COUNTS = pa.schema(
 
 def read_table(store: Store, folder: str, shard: int) -> pa.Table:
     """Return one table of a committed shard."""
-    return pq.read_table(io.BytesIO(store.read(f"{folder}/{shard_name(shard)}.parquet")))
+    return read_parquet(store, f"{folder}/{shard_name(shard)}.parquet")
 
 
 def read_all_commits(step: Step, config: StoreConfig) -> Iterator[Commit]:

@@ -4,7 +4,6 @@ Read `build_vocabulary` top-down: read, gather, replay decisions, merge, select,
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pyarrow as pa
 from ram_ray.errors import ConfigError
 from ram_ray.labels.builder.candidates import Key, gather
 from ram_ray.labels.builder.config import BuildConfig
-from ram_ray.labels.builder.coverage import Coverage, NameIndex, coverage_of
+from ram_ray.labels.builder.coverage import NameIndex, coverage_of
 from ram_ray.labels.builder.decisions import Decision, read_decisions
 from ram_ray.labels.builder.merging import Clusters, Proposal, merge_candidates
 from ram_ray.labels.builder.names import fold, gerund
@@ -20,7 +19,8 @@ from ram_ray.labels.builder.neighbours import find_neighbours
 from ram_ray.labels.builder.output import DECISIONS, VOCABULARY, write_build
 from ram_ray.labels.builder.relations import parents_of
 from ram_ray.labels.builder.replay import replay_before_merging, replay_on_tags
-from ram_ray.labels.builder.selection import Dropped, select
+from ram_ray.labels.builder.result import Build
+from ram_ray.labels.builder.selection import select
 from ram_ray.labels.builder.sources import CaptionTexts, frequencies, read_lists
 from ram_ray.labels.builder.tag_ids import Row, assign_ids, read_old_rows
 from ram_ray.labels.builder.tags import Alias, Tag, assemble
@@ -30,27 +30,6 @@ from ram_ray.labels.problems import Problem
 
 Discover = Callable[[Iterable[str]], pa.Table]
 """The parser's discovery mode: captions to columns name, kind, frequency."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Build:
-    """What a build made, with everything that the review page shows."""
-
-    rows: list[Row]
-    """By tag id."""
-    parents: list[list[int]]
-    dropped: list[Dropped]
-    proposals: list[Proposal]
-    coverage: list[Coverage]
-    problems: list[Problem]
-    unknown_names: list[str]
-    """Decisions about names that no source has."""
-    num_captions: int
-
-    @property
-    def tags(self) -> list[Tag]:
-        """The kept tags, by id."""
-        return [row.tag for row in self.rows if row.tag is not None]
 
 
 def build_vocabulary(config: BuildConfig, discover: Discover = discover) -> Build:
@@ -75,7 +54,7 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
     decisions = _decisions(config)
     old = read_old_rows(Path(config.output) / VOCABULARY)
     lists = read_lists(config.lists, lexicon, problems.append)
-    captions = CaptionTexts(config.captions, problems.append)
+    captions = CaptionTexts(config.captions, problems.append, config.columns)
     gathered = gather(lists, frequencies(discover(captions)), lexicon)
 
     clusters = Clusters()

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
-from ram_model.vocabulary import KINDS
-from ram_ray.config import require
+from ram_model.config import KINDS
+from ram_model.errors import TextFileError
+from ram_model.text_files import read_text
+from ram_ray.config import CaptionTables, option, require
 from ram_ray.errors import ConfigError
 from ram_ray.options import build_config
 
@@ -29,28 +30,31 @@ class ListConfig:
         require(self.kind in ("", *KINDS), "list.kind", self.kind, ", ".join(KINDS))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildConfig:
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig(CaptionTables):
     """`ram-ray labels build`: from which sources, by which rules, where to."""
 
     output: str
     """Folder; made when missing. Its vocabulary.parquet gives the ids that a rebuild keeps."""
-    captions: tuple[str, ...] = ()
-    """Files or folders of captions."""
-    lists: tuple[ListConfig, ...] = ()
-    decisions: str | None = None
-    """A person's decisions; None: OUTPUT/decisions.txt where there is one."""
+    captions: tuple[str, ...] = option((), metavar="PATH")
+    """A file or folder of captions."""
+    lists: tuple[ListConfig, ...] = option((), flag="--list", metavar="FILE")
+    """A list of tags: FILE[,name=NAME][,kind=object|scene|attribute|action][,cover=no]; with
+    cover=no it speaks only for words that other sources name."""
+    decisions: str | None = option(None, metavar="FILE")
+    """Your decisions; None: OUTPUT/decisions.txt where there is one."""
     min_frequency: int = 5
-    """Captions that must say a word for it to be a tag without a list; twice that for attributes
-    and actions, whose words are vaguer."""
+    """Captions that must say a word that no list has; twice that for attributes and actions, whose
+    words are vaguer."""
     max_tags: int | None = None
     """Keep the best this many; None: all that the rules keep."""
     threshold: float = 0.65
     """Of every new tag until it is calibrated, 0..1; RAM's commonest."""
-    text_encoder: str | None = None
-    """CLIP text tower (folder or weights) whose neighbours are proposed as merges; None: none."""
+    text_encoder: str | None = option(None, metavar="PATH")
+    """CLIP text tower: propose near neighbours as merges."""
 
     def __post_init__(self) -> None:
+        CaptionTables.__post_init__(self)
         require(bool(self.output), "output", self.output, "not empty")
         sources = (*self.captions, *self.lists)
         require(bool(sources), "captions and lists", sources, "at least one source")
@@ -108,8 +112,8 @@ def list_config(given: object) -> ListConfig:
 
 def _read_yaml(config_file: str) -> dict[str, object]:
     try:
-        loaded = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        loaded = yaml.safe_load(read_text(config_file))
+    except (OSError, TextFileError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"config is {config_file!r}, which cannot be read: {problem}.") from error
     if not isinstance(loaded, dict):

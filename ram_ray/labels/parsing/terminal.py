@@ -1,6 +1,5 @@
 """What `ram-ray labels parse` and `show` print."""
 
-import io
 import json
 import sys
 import tempfile
@@ -12,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -31,6 +29,7 @@ from ram_ray.labels.parsing.pipeline import (
 )
 from ram_ray.labels.parsing.shard import VOCABULARY_KEY
 from ram_ray.labels.vocabulary_files import read_vocabulary
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store, open_store
 
 SHOWN_TAGS = 15
@@ -183,7 +182,7 @@ def _parse_output(target: str, config: StoreConfig) -> Store | None:
 
 
 def _read(store: Store, key: str) -> pa.Table:
-    return pq.read_table(io.BytesIO(store.read(key)))
+    return read_parquet(store, key)
 
 
 def _grid() -> Table:

@@ -52,14 +52,11 @@ async def read_tag_request(
 def selection_of(options: TagOptions) -> Selection:
     """Return what the models need of the options."""
     thresholds = options.thresholds if isinstance(options, TagRequest) else None
+    asked = options.model_dump(include=set(TagOptions.model_fields) - {"model", "tags"})
     return Selection(
         tags=None if options.tags is None else tuple(options.tags),
-        threshold=options.threshold,
         thresholds=tuple(sorted((thresholds or {}).items())),
-        score_floor=options.score_floor,
-        top_k=options.top_k,
-        caption=options.caption,
-        boxes=options.boxes,
+        **asked,
     )
 
 

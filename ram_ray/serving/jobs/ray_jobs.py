@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 KIND = "ram_ray_job"  # metadata key of the jobs that are ours
 MOST_LISTED = 50
 _ENDED = ("succeeded", "failed", "stopped")
-_SETTINGS = ("model", "tags", "threshold", "score_floor", "top_k", "include", "exclude")
+_NOT_SETTINGS = {"source", "output"}
 
 
 class RayJobs:
@@ -119,7 +119,7 @@ def command_of(request: JobRequest, config: JobsConfig) -> list[str]:
         "store.region": config.store.region,
         "store.anonymous": config.store.anonymous or None,
     }
-    given = {name: getattr(request, name) for name in _SETTINGS} | store
+    given = request.model_dump(exclude=_NOT_SETTINGS) | store
     command = [sys.executable, "-m", "ram_ray", "tag", request.source, request.output]
     command += ["--address", "auto", "--json"]
     for setting in config.settings:

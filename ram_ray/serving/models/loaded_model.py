@@ -35,6 +35,7 @@ from ram_ray.serving.models.rules import (
     thresholds_and_choice,
     with_captions,
 )
+from ram_ray.workers.tagger import choose_device
 
 _MAX_RULES = 256  # compiled selections kept; a page's slider or a client's tag list repeats
 _MAX_OPEN_SETS = 4  # taggers of word lists kept; each holds up to 150 MB of folded constants
@@ -59,7 +60,7 @@ class LoadedModel:
         self._name = name
         self._config = config
         self._executor = executor
-        self._device = _device(config)
+        self._device = choose_device(config.device)
         try:
             self._opened = open_model(name, captions=_has_captions(name))
         except (ValueError, FileNotFoundError) as error:  # ram_model's errors are ValueErrors
@@ -250,9 +251,3 @@ def _has_captions(name: str) -> bool:
     except UnknownModelError:  # `open_model` has the last word
         return False
     return RamConfig.from_json(config).captions is not None
-
-
-def _device(config: ServeConfig) -> str:
-    if config.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return config.device

@@ -16,6 +16,7 @@ from ram_ray.errors import ConfigError
 from ram_ray.runs.plans import shard_name, to_parquet
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.outputs.published_rows import published_tags, read_finished_run
+from ram_ray.tagging.outputs.run_output import check_all_scores_kept
 from ram_ray.tagging.record import RunRecord
 
 RECORD_KEY = "rethreshold.json"
@@ -114,19 +115,13 @@ def above(table: pa.Table, thresholds: np.ndarray) -> pa.Table:
 
 
 def _check(record: RunRecord, thresholds: np.ndarray, url: str) -> None:
-    if record.score_floor is None:
-        raise ConfigError(
-            f"{url} holds only tags above its thresholds; tag again with --score-floor 0 into "
-            "another output."
-        )
-    if record.top_k is not None:
-        raise ConfigError(f"{url} was tagged with --top-k, which dropped tags; tag again without.")
+    floor = check_all_scores_kept(record, url)
     for tag_id, value in enumerate(thresholds.tolist()):
         require(0 <= value <= 1, f"thresholds[{tag_id}]", value, "between 0 and 1")
-        if value < np.float32(record.score_floor):
+        if value < np.float32(floor):
             raise ConfigError(
                 f"thresholds[{tag_id}] is {value:g}, but {url} kept scores from "
-                f"{record.score_floor:g} up only; tag again with a lower --score-floor."
+                f"{floor:g} up only; tag again with a lower --score-floor."
             )
 
 

@@ -1,6 +1,5 @@
 """What a report shows of an OUTPUT, read from its files; memory stays flat in their number."""
 
-import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -8,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_ray.errors import ConfigError
 from ram_ray.runs.commits import Commit, committed_shards, read_commits
 from ram_ray.runs.plans import shard_name
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store
+from ram_ray.tagging.record import RunRecord
 
 MAX_SHARDS_READ = 8  # a page of pictures needs no more; counts come from the commits
 MAX_QUARANTINE_ROWS = 200  # what a person reads through
@@ -75,7 +75,7 @@ def spread(items: Sequence[int], *, at_most: int) -> list[int]:
 
 
 def _read(store: Store, folder: str, shard: int) -> pa.Table:
-    return pq.read_table(io.BytesIO(store.read(f"{folder}/{shard_name(shard)}.parquet")))
+    return read_parquet(store, f"{folder}/{shard_name(shard)}.parquet")
 
 
 def _read_run(store: Store) -> dict[str, Any]:
@@ -107,3 +107,19 @@ def _tag_counts(tables: list[pa.Table]) -> tuple[tuple[str, int], ...]:
         for row in table["tags"].combine_chunks().flatten().value_counts().to_pylist():
             counts[row["values"]] += row["counts"]
     return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def check_all_scores_kept(record: RunRecord, url: str) -> float:
+    """Return the score from which up a run kept all tags, 0..1.
+
+    Raises:
+        ConfigError: it kept only those above its thresholds, or only the best.
+    """
+    if record.score_floor is None:
+        raise ConfigError(
+            f"{url} holds only tags above its thresholds; tag again with --score-floor 0 into "
+            "another output."
+        )
+    if record.top_k is not None:
+        raise ConfigError(f"{url} was tagged with --top-k, which dropped tags; tag again without.")
+    return record.score_floor

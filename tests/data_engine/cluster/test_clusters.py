@@ -3,7 +3,8 @@ import sys
 import numpy as np
 import pytest
 
-from ram_ray.data_engine.cluster.clusters import ClusterConfig, Clusters, fit, judge
+from ram_ray.data_engine.cluster.clusters import Clusters, fit, judge
+from ram_ray.data_engine.config import ClusterConfig
 from ram_ray.errors import ConfigError
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from ram_ray.data_engine.config import FilterConfig
 from ram_ray.data_engine.filter.evidence import NO_RIVAL, Evidence
 from ram_ray.data_engine.filter.file import filter_from_json, filter_to_json
 from ram_ray.data_engine.filter.fit import decide, fit
-from ram_ray.data_engine.filter_config import FilterConfig
 
 
 def evidence(count: int, seed: int, centre: float) -> Evidence:

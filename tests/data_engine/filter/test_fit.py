@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ram_ray.data_engine.config import RULES, FilterConfig
 from ram_ray.data_engine.filter.evidence import Evidence, expected_of, kind_codes, strongest_rivals
 from ram_ray.data_engine.filter.fit import Filter, decide, fit
 from ram_ray.data_engine.filter.promises import UNKNOWN, Witnesses
 from ram_ray.data_engine.filter.suspicion import FEATURES
 from ram_ray.data_engine.filter.wrong_tags import draw_wrong_tags
-from ram_ray.data_engine.filter_config import RULES, FilterConfig
 from ram_ray.errors import ConfigError
 
 NUM_TAGS = 10

@@ -3,13 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from ram_ray.data_engine.config import WindowConfig
 from ram_ray.data_engine.look.locators import Region, check_regions, crop
-from ram_ray.data_engine.look.windows import (
-    WindowConfig,
-    WindowLocator,
-    describe_regions,
-    window_boxes,
-)
+from ram_ray.data_engine.look.windows import WindowLocator, describe_regions, window_boxes
 
 
 class LeftIsBright:

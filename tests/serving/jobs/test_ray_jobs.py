@@ -10,12 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ram_ray.cli import app as cli
-from ram_ray.config import StoreConfig, TagConfig
-from ram_ray.options import merge_settings, tag_config
+from ram_ray.config import StoreConfig
+from ram_ray.options import merge_settings
 from ram_ray.serving.config import JobsConfig
 from ram_ray.serving.job_api import JobRequest
 from ram_ray.serving.jobs.ray_jobs import RayJobs, _job_of, command_of
 from ram_ray.serving.problems import STATUS, Problem
+from ram_ray.tagging.config import TagConfig, tag_config
 from ram_ray.tagging.summary import RunSummary
 
 CONFIG = JobsConfig(

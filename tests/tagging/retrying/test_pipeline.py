@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_model import Tagger
-from ram_ray.config import DecodeConfig, StoreConfig, TagConfig
+from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.console.progress import Progress
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError
 from ram_ray.runs.leases import take_lease
 from ram_ray.storage.stores import open_store
+from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.outputs.published_rows import read_finished_run
 from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
@@ -164,7 +165,7 @@ def test_a_retry_that_stops_while_it_tags_is_resumed(
         raise IncompleteRunError("2 of 3 shards are not committed.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(retrying, "run_rounds", stop)
+        patch.setattr(retrying, "tag_shards", stop)
         with pytest.raises(IncompleteRunError):
             retry_quarantined(config(output, "empty"))
     assert codes(output) == BROKEN | LARGE
