@@ -1,4 +1,4 @@
-"""Each option is written once: flags come from fields, and no function passes options one by one."""
+"""Each option is written once: flags come from fields, and no function hands options on singly."""
 
 import ast
 from dataclasses import fields

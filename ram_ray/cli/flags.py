@@ -1,9 +1,9 @@
 """Flags of the commands: most are made from the fields of settings, where alone they are written.
 
     @command
-    def tag(given: Annotated[Given, fields_of(TagConfig, {"Which tags": "tags top_k"})])
+    def tag(given: Annotated[Given, fields_of(TagConfig, {"Which tags": "tags caption"})])
 
-gives `ram-ray tag` the flags --tags and --top-k: type, default and help text are those of the
+gives `ram-ray tag` the flags --tags and --caption: type, default and help text are those of the
 fields of TagConfig. `given` holds what the user gave, by dotted field name; a parameter of type
 `Annotated[SomeConfig, fields_of(SomeConfig, ...)]` gets the settings themselves.
 """
@@ -207,7 +207,10 @@ _hints = cache(get_type_hints)
 def _kind(hint: Any, *, as_text: bool) -> tuple[Any, bool, str | None]:
     """Return what typer reads, whether the flag is repeatable, and its values where few."""
     if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (one for one in get_args(hint) if one is not type(None))
+        kinds = [one for one in get_args(hint) if one is not type(None)]
+        if len(kinds) > 1:  # several sets of choices
+            return str, False, "|".join(choice for one in kinds for choice in get_args(one))
+        (hint,) = kinds
     if as_text or hint is Path:
         return str, False, None
     if get_origin(hint) is Literal:
