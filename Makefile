@@ -5,7 +5,7 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check faults faults-short bench clean
+.PHONY: setup demo test test-fast check proof faults faults-short bench clean
 
 setup: $(STAMP)
 
@@ -19,13 +19,23 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/ram-ray demo
 
+# The whole proof, in two processes: all that needs Ray shares one, with one Ray.
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+# For developing: no Ray, no browser, nothing slow.
+test-fast: setup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults and not proof and not heavy and not slow" $(PYTEST_ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	PYTHONPATH=.:model $(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# What takes minutes to hours: full counts of kills, compiled models. CI runs the short form.
+proof: faults
+	$(BIN)/python -m pytest -m proof $(PYTEST_ARGS)
 
 faults: setup
 	$(BIN)/python -m pytest -m faults tests/faults $(PYTEST_ARGS)

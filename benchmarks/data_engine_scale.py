@@ -32,7 +32,7 @@ from ram_ray.data_engine import engine
 from ram_ray.data_engine.config import EngineConfig
 from ram_ray.data_engine.filter.evidence import NO_RIVAL
 from ram_ray.data_engine.generate.step import sample_shards
-from ram_ray.data_engine.look.looker import draw_foreign
+from ram_ray.data_engine.look.model_process import draw_foreign
 from ram_ray.data_engine.look.models import ModelIdentity
 from ram_ray.data_engine.plan import image_plan
 from ram_ray.data_engine.plan.image_plan import read_images

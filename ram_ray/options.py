@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
+from ram_model.errors import TextFileError
+from ram_model.text_files import read_lines, read_text
 from ram_ray.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
@@ -77,7 +79,10 @@ def parse_tags(text: str) -> tuple[str, ...]:
     """Return the tags of `"cat, dog"`, or of a text file with one tag a line."""
     path = Path(text)
     if os.path.isfile(path):  # Path.is_file() fails on a list longer than a file's name may be
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = read_lines(path)
+        except (OSError, TextFileError) as error:
+            raise ConfigError(f"tags cannot be read: {error}") from error
         return tuple(line.strip() for line in lines if line.strip())
     if "," not in text and (path.suffix == ".txt" or "/" in text):
         raise ConfigError(
@@ -106,8 +111,7 @@ def read_threshold_file(path: str) -> tuple[float, ...]:
         ConfigError: it cannot be read, or holds something else than numbers.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split()
-        return tuple(float(line) for line in lines)
+        return tuple(float(line) for line in read_text(path).split())
     except (OSError, ValueError) as error:
         raise ConfigError(f"threshold_file {path} cannot be read: {error}") from error
 
@@ -124,8 +128,8 @@ def _with_tags_and_threshold(layer: dict[str, object]) -> dict[str, object]:
 
 def _read_yaml(config_file: str) -> dict[str, object]:
     try:
-        loaded = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        loaded = yaml.safe_load(read_text(config_file))
+    except (OSError, TextFileError) as error:
         raise ConfigError(f"The options file {config_file} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())

@@ -1,4 +1,8 @@
-"""What tests share: real image files, a real S3 server over HTTP, one Ray session for the run."""
+"""What tests share: real image files, a real S3 server over HTTP, one Ray session for the run.
+
+Two lanes: `make test` runs everything, in two processes; `make test-fast` leaves out what needs
+Ray or a browser. Which test that is, its fixtures say: nobody marks it.
+"""
 
 import io
 import os
@@ -11,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch loads: two processes share two cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import boto3
 import numpy as np
 import pytest
@@ -18,6 +25,7 @@ from PIL import Image
 
 from ram_ray.config import StoreConfig
 from ram_ray.serving.environment import prepare_environment
+from tests.stand_ins import write_hostile_folder, write_photo_folder
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +34,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 ROOT = Path(__file__).parents[1]
+HEAVY_FIXTURES = {"ray_session", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out, and say which tests share a process in `make test`.
+
+    Tests of one file stay together, so that their fixtures are made once; all that use Ray stay
+    together, so that there is one Ray.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & HEAVY_FIXTURES:
+            item.add_marker("heavy")
+        group = "ray" if "ray_session" in fixtures else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,9 +61,33 @@ def _workers_see_the_checkout() -> None:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the acceptance data; tests that use it carry the mark `shared`."""
-    folder = Path(os.environ.get("RAM_RAY_SHARED", ROOT / ".." / "shared")).resolve()
+    folder = _acceptance_data()
     if not folder.is_dir():
         pytest.skip(f"ACCEPTANCE DATA IS ABSENT ({folder}): set RAM_RAY_SHARED to run this test")
+    return folder
+
+
+def _acceptance_data() -> Path:
+    return Path(os.environ.get("RAM_RAY_SHARED", ROOT / ".." / "shared")).resolve()
+
+
+@pytest.fixture(scope="session")
+def real_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of real photos: the acceptance data's, or those that packages ship."""
+    folder = _acceptance_data() / "data" / "photos"
+    if not folder.is_dir():
+        folder = tmp_path_factory.mktemp("photos")
+        write_photo_folder(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hostile_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of difficult and broken files, with what is expected in MANIFEST.tsv."""
+    folder = _acceptance_data() / "data" / "hostile"
+    if not folder.is_dir():
+        folder = tmp_path_factory.mktemp("hostile")
+        write_hostile_folder(folder)
     return folder
 
 

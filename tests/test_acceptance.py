@@ -1,4 +1,4 @@
-"""Real photos and hostile files, end to end; needs the acceptance data."""
+"""Real photos and hostile files, end to end."""
 
 import csv
 from collections import Counter
@@ -14,15 +14,13 @@ from ram_ray.tagging.pipeline import tag_bucket
 from tests.conftest import S3Server
 from tests.faults.scene import rows
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
-
-NUM_PHOTOS = 682
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 def test_photos_from_a_folder_and_from_a_bucket_give_the_same_rows(
-    shared: Path, tmp_path: Path, s3: S3Server
+    real_photos: Path, tmp_path: Path, s3: S3Server
 ) -> None:
-    folder = str(shared / "data/photos")
+    folder = str(real_photos)
     names = NameFilter((), ())
     objects = {
         listed.image_id: Path(listed.uri).read_bytes()
@@ -35,7 +33,7 @@ def test_photos_from_a_folder_and_from_a_bucket_give_the_same_rows(
         settings = {"shard_rows": 250, "score_floor": 0.05, "device": "cpu"}
         config = TagConfig(source=source, output=str(output), store=s3.config, **settings)
         summary = tag_bucket(config)
-        assert (summary.num_tagged, summary.num_quarantined) == (NUM_PHOTOS, 0)
+        assert (summary.num_tagged, summary.num_quarantined) == (len(objects), 0)
         report = verify_output(str(output), StoreConfig())
         assert (report.ok, report.missing, report.duplicate) == (True, 0, 0)
     plain = [
@@ -49,8 +47,8 @@ def test_photos_from_a_folder_and_from_a_bucket_give_the_same_rows(
         assert row["scores"] == pytest.approx(plain[1][name]["scores"], abs=1e-5)
 
 
-def test_hostile_files_are_all_accounted_for(shared: Path, tmp_path: Path) -> None:
-    folder = shared / "data/hostile"
+def test_hostile_files_are_all_accounted_for(hostile_files: Path, tmp_path: Path) -> None:
+    folder = hostile_files
     summary = tag_bucket(
         TagConfig(
             source=str(folder),
@@ -64,7 +62,7 @@ def test_hostile_files_are_all_accounted_for(shared: Path, tmp_path: Path) -> No
         verdicts = {row["path"]: row["expected"] for row in csv.DictReader(file, delimiter="\t")}
     tagged = rows(tmp_path / "out")
     quarantined = rows(tmp_path / "out", "quarantine")
-    assert summary.num_images == len(verdicts) + 1 == 304
+    assert summary.num_images == len(verdicts) + 1 > 100
     assert tagged.keys() == {path for path, verdict in verdicts.items() if verdict == "decode"}
     assert quarantined["MANIFEST.tsv"]["error_code"] == "not_an_image"
     codes = Counter(row["error_code"] for row in quarantined.values())

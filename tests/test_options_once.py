@@ -1,4 +1,4 @@
-"""Each option is written once: flags come from fields, and no function hands options on singly."""
+"""Each option is written once: flags come from fields, no function passes options one by one."""
 
 import ast
 from dataclasses import fields

@@ -2,6 +2,27 @@
 
 Names load on first use (PEP 562): `import ram_model.transforms` in a decoder process must not
 pay for torch.
+
+    tagger         images to tags: the one inference path
+    on_device      a model made ready on a device
+    folding        what is computed once for inference
+    tag_choice     which tags are decided on
+    tag_selection  which of them an image gets
+    captioning     tags and image to a sentence
+    opened_model   a model that was opened
+    networks       the models themselves
+    files          model folders and checkpoints
+    words          texts to label embeddings: new tags
+    training       losses and augmentation
+    transforms     images to model input
+    wordpiece      BERT's word pieces
+    vocabulary     the tags a model knows
+    metrics        measures of tagging
+    weight_files   weights on disk
+    text_files     text as people's programs write it
+    tensors_only   tensors of a file that holds other objects too
+    config         shapes of the models
+    errors         what is refused
 """
 
 from importlib import import_module

@@ -4,6 +4,7 @@ ValueError
 |-- CaptionError         captions asked of a model that writes none, or that lacks its word pieces
 |-- CheckpointError      a weight file or model folder is not what it should be
 |-- LabelError           templates, descriptions or a text encoder that cannot be used
+|-- TextFileError        a text file that is not UTF-8
 |-- UnknownModelError    no model of that name or at that place
 `-- UnknownTagError      names that the vocabulary does not hold
 
@@ -22,6 +23,10 @@ class CheckpointError(ValueError):
 
 class LabelError(ValueError):
     """Templates, descriptions or a text encoder that cannot be used; the message says why."""
+
+
+class TextFileError(ValueError):
+    """A text file is not UTF-8; the message names the file and the line."""
 
 
 class UnknownModelError(ValueError):

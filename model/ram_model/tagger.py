@@ -12,9 +12,9 @@ from PIL import Image
 from ram_model.captioning import Captioner, guide_words
 from ram_model.errors import CaptionError, ModelOutputError
 from ram_model.files.pretrained import OpenedModel, open_model
-from ram_model.network import Network, Precision, check_place
 from ram_model.networks.ram import Ram
 from ram_model.networks.text_generation import CaptionOptions
+from ram_model.on_device import Network, Precision, check_place
 from ram_model.tag_choice import TagOptions, choose_tags
 from ram_model.tag_selection import Tags
 from ram_model.transforms import resize_for_inference, to_rgb

@@ -13,6 +13,7 @@ import numpy as np
 
 from ram_model.config import KINDS
 from ram_model.errors import CheckpointError, UnknownTagError
+from ram_model.text_files import read_lines as text_lines
 
 OFF = 1.0  # a score is never above it, so a tag with this threshold never fires
 
@@ -194,7 +195,7 @@ class Vocabulary:
 def read_lines(path: str | Path) -> list[str]:
     """Return the lines of a UTF-8 file of tags, spaces at their ends kept."""
     # split on line ends only, and keep the spaces that the Chinese list has before them
-    return Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return text_lines(path) or [""]
 
 
 def _index(names: tuple[str, ...], aliases: tuple[tuple[str, ...], ...]) -> dict[str, list[int]]:

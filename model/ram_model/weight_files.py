@@ -1,5 +1,8 @@
-"""Writing weights: whole or not at all, for everybody who may read the folder."""
+"""Weights on disk: written whole or not at all, for everybody who may read the folder; told apart
+by their sha256.
+"""
 
+import hashlib
 import os
 import uuid
 from collections.abc import Mapping
@@ -37,3 +40,9 @@ def write_weights(
         raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

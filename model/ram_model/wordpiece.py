@@ -15,8 +15,9 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 
-from ram_model.errors import CaptionError
+from ram_model.errors import CaptionError, TextFileError
 from ram_model.networks.bert import PAD_ID
+from ram_model.text_files import read_lines
 
 WORD_PIECES_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 """Of the vocab.txt of bert-base-uncased, which every released caption model uses."""
@@ -63,11 +64,11 @@ class WordPieceTokenizer:
             CaptionError: it cannot be read, or is no such list.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            pieces = read_lines(path)
+        except (OSError, TextFileError) as error:
             raise CaptionError(f"The word pieces {path} cannot be read: {error}.") from error
         try:
-            return cls(text.removesuffix("\n").split("\n"))
+            return cls(pieces)
         except CaptionError as error:
             raise CaptionError(f"{path}: {error}") from error
 

@@ -4,7 +4,6 @@ Nothing heavy is imported before a command runs: `ram-ray --help` must answer at
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from ram_ray.cli.plan import plan
 from ram_ray.cli.retry import retry
 from ram_ray.cli.serve import serve
 from ram_ray.cli.train import train
+from ram_ray.console.json_output import print_json
 from ram_ray.options import merge_settings
 from ram_ray.tagging.config import TagConfig, tag_config
 
@@ -91,12 +91,12 @@ def verify(
     as_json: flags.Json = False,
 ) -> int:
     """Recount OUTPUT from its files: every planned image exactly once, tagged or quarantined."""
-    from ram_ray.console import terminal
+    from ram_ray.tagging import terminal
     from ram_ray.tagging.outputs.verification import verify_output
 
     report = verify_output(output, store)
     if as_json:
-        print(json.dumps(dataclasses.asdict(report) | {"ok": report.ok}))
+        print_json(dataclasses.asdict(report) | {"ok": report.ok})
     else:
         terminal.print_verification(report)
     return exit_codes.DONE if report.ok else exit_codes.INCOMPLETE
@@ -125,12 +125,11 @@ def doctor(
     store: flags.Store,
 ) -> int:
     """Check what works on this machine, and say what to do about what does not."""
-    from ram_ray.cli.doctor import run_checks
-    from ram_ray.console import terminal
+    from ram_ray.cli.doctor import print_check, run_checks
 
     all_work = True
     for check in run_checks(bucket=bucket, store=store):
-        terminal.print_check(check)
+        print_check(check)
         all_work = all_work and check.status != "fail"
     return exit_codes.DONE if all_work else exit_codes.FAILED_CHECK
 
@@ -162,26 +161,26 @@ def _global_options(
 
 
 def _tag_bucket(config: TagConfig, *, as_json: bool) -> int:
-    from ram_ray.console import terminal
     from ram_ray.console.progress import show_progress
+    from ram_ray.tagging import terminal
     from ram_ray.tagging.pipeline import tag_bucket
 
     with show_progress() as on_progress:
         summary = tag_bucket(config, on_progress=on_progress)
     if as_json:
-        print(json.dumps(dataclasses.asdict(summary)))
+        print_json(dataclasses.asdict(summary))
     else:
         terminal.print_summary(summary)
     return exit_codes.of_run(summary.error_rate, config.max_error_rate)
 
 
 def _tag_photo(settings: dict[str, object], *, as_json: bool) -> int:
-    from ram_ray.console import terminal
+    from ram_ray.tagging import terminal
     from ram_ray.tagging.photo import tag_photo
 
-    photo = tag_photo(settings)
+    photo = tag_photo(**settings)
     if as_json:
-        print(json.dumps(dataclasses.asdict(photo)))
+        print_json(dataclasses.asdict(photo))
     else:
         terminal.print_photo(photo)
     return exit_codes.DONE

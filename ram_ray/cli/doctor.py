@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from rich.console import Console
+from rich.text import Text
+
 from ram_ray.config import DecodeConfig, StoreConfig
+from ram_ray.console.terminal import printable
 from ram_ray.errors import ConfigError, ImageError, RamRayError
 
 MIN_MEMORY_GIB = 4  # Ray, one model process and one decoder
 MIN_DISK_GIB = 5  # Ray's object store spills to /tmp
+
+
+_STATUS_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,3 +251,16 @@ def _local_folder() -> Check:
 def _sentence(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:200]
+
+
+def print_check(check: Check) -> None:
+    """Print one finding of the doctor, with what to do about it."""
+    console = Console()
+    line = Text.assemble(
+        (f"{check.status:<4}", _STATUS_STYLES[check.status]),
+        (f"  {check.name:<16}", "bold"),
+        printable(check.found),
+    )
+    console.print(line, soft_wrap=True)
+    if check.advice:
+        console.print(Text(f"{'':22}-> {printable(check.advice)}", style="dim"), soft_wrap=True)

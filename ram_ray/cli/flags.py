@@ -3,7 +3,7 @@
     @command
     def tag(given: Annotated[Given, fields_of(TagConfig, {"Which tags": "tags caption"})])
 
-gives `ram-ray tag` the flags --tags and --caption: type, default and help text are those of the
+gives `ram-ray tag` the flags --tags and --top-k: type, default and help text are those of the
 fields of TagConfig. `given` holds what the user gave, by dotted field name; a parameter of type
 `Annotated[SomeConfig, fields_of(SomeConfig, ...)]` gets the settings themselves.
 """
@@ -14,6 +14,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache, wraps
 from pathlib import Path
@@ -23,6 +24,7 @@ import typer
 
 from ram_ray import exit_codes
 from ram_ray.config import StoreConfig, TagChoice
+from ram_ray.console.json_output import only_json
 from ram_ray.options import build_config
 
 Given = Mapping[str, object]
@@ -114,7 +116,7 @@ _ASKED = [one.name for one in fields(TagChoice) if one.name not in _ONLY_BY_SET]
 TAG = {
     "Which tags": f"{' '.join(_ASKED)} max_error_rate",
     "Which images": "include exclude store.endpoint_url store.region store.anonymous "
-    "decode.orientation",
+    "decode.orientation decode.wide_grey decode.formats",
     "Resources": "shard_rows batch_size device precision num_taggers num_decoders "
     "gpus_per_tagger address",
 }
@@ -154,7 +156,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             for name, (kind, parameters) in groups.items():
                 given = named(**{path: values.pop(one.name) for path, one in parameters.items()})
                 values[name] = given if kind is Given else build_config(kind, given)
-            code = function(**values)
+            with only_json() if values.get("as_json") else nullcontext():
+                code = function(**values)
         raise typer.Exit(code or exit_codes.DONE)
 
     run.__signature__ = inspect.Signature(shown)  # pyright: ignore[reportAttributeAccessIssue]
@@ -207,16 +210,19 @@ _hints = cache(get_type_hints)
 def _kind(hint: Any, *, as_text: bool) -> tuple[Any, bool, str | None]:
     """Return what typer reads, whether the flag is repeatable, and its values where few."""
     if get_origin(hint) in (Union, types.UnionType):
-        kinds = [one for one in get_args(hint) if one is not type(None)]
-        if len(kinds) > 1:  # several sets of choices
-            return str, False, "|".join(choice for one in kinds for choice in get_args(one))
-        (hint,) = kinds
+        hints = [one for one in get_args(hint) if one is not type(None)]
+        if len(hints) > 1:  # several lists of choices
+            hint = Literal[*(value for one in hints for value in get_args(one))]
+        else:
+            (hint,) = hints
     if as_text or hint is Path:
         return str, False, None
     if get_origin(hint) is Literal:
         return str, False, "|".join(get_args(hint))
     if get_origin(hint) is tuple:
         one = get_args(hint)[0]
+        if get_origin(one) is Literal:
+            return str, True, "|".join(get_args(one))
         return (str if is_dataclass(one) else one), True, None
     return hint, False, None
 

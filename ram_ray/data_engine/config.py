@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from ram_model.config import KINDS
 from ram_ray.config import (
+    CaptionTables,
     DecodeConfig,
     Fetching,
     Recorded,
@@ -112,7 +113,7 @@ class FilterConfig(Recorded):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineConfig(Fetching, Resources, Tolerance):
+class EngineConfig(Fetching, Resources, Tolerance, CaptionTables):
     """`ram-ray engine run`: which photos and captions, which models, which steps, where to."""
 
     source: str = option(metavar="PATH")
@@ -184,7 +185,7 @@ class EngineConfig(Fetching, Resources, Tolerance):
     cpus_per_worker: float = 0.9
 
     def __post_init__(self) -> None:
-        for part in (Fetching, Resources, Tolerance):
+        for part in (Fetching, Resources, Tolerance, CaptionTables):
             part.__post_init__(self)
         for name in ("source", "output"):
             require(bool(getattr(self, name)), name, getattr(self, name), "not empty")

@@ -6,16 +6,16 @@ Every step is a Ray Data job that commits shard by shard. A run that was killed 
 commits end, and gives the same labels; a step whose settings have not changed is not done again.
 """
 
-import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ram_model.vocabulary import Vocabulary
+from ram_ray import __version__
 from ram_ray.cluster import ray_session
 from ram_ray.config import require
 from ram_ray.data_engine.cluster.step import cluster
@@ -24,10 +24,12 @@ from ram_ray.data_engine.filter.step import filter_labels
 from ram_ray.data_engine.generate.step import generate
 from ram_ray.data_engine.look.models import ModelIdentity, identify_models
 from ram_ray.data_engine.look.step import look_at_images, open_detector
-from ram_ray.data_engine.parse import VOCABULARY_KEY, parse
-from ram_ray.data_engine.plan.image_plan import ImagePlan, read_image_plan, write_image_plan
-from ram_ray.data_engine.report.data import run_facts, write_report
-from ram_ray.data_engine.revisions.revisions import Revision, finish_revision
+from ram_ray.data_engine.parse import parse
+from ram_ray.data_engine.plan.image_plan import ImagePlan, write_image_plan
+from ram_ray.data_engine.plan.vocabulary import VOCABULARY_KEY
+from ram_ray.data_engine.report.data import run_facts
+from ram_ray.data_engine.report.write import write_report
+from ram_ray.data_engine.revisions.label_sets import Revision, finish_revision
 from ram_ray.data_engine.steps import (
     EngineRun,
     OnProgress,
@@ -37,11 +39,11 @@ from ram_ray.data_engine.steps import (
     read_all_commits,
     sum_counts,
 )
-from ram_ray.errors import ConfigError, LeaseHeldError
-from ram_ray.runs.leases import Lease, take_lease
-from ram_ray.storage.stores import Store, open_store, probe_create_if_absent, split_url
-
-ENGINE_KEY = "engine.json"
+from ram_ray.errors import ConfigError
+from ram_ray.runs.fields import ENGINE
+from ram_ray.runs.opening import Planner, open_run, refuse_inside
+from ram_ray.runs.record import Record
+from ram_ray.storage.stores import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +98,7 @@ def run(
     """
     started = time.monotonic()
     wanted = _wanted_steps(from_step, only)
-    _check_places(config)
+    refuse_inside(config.output, {"source": config.source, "captions": config.captions})
     models, vocabulary = identify_models(config)
     if config.locate and config.locator != "windows":
         open_detector(config, vocabulary, "cpu")  # refuse early what no process could open
@@ -134,74 +136,50 @@ def _open_run(
 ) -> Iterator[EngineRun]:
     """Take the output: record, lease, plan, Ray."""
     tell = on_progress or (lambda progress: None)
-    store = open_store(config.output, config.store, create=True)
-    probe_create_if_absent(store)
-    lease = take_lease(store)
-    try:
-        _agree_on_record(store, config, vocabulary)
-        plan = _make_plan(store, config, lease, tell)
-        with ray_session(config.address):
-            yield EngineRun(
-                config=config,
-                store=store,
-                plan=plan,
-                vocabulary_sha256=vocabulary.sha256,
-                lease=lease,
-                on_progress=tell,
-                wanted=wanted,
-            )
-    finally:
-        lease.release()
+    record, planner = _record(config, vocabulary), _planner(config, tell)
+    with (
+        open_run(config.output, config.store, record=record, planner=planner) as opened,
+        ray_session(config.address),
+    ):
+        yield EngineRun(
+            config=replace(config, output=opened.url),
+            store=opened.store,
+            plan=opened.plan,
+            vocabulary_sha256=vocabulary.sha256,
+            lease=opened.lease,
+            on_progress=tell,
+            wanted=wanted,
+        )
 
 
-def _check_places(config: EngineConfig) -> None:
-    kind, bucket, output = split_url(config.output)
-    for name in ("source", "captions"):
-        given = getattr(config, name)
-        if given is not None:
-            other_kind, other_bucket, path = split_url(given)
-            if (kind, bucket) == (other_kind, other_bucket) and f"{output}/".startswith(f"{path}/"):
-                raise ConfigError(f"output {config.output} lies inside {name}; choose another.")
-
-
-def _agree_on_record(store: Store, config: EngineConfig, vocabulary: Vocabulary) -> None:
-    """Write engine.json, or check that the one there is of the same images and tags.
-
-    Raises:
-        ConfigError: the output holds another run.
-    """
+def _record(config: EngineConfig, vocabulary: Vocabulary) -> Record:
+    """Return which images and tags this call is about, for engine.json."""
     identity = {
         "source": config.source,
         "captions": config.captions,
         "shard_rows": config.shard_rows,
         "folds": len(config.models),
         "vocabulary_sha256": vocabulary.sha256,
+        "columns": config.columns and list(config.columns),
     }
-    if not store.create(ENGINE_KEY, json.dumps(identity, indent=1).encode()):
-        there = json.loads(store.read(ENGINE_KEY))
-        for name, value in identity.items():
-            if there.get(name) != value:
-                raise ConfigError(
-                    f"{config.output} holds another run: its {name} is {there.get(name)!r}, not "
-                    f"{value!r}; choose another output."
-                )
-    if not store.exists(VOCABULARY_KEY):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / VOCABULARY_KEY
-            vocabulary.to_parquet(path)
-            store.write(VOCABULARY_KEY, path.read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / VOCABULARY_KEY
+        vocabulary.to_parquet(path)
+        files = {VOCABULARY_KEY: path.read_bytes()}
+    return Record(fields=ENGINE, identity=identity, facts={"ram_ray": __version__}, files=files)
 
 
-def _make_plan(store: Store, config: EngineConfig, lease: Lease, tell: OnProgress) -> ImagePlan:
-    plan = read_image_plan(store)
-    if plan is not None:
-        return plan
+def _planner(config: EngineConfig, tell: OnProgress) -> Planner[ImagePlan]:
+    def write(store: Store, on_planned: Callable[[int], None]) -> ImagePlan:
+        return _write_plan(config, store, on_planned)
 
     def on_planned(rows: int) -> None:
-        if lease.lost:
-            raise LeaseHeldError(f"Another driver has taken over {config.output}; stopping here.")
         tell(StepProgress("plan", rows, 0))
 
+    return Planner(kind=ImagePlan, write=write, on_planned=on_planned)
+
+
+def _write_plan(config: EngineConfig, store: Store, on_planned: Callable[[int], None]) -> ImagePlan:
     plan = write_image_plan(
         store,
         config.source,
@@ -210,6 +188,7 @@ def _make_plan(store: Store, config: EngineConfig, lease: Lease, tell: OnProgres
         shard_rows=config.shard_rows,
         folds=len(config.models),
         on_planned=on_planned,
+        columns=config.columns,
     )
     if plan.shards == 0:
         raise ConfigError(f"There are no images in {config.source}.")

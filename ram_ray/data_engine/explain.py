@@ -9,7 +9,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.data_engine.generate.thresholds_file import stored_thresholds
 from ram_ray.data_engine.plan.image_plan import shard_of
 from ram_ray.data_engine.plan.named_images import join_key
-from ram_ray.data_engine.revisions.revisions import Revision, open_run, revision_store
+from ram_ray.data_engine.revisions.label_sets import Revision, open_run, revision_store
 from ram_ray.data_engine.revisions.wording import additions_promise
 from ram_ray.data_engine.steps import read_table
 from ram_ray.errors import ConfigError

@@ -4,23 +4,20 @@ steps/parse-*/mentions/    tables.MENTIONS
 steps/parse-*/quarantine/  captions whose image is not in the source
 """
 
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from ram_model.vocabulary import Vocabulary
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.plan.image_plan import ORPHANS, read_images, read_orphans
+from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
 from ram_ray.data_engine.steps import EngineRun, Step, counts_table, open_step, run_tables
 from ram_ray.data_engine.steps.tables import MENTIONS
 from ram_ray.labels.parser.caption_parser import CaptionParser
 from ram_ray.runs.commits import Commit, commit_tables
-from ram_ray.storage.stores import Store, open_store
+from ram_ray.storage.stores import open_store
 
-VOCABULARY_KEY = "vocabulary.parquet"
 NO_IMAGE = "no_image"
 """Error code of a caption whose image is not there."""
 BATCH_CAPTIONS = 8_192
@@ -86,11 +83,3 @@ class ParseImages:
             counts.update(("named", tag_id) for tag_id in found)
             rows += found.values()
         return rows
-
-
-def read_run_vocabulary(store: Store) -> Vocabulary:
-    """Return the vocabulary of a run, from its output."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / VOCABULARY_KEY
-        path.write_bytes(store.read(VOCABULARY_KEY))
-        return Vocabulary.from_parquet(path)

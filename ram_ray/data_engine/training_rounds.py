@@ -18,7 +18,7 @@ from ram_ray.config import require
 from ram_ray.data_engine.config import EngineConfig
 from ram_ray.data_engine.engine import EngineResult, run
 from ram_ray.data_engine.plan.image_plan import fold_of
-from ram_ray.data_engine.revisions.revisions import read_revision, revision_store
+from ram_ray.data_engine.revisions.label_sets import read_revision, revision_store
 from ram_ray.data_engine.steps import OnProgress, read_table
 from ram_ray.runs.plans import shard_name, to_parquet
 from ram_ray.storage.stores import open_store

@@ -15,7 +15,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.data_engine.config import STEPS, EngineConfig
 from ram_ray.data_engine.filter.decide import count_label
 from ram_ray.data_engine.plan.image_plan import read_image_plan
-from ram_ray.data_engine.report.data import write_report
+from ram_ray.data_engine.report.write import write_report
 from ram_ray.data_engine.revisions.corrections import PROBLEMS
 from ram_ray.data_engine.revisions.decision_log import (
     LOG,
@@ -25,7 +25,7 @@ from ram_ray.data_engine.revisions.decision_log import (
     entry,
     flatten,
 )
-from ram_ray.data_engine.revisions.revisions import (
+from ram_ray.data_engine.revisions.label_sets import (
     IMAGES,
     LABELS,
     Revision,
@@ -45,8 +45,8 @@ from ram_ray.data_engine.steps import (
 )
 from ram_ray.errors import ConfigError
 from ram_ray.runs.commits import Commit, commit_tables
-from ram_ray.runs.leases import take_lease
-from ram_ray.storage.stores import open_store
+from ram_ray.runs.opening import held_lease
+from ram_ray.storage.stores import absolute_url, open_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,28 +83,24 @@ def undo_rule(
     if rule not in UNDOABLE:
         raise ConfigError(f"rule is {rule!r}, but must be one of {', '.join(UNDOABLE)}.")
     output, number = split_run(target)
-    config = EngineConfig(source=output, output=output, store=store or StoreConfig())
+    config = EngineConfig(source=output, output=absolute_url(output), store=store or StoreConfig())
     opened = open_store(output, config.store)
     before = read_revision(opened, number)
     if rule in before.undone:
         raise ConfigError(f"rule is {rule!r}, which revision {before.number} has undone already.")
     plan = read_image_plan(opened)
     assert plan is not None, "a revision has a plan"
-    lease = take_lease(opened)
-    try:
-        with ray_session(address):
-            run = EngineRun(
-                config=config,
-                store=opened,
-                plan=plan,
-                vocabulary_sha256="",
-                lease=lease,
-                on_progress=on_progress or (lambda progress: None),
-                wanted=frozenset(STEPS),
-            )
-            return _undo(run, before, rule)
-    finally:
-        lease.release()
+    with held_lease(opened) as lease, ray_session(address):
+        run = EngineRun(
+            config=config,
+            store=opened,
+            plan=plan,
+            vocabulary_sha256="",
+            lease=lease,
+            on_progress=on_progress or (lambda progress: None),
+            wanted=frozenset(STEPS),
+        )
+        return _undo(run, before, rule)
 
 
 def _undo(run: EngineRun, before: Revision, rule: str) -> UndoResult:

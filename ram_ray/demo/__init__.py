@@ -1,4 +1,10 @@
-"""`ram-ray demo`: a bucket of real photos becomes tags, on this machine and offline."""
+"""`ram-ray demo`: a bucket of real photos becomes tags, on this machine and offline.
+
+photos         the bucket: photos in installed packages, variants, broken files
+folder         where it writes
+object_server  an S3 server on the loopback address
+page           `--serve`: the page with these photos
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +14,12 @@ import pyarrow.parquet as pq
 
 from ram_ray import exit_codes
 from ram_ray.config import StoreConfig
-from ram_ray.console import terminal
 from ram_ray.console.progress import show_progress
 from ram_ray.demo.folder import start_afresh
 from ram_ray.demo.object_server import local_s3
 from ram_ray.demo.photos import PHOTOS, demo_bucket
 from ram_ray.storage.sources import boto3_client
+from ram_ray.tagging import terminal
 from ram_ray.tagging.config import TagConfig
 
 BUCKET = "demo-photos"

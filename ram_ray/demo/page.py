@@ -6,9 +6,9 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from ram_ray.console import terminal
 from ram_ray.demo.folder import start_afresh
 from ram_ray.demo.photos import PHOTOS, demo_bucket
+from ram_ray.tagging import terminal
 
 SHOWN = ("photos/", "crops/", "broken/")
 """The photos, parts of them, and what goes wrong; mirrored and grey copies would only repeat."""

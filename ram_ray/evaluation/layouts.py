@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-import pyarrow.parquet as pq
-
+from ram_model.text_files import read_lines as text_lines
+from ram_model.text_files import read_text
 from ram_ray.errors import ConfigError
+from ram_ray.labels.label_rows import LabelRow, read_label_rows
 
+Names = tuple[str, ...]
 Row = tuple[str, Iterable[str], Iterable[str], Iterable[str]]
 """Image id, labels present, absent, and looked at without a result."""
 
@@ -36,21 +38,16 @@ class LabelFile:
     """All labels there are, where the source lists them: also those that no row names."""
 
 
-def read_jsonl(path: Path) -> LabelFile:
-    """Return the rows of a JSONL file."""
-    return LabelFile(rows=_jsonl_rows(path))
-
-
-def read_parquet(path: Path) -> LabelFile:
-    """Return the rows of a Parquet file."""
-    rows = enumerate(pq.read_table(path).to_pylist())
-    return LabelFile(rows=(_row_of(row, f"{path}, row {number}") for number, row in rows))
+def read_rows(path: Path) -> LabelFile:
+    """Return the rows of a JSONL or Parquet file (`labels.label_rows`); tags must be names."""
+    rows = read_label_rows(path.read_bytes(), str(path))
+    return LabelFile(rows=map(_named_row, rows))
 
 
 def read_coco(path: Path) -> LabelFile:
     """Return the images of a COCO instances file; every category is a class."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
         names = {category["id"]: category["name"] for category in data["categories"]}
         shown: dict[int, set[str]] = {image["id"]: set() for image in data["images"]}
         for annotation in data["annotations"]:
@@ -74,7 +71,7 @@ def read_openimages(path: Path) -> LabelFile:
     """
     names: dict[str, str] = {}
     for beside in sorted(path.parent.glob("*class-descriptions*.csv")):
-        with beside.open(encoding="utf-8", newline="") as file:
+        with beside.open(encoding="utf-8-sig", newline="") as file:
             names |= {row[0]: row[1] for row in csv.reader(file) if len(row) >= 2}
     return LabelFile(rows=_openimages_rows(path), names=names)
 
@@ -96,7 +93,7 @@ def read_lines(path: Path, tag_list: Path | None = None) -> LabelFile:
     Args:
         tag_list: of all classes; None: the one published beside it, if it is there.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = text_lines(path)
     told = [line.partition(",")[2].strip() for line in lines]
     if not any(told):
         raise ConfigError(f'{path} names no tag: a line must be "path,tag,tag" or "path,3 17".')
@@ -117,30 +114,18 @@ def read_lines(path: Path, tag_list: Path | None = None) -> LabelFile:
     return LabelFile(rows=rows, names=names, classes=tuple(names))
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ConfigError(f"{path}, line {number}: {error}.") from error
-            yield _row_of(row, f"{path}, line {number}")
-
-
-def _row_of(row: Any, where: str) -> Row:
-    if not isinstance(row, dict) or "image_id" not in row:
-        raise ConfigError(f"{where}: a row needs image_id.")
-    present, absent = row.get("present", row.get("labels")), row.get("absent") or []
-    for names in (present, absent):
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ConfigError(f"{where}: a row needs the list present (or labels) of names.")
-    return str(row["image_id"]), present or (), absent, ()
+def _named_row(row: LabelRow) -> Row:
+    if row.present is None and row.absent is None:
+        raise ConfigError(f"{row.where}: a row needs the list present (or labels) of names.")
+    present, absent, unsure = row.present or (), row.absent or (), row.unknown
+    for tag in (*present, *absent, *unsure):
+        if not isinstance(tag, str):
+            raise ConfigError(f"{row.where}: tag {tag} is a number, but labels here are names.")
+    return row.image_id, cast(Names, present), cast(Names, absent), cast(Names, unsure)
 
 
 def _openimages_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
                 label, image_id, confidence = (
@@ -162,7 +147,7 @@ def _openimages_rows(path: Path) -> Iterator[Row]:
 
 def _voc_rows(file: Path) -> Iterator[Row]:
     name = file.stem.rpartition("_")[0]
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text_lines(file), start=1):
         parts = line.split()
         if len(parts) != 2 or parts[1] not in ("1", "-1", "0"):
             raise ConfigError(f'{file}, line {number}: needs "image 1", "-1" or "0".')
@@ -181,7 +166,7 @@ def _published_beside(path: Path) -> Path | None:
 
 def _tags_in(tag_list: Path) -> list[str]:
     """Return the names, or numbers, of a tag list; one a line, in the order of their numbers."""
-    tags = [line.strip() for line in tag_list.read_text(encoding="utf-8").splitlines()]
+    tags = [line.strip() for line in text_lines(tag_list)]
     if not tags or not all(tags):
         where = f"line {tags.index('') + 1} is empty" if tags else "it is empty"
         raise ConfigError(f"The tag list {tag_list} must have one tag a line, but {where}.")

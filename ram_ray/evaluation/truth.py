@@ -16,6 +16,7 @@ from typing import get_args
 import numpy as np
 import pyarrow as pa
 
+from ram_model.errors import TextFileError
 from ram_model.metrics import ABSENT, PRESENT, UNVERIFIED
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation import layouts
@@ -70,8 +71,8 @@ def read_truth(
     path = Path(path)
     layout = layout or _layout_of(path)
     readers = {
-        "jsonl": layouts.read_jsonl,
-        "parquet": layouts.read_parquet,
+        "jsonl": layouts.read_rows,
+        "parquet": layouts.read_rows,
         "coco": layouts.read_coco,
         "openimages": layouts.read_openimages,
         "voc": layouts.read_voc,
@@ -91,7 +92,7 @@ def read_truth(
             entry.present.update(present)
             entry.absent.update(absent)
             entry.unsure.update(unsure)
-    except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, TextFileError, pa.ArrowInvalid) as error:
         raise ConfigError(f"The labels {path} cannot be read: {error}.") from error
     if not said:
         raise ConfigError(f"The labels {path} name no image.")

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from ram_model.errors import CheckpointError
+from ram_model.errors import CheckpointError, TextFileError
+from ram_model.text_files import read_lines, read_text
 from ram_model.vocabulary import Vocabulary
 from ram_ray.errors import ConfigError
 
@@ -50,7 +51,7 @@ def read_vocabulary(
                       ".txt": _read_txt}, path)  # fmt: skip
     try:
         vocabulary = reader(path, default_threshold)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, TextFileError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     except (CheckpointError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a vocabulary: {error}") from error
@@ -99,7 +100,7 @@ def _threshold(text: str, place: str) -> float:
 def _aligned(path: Path, count: int) -> tuple[str, ...]:
     try:
         lines = _lines(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, TextFileError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     if len(lines) != count:
         raise ConfigError(f"{path} holds {len(lines)} lines, but must hold {count}, one a tag.")
@@ -107,8 +108,7 @@ def _aligned(path: Path, count: int) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8-sig")
-    return [line.strip() for line in text.removesuffix("\n").split("\n")]
+    return [line.strip() for line in read_lines(path)] or [""]
 
 
 def _read_parquet(path: Path, default_threshold: float) -> Vocabulary:
@@ -135,7 +135,7 @@ def _read_txt(path: Path, default_threshold: float) -> Vocabulary:
 
 
 def _read_json(path: Path, default_threshold: float) -> Vocabulary:
-    rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    rows = json.loads(read_text(path))
     if not isinstance(rows, list):
         raise ConfigError(f"{path} must hold a list of tags.")
     return _from_rows(
@@ -146,7 +146,7 @@ def _read_json(path: Path, default_threshold: float) -> Vocabulary:
 
 
 def _read_csv(path: Path, default_threshold: float) -> Vocabulary:
-    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
     for row in rows:
         for name in ("aliases", "parents"):
             row[name] = [part for part in (row.get(name) or "").split(_SEPARATOR) if part]

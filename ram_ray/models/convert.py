@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ram_model.config import Kind, RamConfig, variant
-from ram_model.files.checkpoint import file_sha256
 from ram_model.files.conversion import (
     FolderParts,
     convert_checkpoint,
@@ -16,6 +15,7 @@ from ram_model.files.conversion import (
 )
 from ram_model.files.inspection import ModelFacts
 from ram_model.vocabulary import Vocabulary
+from ram_model.weight_files import file_sha256
 from ram_ray.errors import ConfigError, IncompleteRunError
 from ram_ray.models.config import ConvertConfig
 from ram_ray.models.files import PublishedFiles

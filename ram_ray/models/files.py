@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ram_model.errors import LabelError
-from ram_model.files.checkpoint import file_sha256
 from ram_model.networks.tag2text import tag2text_vocabulary
 from ram_model.vocabulary import Vocabulary
+from ram_model.weight_files import file_sha256
 from ram_model.words.prompts import extract_templates
 from ram_ray.errors import UnreachableError
 from ram_ray.models.download import Downloaded, download

@@ -1,6 +1,5 @@
 """What `ram-ray model` prints: the known models, and what one of them is."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ram_model.files.costs import total
 from ram_model.files.inspection import ModelFacts, inspect_folder
 from ram_model.files.pretrained import BUNDLED, PACKAGED, PUBLISHED, find_model_folder, models_home
 from ram_model.vocabulary import OFF
+from ram_ray.console.json_output import print_json
 from ram_ray.console.terminal import printable
 from ram_ray.models.convert import user_errors
 
@@ -72,7 +72,7 @@ def say(sentence: str) -> None:
 def show(facts: ModelFacts, *, as_json: bool) -> None:
     """Print what a model is."""
     if as_json:
-        print(json.dumps(facts.to_json()))
+        print_json(facts.to_json())
         return
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")

@@ -9,22 +9,18 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.runs.commits import ConservationError, commit_shard
+from ram_ray.runs.commits import ConservationError
 from ram_ray.runs.plans import read_plan_shard
 from ram_ray.storage.stores import Store, open_store
-from ram_ray.tagging.tables import CAPTION, QUARANTINE, TAGS, tags_schema
 
 ROW = pa.field("row", pa.int32(), nullable=False)
 """Plan row of a result; it orders a shard's files and is dropped when they are written."""
-
-TAG_ROWS = TAGS.append(ROW)
-CAPTIONED_ROWS = tags_schema(captions=True).append(ROW)
-QUARANTINE_ROWS = QUARANTINE.append(ROW)
 
 MAX_OPEN_COMMITS = 4
 """Commits in flight per committer; further `add`s wait, which slows the taggers down."""
@@ -34,6 +30,26 @@ BEGINS_BEFORE_CONDEMNING = 3
 """Begun this often, the image that was last at work is a model_error."""
 
 _log = logging.getLogger(__name__)
+
+
+class CommitRows(Protocol):
+    """How a pipeline commits a shard; a function, or a small object, that travels to the actor."""
+
+    def __call__(
+        self, store: Store, shard: int, plan: pa.Table, rows: pa.Table, quarantine: pa.Table, /
+    ) -> object:
+        """Check the rows against the plan's and commit them.
+
+        Args:
+            store: the run's output.
+            plan: PLAN rows of the shard.
+            rows: of the images that went well, in plan order, without ROW.
+            quarantine: of the others, likewise.
+
+        Raises:
+            ConservationError: a planned image is missing, doubled or foreign; nothing is written.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,7 @@ class ShardAssembly:
     num_quarantined: int = 0
 
     def begin(self, chunk: int) -> Begin:
-        """Count a start of a chunk and say how to run it (design: mechanisms A.5).
+        """Count a start of a chunk and say how to run it (docs/how-it-works.md, A.5).
 
         Only a `begin` that meets an unfinished one counts: a plain attempt counter would condemn
         innocent chunks, since Ray re-runs everything a dead worker had finished too.
@@ -99,13 +115,15 @@ class ShardAssembly:
         return finished == self.num_chunks
 
     def tables(self) -> tuple[pa.Table, pa.Table]:
-        """Return (tags, quarantine) of the whole shard in plan order, in the stored schemas."""
+        """Return (rows, quarantine) of the whole shard in plan order, ROW dropped."""
         results = [state.result for state in self.chunks.values() if state.result is not None]
-        tags = pa.concat_tables([part[0] for part in results]).sort_by("row")
-        quarantine = pa.concat_tables([part[1] for part in results]).sort_by("row")
-        stored = tags_schema(captions=CAPTION.name in tags.column_names)
-        tags, quarantine = tags.drop_columns("row"), quarantine.drop_columns("row")
-        return tags.cast(stored), quarantine.cast(QUARANTINE)
+        rows, quarantine = (
+            pa.concat_tables([part[side] for part in results])
+            .sort_by(ROW.name)
+            .drop_columns(ROW.name)
+            for side in (0, 1)
+        )
+        return rows, quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +155,9 @@ class DrainReport:
 class Committer:
     """The actor: owns a share of the shards, commits off the path of `add`."""
 
-    def __init__(self, output: str, store: StoreConfig) -> None:
+    def __init__(self, output: str, store: StoreConfig, commit_rows: CommitRows) -> None:
         self._store: Store = open_store(output, store)
+        self._commit_rows = commit_rows
         self._open: dict[int, ShardAssembly] = {}
         self._committed: set[int] = set()
         self._num_images = self._num_quarantined = 0  # of committed shards
@@ -164,8 +183,8 @@ class Committer:
         """Keep a chunk's rows; start the commit of a whole shard.
 
         Args:
-            tags: TAG_ROWS or CAPTIONED_ROWS, the same in all chunks of a run.
-            quarantine: QUARANTINE_ROWS.
+            tags: the pipeline's columns and ROW, the same in all chunks of a run.
+            quarantine: likewise.
         """
         if shard in self._committed:
             return
@@ -219,4 +238,5 @@ class Committer:
             self._slots.release()
 
     def _write(self, shard: int, tags: pa.Table, quarantine: pa.Table) -> None:
-        commit_shard(self._store, shard, read_plan_shard(self._store, shard), tags, quarantine)
+        plan = read_plan_shard(self._store, shard)
+        self._commit_rows(self._store, shard, plan, tags, quarantine)

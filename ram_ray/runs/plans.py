@@ -6,9 +6,12 @@ plan/plan.json              written last: shards, rows, skipped names, listing t
 
 import io
 import json
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +19,37 @@ import pyarrow.parquet as pq
 from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import Store
-from ram_ray.tagging.tables import PLAN
 
 PLAN_KEY = "plan/plan.json"
+
+MAX_SUFFIXES = 50
+"""Suffixes of skipped names that are counted apart; a listing may hold any number."""
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,10}$")
+
+PLAN = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # the caller's key, never rewritten
+        pa.field("uri", pa.string(), nullable=False),  # where the bytes are
+        pa.field("member_offset", pa.int64()),  # null: the whole object is the image
+        pa.field("member_size", pa.int64()),
+        pa.field("etag", pa.string()),  # as listed; null where the store has none
+        pa.field("size_bytes", pa.int64(), nullable=False),
+    ]
+)
+
+
+class AnyPlanSummary(Protocol):
+    """What plan.json says of a plan, whatever it is a plan of: a dataclass of JSON values."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def shards(self) -> int:
+        """Return how many shards there are."""
+        ...
+
+
+AnyPlan = TypeVar("AnyPlan", bound=AnyPlanSummary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +62,13 @@ class PlanSummary:
     skipped: int
     """Objects left out by name."""
     listing_s: float
+    skipped_by_suffix: dict[str, int] = field(default_factory=dict)
+    """Those, by lower-case suffix, the most frequent first; 0.1.0 did not count them."""
+
+    def rows_in(self, shards: Iterable[int], shard_rows: int) -> int:
+        """Return how many planned images some shards hold; only the last one is shorter."""
+        last = self.rows - (self.shards - 1) * shard_rows
+        return sum(last if shard == self.shards - 1 else shard_rows for shard in shards)
 
 
 def write_plan(
@@ -47,13 +85,14 @@ def write_plan(
         on_listed: told the number of planned images so far, once per shard; may raise to stop.
     """
     started = time.monotonic()
-    for key in store.list("plan"):  # left by a driver that died while listing
-        store.delete(key)
+    clear_plan(store)
     shards = rows = size_bytes = skipped = 0
+    suffixes: Counter[str] = Counter()
     pending: list[SourceObject] = []
     for listed in objects:
         if not names.accepts(listed.image_id):
             skipped += 1
+            _count_suffix(suffixes, listed.image_id)
             continue
         pending.append(listed)
         size_bytes += listed.size_bytes
@@ -66,18 +105,42 @@ def write_plan(
         shards, rows = shards + 1, rows + len(pending)
     on_listed(rows)
     listing_s = round(time.monotonic() - started, 3)
-    summary = PlanSummary(shards, rows, size_bytes, skipped, listing_s)
-    if rows:
-        store.write(PLAN_KEY, json.dumps(asdict(summary), indent=1).encode())
+    told = dict(suffixes.most_common())
+    summary = PlanSummary(shards, rows, size_bytes, skipped, listing_s, told)
+    finish_plan(store, summary)
     return summary
 
 
-def read_plan(store: Store) -> PlanSummary | None:
-    """Return the plan's summary; None when no plan was finished here."""
+def _count_suffix(suffixes: Counter[str], image_id: str) -> None:
+    """Count a name by what it ends with; names that end in ever new ways are counted together."""
+    found = _SUFFIX.search(image_id.lower())
+    suffix = found[0] if found else "no suffix"
+    suffixes[suffix if suffix in suffixes or len(suffixes) < MAX_SUFFIXES else "others"] += 1
+
+
+def clear_plan(store: Store) -> None:
+    """Remove what a driver left that died while it planned."""
+    for key in store.list("plan"):
+        store.delete(key)
+
+
+def finish_plan(store: Store, summary: AnyPlanSummary) -> None:
+    """Write plan.json, last of all, and only of a plan that has shards."""
+    if summary.shards:
+        store.write(PLAN_KEY, json.dumps(asdict(summary), indent=1).encode())
+
+
+def read_plan_as(store: Store, kind: type[AnyPlan]) -> AnyPlan | None:
+    """Return what plan.json says; None when no plan was finished here."""
     try:
-        return PlanSummary(**json.loads(store.read(PLAN_KEY)))
+        return kind(**json.loads(store.read(PLAN_KEY)))
     except FileNotFoundError:
         return None
+
+
+def read_plan(store: Store) -> PlanSummary | None:
+    """Return the summary of a plan of images; None when no plan was finished here."""
+    return read_plan_as(store, PlanSummary)
 
 
 def shard_name(shard: int) -> str:

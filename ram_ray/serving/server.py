@@ -24,6 +24,20 @@ APP_NAME = "ram-ray"
 _READY_TIMEOUT_S, _READY_PERIOD_S = 60.0, 0.1
 
 
+def serve(config: ServeConfig, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Check the configuration, then serve until SIGINT or SIGTERM.
+
+    Args:
+        on_ready: called with the server's address once requests are answered.
+
+    Raises:
+        ConfigError: as `check_server`.
+        UnreachableError: no Ray, or a model process that does not start.
+    """
+    check_server(config)
+    run_server(config, on_ready=on_ready or (lambda address: None))
+
+
 def run_server(config: ServeConfig, *, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM, then let accepted requests finish.
 

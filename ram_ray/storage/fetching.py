@@ -165,10 +165,11 @@ def classify(error: BaseException) -> ImageError:
     return ImageError(ImageErrorCode.FETCH_FAILED, f"Reading failed: {first_line(error)}.")
 
 
-def read_object(uri: str, config: StoreConfig) -> bytes:
-    """Return one whole object; FileNotFoundError when it is gone.
+def read_uri(uri: str, config: StoreConfig) -> bytes:
+    """Return what a `uri` column names: a path, s3://bucket/key, or a member of a tar.
 
     Raises:
+        FileNotFoundError: it is gone.
         UnreachableError: it cannot be read.
     """
     uri, part = split_member(uri)

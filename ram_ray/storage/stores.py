@@ -73,6 +73,16 @@ def split_url(url: str) -> tuple[str, str, str]:
     return "s3", bucket, path.rstrip("/")
 
 
+def absolute_url(url: str) -> str:
+    """Return the one name of a place, wherever the process runs: an absolute path, or a URL.
+
+    Raises:
+        ConfigError: the scheme is not one we read.
+    """
+    scheme, bucket, path = split_url(url)
+    return path if scheme == "file" else f"{scheme}://{bucket}/{path}"
+
+
 def open_bucket(bucket: str, config: StoreConfig, *, max_retries: int) -> S3Store:
     """Open one S3 bucket, unprefixed; credentials from the environment, else as boto3 finds them.
 
@@ -258,15 +268,3 @@ def probe_create_if_absent(store: Store) -> None:
             f"{store.url} ignores create-if-absent (If-None-Match), so results could be "
             "overwritten; use another store for the output."
         )
-
-
-def read_uri(uri: str, config: StoreConfig) -> bytes:
-    """Return one whole object named by a `uri` column: a path or s3://bucket/key.
-
-    Raises:
-        FileNotFoundError: it is gone.
-        UnreachableError: it cannot be read.
-    """
-    from ram_ray.storage.fetching import read_object
-
-    return read_object(uri, config)

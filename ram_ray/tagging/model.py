@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ram_ray.config import Device, TagChoice, part_of
+from ram_ray.errors import ConfigError
 from ram_ray.options import read_threshold_file
 from ram_ray.tagging.config import TagConfig
 from ram_ray.workers.tagger import TaggerOptions, load_tagger
@@ -96,3 +97,21 @@ def threshold_option(config: TagConfig) -> float | tuple[float, ...] | None:
     if config.threshold_file is None:
         return config.threshold
     return read_threshold_file(config.threshold_file)
+
+
+def image_size_of(model: str) -> int:
+    """Return S of a model's pixels [S, S, 3] from its configuration; its weights are not loaded.
+
+    Raises:
+        ConfigError: no such model, or one whose configuration cannot be read.
+    """
+    # Only here: they load torch, and settings are read without it.
+    from ram_model.config import RamConfig
+    from ram_model.files.checkpoint import CONFIG
+    from ram_model.files.pretrained import find_model_folder
+
+    try:
+        config = (find_model_folder(model) / CONFIG).read_text(encoding="utf-8")
+        return RamConfig.from_json(config).image_size_px
+    except (ValueError, OSError) as error:  # ram_model's errors are ValueErrors
+        raise ConfigError(str(error)) from error

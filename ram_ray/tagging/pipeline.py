@@ -9,15 +9,11 @@ goes on where its commits end: call it again.
 import time
 
 from ram_ray.cluster import place, ray_session
-from ram_ray.runs.commits import committed_shards, finish_publishing
-from ram_ray.runs.leases import take_lease
-from ram_ray.storage.stores import open_store, probe_create_if_absent
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import identify_model
-from ram_ray.tagging.plan import check_before_writing, make_plan
+from ram_ray.tagging.plan import open_tag_run, settle_batch_size
 from ram_ray.tagging.progress import OnProgress, RunProgress
-from ram_ray.tagging.record import agree_on_record, settle_batch_size
-from ram_ray.tagging.rounds import rows_in, run_rounds
+from ram_ray.tagging.rounds import tag_shards
 from ram_ray.tagging.summary import RunSummary, summarize
 
 
@@ -32,26 +28,16 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
     """
     started = time.monotonic()
     model = identify_model(config)
-    check_before_writing(config, model)
-    store = open_store(config.output, config.store, create=True)
-    probe_create_if_absent(store)
-    lease = take_lease(store)
-    try:
-        record = agree_on_record(store, config, model)
-        report = RunProgress(on_progress, started)
-        plan, _ = make_plan(store, config, lease, report)
-        already = committed_shards(store)
-        report.start(plan)
-        report.committed(rows_in(already, plan, config.shard_rows), len(already))
-        notes = model.notes
-        if len(already) < plan.shards:
+    notes = model.notes
+    report = RunProgress(on_progress, started)
+    with open_tag_run(config, model, report) as run:
+        shards = run.shards(max_rounds=config.max_rounds)
+        report.start(run.plan, config.shard_rows, shards.before)
+        if not shards.all_done:
             with ray_session(config.address):
                 placement = place(config)
-                record = settle_batch_size(store, record, placement.batch_size)
+                batch_size = settle_batch_size(run, config, placement)
                 notes += placement.notes
-                notes += run_rounds(store, config, record, placement, plan, lease, report)
-        finish_publishing(store, set(range(plan.shards)))
-        rows_before = rows_in(already, plan, config.shard_rows)
-        return summarize(store, plan, model, started, bool(already), rows_before, notes)
-    finally:
-        lease.release()
+                notes += tag_shards(shards, config, model, placement, batch_size, report)
+        shards.finish()
+        return summarize(run, shards.before, config, model, started, notes)

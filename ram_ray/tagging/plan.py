@@ -1,39 +1,57 @@
-"""The plan of a run: refuse what cannot work before anything is written, then list the source."""
+"""Open a run of tagging: the same run? its lease; then its plan, listed unless it is there."""
 
-import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
+from ram_ray.cluster import Placement
 from ram_ray.errors import ConfigError
-from ram_ray.runs.leases import Lease
-from ram_ray.runs.plans import PlanSummary, read_plan, write_plan
+from ram_ray.runs.fields import TAG
+from ram_ray.runs.opening import Planner, Run, open_run, refuse_inside
+from ram_ray.runs.plans import PlanSummary, write_plan
+from ram_ray.runs.record import dump
 from ram_ray.storage.sources import NameFilter, list_source
-from ram_ray.storage.stores import Store, open_store, split_url
+from ram_ray.storage.stores import Store, split_url
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity
 from ram_ray.tagging.progress import RunProgress
-from ram_ray.tagging.record import check_record
+from ram_ray.tagging.record import tag_record
 
 
-def check_before_writing(config: TagConfig, model: ModelIdentity) -> None:
-    """Refuse what can be refused before the output is touched.
+def open_tag_run(
+    config: TagConfig, model: ModelIdentity, report: RunProgress
+) -> AbstractContextManager[Run[PlanSummary]]:
+    """Open the output of `tag` or `plan`; `report` is told what is listed.
 
     Raises:
         ConfigError: the output holds another run or lies inside the source, or no image is there.
         UnreachableError: source or output cannot be read.
+        LeaseHeldError: another driver works on this output.
     """
-    kind, _, source = split_url(config.source)
-    out_kind, _, output = split_url(config.output)
-    if kind == out_kind == "file" and f"{output}/".startswith(f"{source}/"):
-        raise ConfigError(f"output {config.output} lies inside the source; choose another.")
-    if out_kind != "file" or os.path.exists(output):
-        store = open_store(config.output, config.store)
-        check_record(store, config, model)
-        if read_plan(store) is not None:
-            return
-    _check_source(config)
+    if split_url(config.source)[0] == "file":  # in a bucket, tags are no names of images
+        refuse_inside(config.output, {"source": config.source})
+
+    def check() -> None:
+        check_source(config)
+
+    def write(store: Store, on_planned: Callable[[int], None]) -> PlanSummary:
+        return write_tag_plan(config, store, on_planned)
+
+    return open_run(
+        config.output,
+        config.store,
+        record=tag_record(config, model),
+        planner=Planner(kind=PlanSummary, write=write, on_planned=report.listed, check=check),
+    )
 
 
-def _check_source(config: TagConfig) -> None:
-    names = NameFilter(config.include, config.exclude)
+def check_source(config: TagConfig) -> None:
+    """Refuse a source without one image.
+
+    Raises:
+        ConfigError: there is none; says how many objects have other names.
+        UnreachableError: the source cannot be listed.
+    """
+    names = NameFilter(config.include, config.exclude, config.decode.formats)
     skipped = 0
     for listed in list_source(config.source, config.store):
         if names.accepts(listed.image_id):
@@ -43,21 +61,29 @@ def _check_source(config: TagConfig) -> None:
     raise ConfigError(f"There are no images under {config.source}{other}; check it, or --include.")
 
 
-def make_plan(
-    store: Store, config: TagConfig, lease: Lease, report: RunProgress
-) -> tuple[PlanSummary, bool]:
-    """Return the run's plan and whether it was there already; list the source when it was not."""
-    plan = read_plan(store)
-    if plan is not None:
-        return plan, True
+def write_tag_plan(
+    config: TagConfig, store: Store, on_listed: Callable[[int], None]
+) -> PlanSummary:
+    """List the source and write the plan.
 
-    def on_listed(rows: int) -> None:
-        lease.keep()
-        report.listed(rows)
-
-    names = NameFilter(config.include, config.exclude)
+    Raises:
+        ConfigError: the images that `check_source` saw are gone.
+    """
+    names = NameFilter(config.include, config.exclude, config.decode.formats)
     objects = list_source(config.source, config.store)
     plan = write_plan(store, objects, names, shard_rows=config.shard_rows, on_listed=on_listed)
     if plan.rows == 0:
         raise ConfigError(f"There are no images under {config.source} any more.")
-    return plan, False
+    return plan
+
+
+def settle_batch_size(run: Run[PlanSummary], config: TagConfig, placement: Placement) -> int:
+    """Return the images per model call: the record's, so that scores stay bit-equal.
+
+    The first call that knows the hardware writes it down; a call that asks for another gets it.
+    """
+    recorded = run.record.get("batch_size")
+    if recorded is None:
+        recorded = config.batch_size or placement.batch_size
+        run.store.write(TAG.key, dump(run.record | {"batch_size": recorded}))
+    return config.batch_size or recorded

@@ -1,7 +1,7 @@
 """From the committers' counts to `Progress`: how far one call of `tag_bucket` is."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from ram_ray.console.progress import Progress
 from ram_ray.runs.committer import CommitterProgress
@@ -19,6 +19,8 @@ class RunProgress:
     def __init__(self, on_progress: OnProgress | None, started: float) -> None:
         self._tell = on_progress or (lambda _: None)
         self._started = started
+        self._plan: PlanSummary | None = None
+        self._shard_rows = 0
         self._total: int | None = None
         self._shards_total: int | None = None
         self._images = self._quarantined = self._committed = 0
@@ -31,14 +33,18 @@ class RunProgress:
         self._images = rows
         self._say("listing")
 
-    def start(self, plan: PlanSummary) -> None:
-        """Take what there is to do."""
+    def start(self, plan: PlanSummary, shard_rows: int, committed: Collection[int]) -> None:
+        """Take what there is to do, and which shards earlier calls have committed."""
+        self._plan, self._shard_rows = plan, shard_rows
         self._total, self._shards_total = plan.rows, plan.shards
         self._shown = 0
+        self.round(committed)
 
-    def committed(self, images: int, shards: int) -> None:
+    def round(self, committed: Collection[int]) -> None:
         """Take what is committed at the start of a round, by earlier calls and rounds."""
-        self._images, self._committed = images, shards
+        assert self._plan is not None, "a round comes after the start"
+        self._images = self._plan.rows_in(committed, self._shard_rows)
+        self._committed = len(committed)
         self._say("tagging")
 
     def wants_counts(self) -> bool:

@@ -1,37 +1,23 @@
 """run.json: what makes two calls the same run, so that resuming never mixes results."""
 
-import json
 import platform
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
 from ram_ray import __version__
 from ram_ray.errors import ConfigError
-from ram_ray.storage.stores import Store, split_url
+from ram_ray.images.extra_formats import decoder_versions
+from ram_ray.runs.fields import MODEL, TAG
+from ram_ray.runs.record import Record, difference, stored_fields
+from ram_ray.storage.stores import Store
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity
-
-RECORD_KEY = "run.json"
-
-IDENTITY = (
-    "source", "include", "exclude", "shard_rows", "model_id", "weights_sha256", "labels_sha256",
-    "vocabulary_sha256", "thresholds_sha256", "threshold_option", "tags", "top_k",
-    "score_floor", "caption", "precision", "image_size_px", "decode",
-)  # fmt: skip
-"""Fields that decide an output's rows; a call that differs in one is another run."""
-
-MODEL_IDENTITY = (
-    "weights_sha256", "labels_sha256", "vocabulary_sha256", "thresholds_sha256", "image_size_px",
-    "caption",
-)  # fmt: skip
-"""Those of them that say which model it is, wherever it lies."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The content of run.json."""
+    """The content of run.json (`ram_ray.runs.fields.TAG`)."""
 
     source: str
     include: list[str]
@@ -54,34 +40,18 @@ class RunRecord:
     decode: dict[str, Any]
     versions: dict[str, str]
     created_at: str
-    labels_sha256: str | None = None  # absent in run.json before open sets
-    caption: dict[str, Any] | None = None  # absent before captions
-    text_encoder: str | None = None  # these three are absent before retries
-    descriptions: str | None = None
-    open_set_threshold: float | None = None
+    command: str
+    labels_sha256: str | None
+    caption: dict[str, Any] | None
+    text_encoder: str | None
+    descriptions: str | None
+    open_set_threshold: float | None
 
-
-def check_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRecord | None:
-    """Return the output's record after checking that it is this run's; None when there is none.
-
-    Raises:
-        ConfigError: the output holds another run; names the first field that differs.
-    """
-    existing = read_record(store)
-    if existing is None:
-        foreign = next(store.list("plan"), None) or next(store.list("commits"), None)
-        if foreign:
-            raise ConfigError(f"{store.url} holds {foreign} of an unknown run; choose another.")
-        return None
-    wanted = _record(config, model)
-    for name in IDENTITY:
-        old, new = getattr(existing, name), getattr(wanted, name)
-        if old != new:
-            raise ConfigError(
-                f"{store.url} holds another run: its {name} is {old!r}, this call's is {new!r}; "
-                "choose another output, or repeat the call as it was to resume."
-            )
-    return existing
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Fields of TagChoice that decide how many tags an image keeps, thresholds aside."""
+        names = ("open_set_threshold", "top_k", "score_floor")
+        return {name: getattr(self, name) for name in names}
 
 
 def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
@@ -90,37 +60,12 @@ def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
     Raises:
         ConfigError: it is another one; names what differs.
     """
-    for name in MODEL_IDENTITY:
-        old, new = getattr(record, name), getattr(model, name)
-        if old != new:
-            raise ConfigError(
-                f"The model {record.model} is not the one of this run: its {name} is {new!r}, "
-                f"the run's is {old!r}; say with --model where that one is now."
-            )
-
-
-def agree_on_record(store: Store, config: TagConfig, model: ModelIdentity) -> RunRecord:
-    """Return the output's record, written now if there is none.
-
-    Raises:
-        ConfigError: the output holds another run.
-    """
-    record = check_record(store, config, model)
-    if record is None:
-        record = _record(config, model)
-        store.write(RECORD_KEY, _to_json(record))
-    elif config.batch_size is not None:
-        record = replace(record, batch_size=config.batch_size)
-    return record
-
-
-def settle_batch_size(store: Store, record: RunRecord, batch_size: int) -> RunRecord:
-    """Fill in the batch size once the hardware is known; a recorded one stays."""
-    if record.batch_size is not None:
-        return record
-    settled = replace(record, batch_size=batch_size)
-    store.write(RECORD_KEY, _to_json(settled))
-    return settled
+    found = difference(asdict(record), asdict(model), MODEL)
+    if found is not None:
+        raise ConfigError(
+            f"The model {record.model} is not the one of this run: its {found.name} is "
+            f"{found.here!r}, the run's is {found.there!r}; say with --model where that one is now."
+        )
 
 
 def read_record(store: Store) -> RunRecord | None:
@@ -129,50 +74,48 @@ def read_record(store: Store) -> RunRecord | None:
     Raises:
         ConfigError: it is not one this version can read.
     """
+    fields = stored_fields(store, TAG)
     try:
-        fields = json.loads(store.read(RECORD_KEY))
-        return RunRecord(**fields)
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{store.url}/{RECORD_KEY} cannot be read by this version.") from error
+        return None if fields is None else RunRecord(**fields)
+    except TypeError as error:
+        raise ConfigError(f"{store.url}/{TAG.key} cannot be read by this version.") from error
 
 
-def _record(config: TagConfig, model: ModelIdentity) -> RunRecord:
+def tag_record(config: TagConfig, model: ModelIdentity) -> Record:
+    """Return what a call of `tag` or `plan` is, for run.json.
+
+    Raises:
+        ConfigError: what reads the formats that it asks for is not here.
+    """
     threshold = model.threshold_option
-    return RunRecord(
-        source=_source_identity(config.source),
-        include=list(config.include),
-        exclude=list(config.exclude),
-        shard_rows=config.shard_rows,
-        model=config.model,
-        model_id=model.model_id,
-        weights_sha256=model.weights_sha256,
-        labels_sha256=model.labels_sha256,
-        vocabulary_sha256=model.vocabulary_sha256,
-        thresholds_sha256=model.thresholds_sha256,
-        threshold_option=list(threshold) if isinstance(threshold, tuple) else threshold,
-        tags=list(config.tags) if config.tags is not None else None,
-        top_k=config.top_k,
-        score_floor=config.score_floor,
-        open_set_threshold=config.open_set_threshold,
-        caption=model.caption,
-        precision=config.precision,
-        image_size_px=model.image_size_px,
-        batch_size=config.batch_size,
-        decode=asdict(config.decode),
-        versions={"ram-ray": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")},
-        text_encoder=config.text_encoder,
-        descriptions=config.descriptions,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _source_identity(source: str) -> str:
-    scheme, bucket, path = split_url(source)
-    return path if scheme == "file" else f"{scheme}://{bucket}/{path}"
-
-
-def _to_json(record: RunRecord) -> bytes:
-    return json.dumps(asdict(record), indent=1).encode()
+    identity = {
+        "command": "tag",
+        "source": config.source,
+        "include": list(config.include),
+        "exclude": list(config.exclude),
+        "shard_rows": config.shard_rows,
+        "model_id": model.model_id,
+        "weights_sha256": model.weights_sha256,
+        "labels_sha256": model.labels_sha256,
+        "vocabulary_sha256": model.vocabulary_sha256,
+        "thresholds_sha256": model.thresholds_sha256,
+        "threshold_option": list(threshold) if isinstance(threshold, tuple) else threshold,
+        "tags": list(config.tags) if config.tags is not None else None,
+        "top_k": config.top_k,
+        "score_floor": config.score_floor,
+        "caption": model.caption,
+        "precision": config.precision,
+        "image_size_px": model.image_size_px,
+        "decode": asdict(config.decode),
+    }
+    facts = {
+        "model": config.model,
+        "text_encoder": config.text_encoder,
+        "descriptions": config.descriptions,
+        "open_set_threshold": config.open_set_threshold,
+        "batch_size": config.batch_size,
+        "versions": {"ram-ray": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")}
+        | decoder_versions(config.decode.formats),
+    }
+    return Record(fields=TAG, identity=identity, facts=facts)

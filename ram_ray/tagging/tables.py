@@ -1,21 +1,18 @@
-"""The stored tables: the contract between pipelines, which meet only through files.
+"""The stored tables of tagging: the contract with all who read them, in files alone.
 
 Every file is Parquet with exactly these columns, in this order. Readers outside this project
 (DuckDB, pandas, polars) need nothing else.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
 import pyarrow as pa
 
-PLAN = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),  # the caller's key, never rewritten
-        pa.field("uri", pa.string(), nullable=False),  # where the bytes are
-        pa.field("member_offset", pa.int64()),  # null: the whole object is the image
-        pa.field("member_size", pa.int64()),
-        pa.field("etag", pa.string()),  # as listed; null where the store has none
-        pa.field("size_bytes", pa.int64(), nullable=False),
-    ]
-)
+from ram_ray.runs.commits import Commit, commit_shard
+from ram_ray.runs.committer import ROW
+from ram_ray.runs.fields import OPTIONAL_COLUMNS
+from ram_ray.storage.stores import Store
 
 TAGS = pa.schema(
     [
@@ -31,10 +28,19 @@ TAGS = pa.schema(
 
 CAPTION = pa.field("caption", pa.string(), nullable=False)  # one sentence in English
 
+_OPTIONAL = {field.name: field for field in (CAPTION,)}
 
-def tags_schema(*, captions: bool) -> pa.Schema:
-    """Return the columns of a run's tags files: TAGS, and the caption where a run writes them."""
-    return TAGS.append(CAPTION) if captions else TAGS
+
+def tags_schema(*, captions: bool = False, like: Iterable[str] = ()) -> pa.Schema:
+    """Return the columns of a run's tags files: TAGS, then those a run adds, in one order.
+
+    Args:
+        captions: the run writes captions.
+        like: names of columns, whose optional ones are taken too.
+    """
+    asked = {*like, *((CAPTION.name,) if captions else ())}
+    added = [_OPTIONAL[name] for name in OPTIONAL_COLUMNS if name in asked]
+    return pa.schema([*TAGS, *added])
 
 
 QUARANTINE = pa.schema(
@@ -47,3 +53,27 @@ QUARANTINE = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),  # as listed
     ]
 )
+
+REMARKS = pa.field("remarks", pa.list_(pa.string()))  # `ram_ray.images.remarks.Remark`
+
+TAG_ROWS = TAGS.append(REMARKS).append(ROW)
+CAPTIONED_ROWS = tags_schema(captions=True).append(REMARKS).append(ROW)
+QUARANTINE_ROWS = QUARANTINE.append(ROW)
+"""What taggers hand to a committer, chunk by chunk: ROW says where in the shard; REMARKS are
+counted in its commit."""
+
+
+def commit_tags(
+    store: Store, shard: int, plan: pa.Table, tags: pa.Table, quarantine: pa.Table
+) -> Commit:
+    """Commit a whole shard's rows in the stored schemas: the `CommitRows` of tagging."""
+    stored = tags_schema(like=tags.column_names)
+    told = tags[REMARKS.name].to_pylist() if REMARKS.name in tags.column_names else ()
+    return commit_shard(
+        store,
+        shard,
+        plan,
+        tags.select(stored.names).cast(stored),
+        quarantine.cast(QUARANTINE),
+        remarks=Counter(remark for remarks in told for remark in remarks or ()),
+    )

@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ram_model.config import VARIANTS, Augment, Kind
-from ram_ray.config import DecodeConfig, Hardware, StoreConfig, option, require, require_share
+from ram_ray.config import (
+    CaptionTables,
+    DecodeConfig,
+    Hardware,
+    StoreConfig,
+    option,
+    require,
+    require_share,
+)
 
 Trains = Literal["all", "decoder", "labels"]
 Schedule = Literal["cosine", "epoch_decay", "epoch_cosine", "constant"]
@@ -14,7 +22,7 @@ TagMode = Literal["add", "replace"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(Hardware):
+class TrainConfig(Hardware, CaptionTables):
     """`ram-ray train`: which images and labels, which model, how, and with what resources."""
 
     data: str
@@ -137,6 +145,7 @@ class TrainConfig(Hardware):
 
     def __post_init__(self) -> None:
         Hardware.__post_init__(self)
+        CaptionTables.__post_init__(self)
         _check_ranges(self)
         _check_choices(self)
         _check_combinations(self)

@@ -18,7 +18,7 @@ from ram_ray.storage.stores import Store
 from ram_ray.training.checkpoints import Position, save_checkpoint, steps_saved
 from ram_ray.training.config import TrainConfig
 from ram_ray.training.contrastive import ClipStudent
-from ram_ray.training.data.labels import label_samples
+from ram_ray.training.data.labels import LabelledSamples, label_samples
 from ram_ray.training.data.order import EpochOrder, Plan
 from ram_ray.training.data.samples import index_hash, index_samples
 from ram_ray.training.students import Student, make_student
@@ -39,6 +39,8 @@ class Run:
     """None for a CLIP."""
     tokenizer: WordPieceTokenizer | None
     """Of the caption side; None where captions are not trained."""
+    remarks: tuple[str, ...] = ()
+    """What labels and captions were passed over; known to the driver alone."""
 
 
 def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipStudent]:
@@ -50,15 +52,17 @@ def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipS
     """
     student = make_student(config)
     places = index_samples(config.data, config.store, config.include, config.exclude)
-    samples, num_unlabelled = label_samples(
+    labelled = label_samples(
         places,
         student.vocabulary,
         labels=config.labels,
         captions=config.captions,
         store=config.store,
+        caption_columns=config.columns,
     )
-    run = _run_of(config, samples, num_unlabelled, student)
-    record = {"position": asdict(run.position), "num_unlabelled": num_unlabelled}
+    samples = labelled.samples
+    run = _run_of(config, labelled, student)
+    record = {"position": asdict(run.position), "num_unlabelled": labelled.num_unlabelled}
     record |= {"num_samples": len(samples), "config": asdict(config)}
     if not _is_recorded(store, run):
         store.write(SAMPLES, to_parquet(samples))
@@ -89,9 +93,8 @@ def read_run(config: TrainConfig, store: Store) -> Run:
     )
 
 
-def _run_of(
-    config: TrainConfig, samples: pa.Table, num_unlabelled: int, student: Student | ClipStudent
-) -> Run:
+def _run_of(config: TrainConfig, labelled: LabelledSamples, student: Student | ClipStudent) -> Run:
+    samples = labelled.samples
     plan = _plan(config, samples)
     position = Position(
         step=0,
@@ -107,7 +110,8 @@ def _run_of(
         samples=samples,
         plan=plan,
         position=position,
-        num_unlabelled=num_unlabelled,
+        num_unlabelled=labelled.num_unlabelled,
+        remarks=labelled.remarks,
         vocabulary=student.vocabulary,
         tokenizer=None if student.word_pieces is None else _tokenizer(student.word_pieces),
     )

@@ -16,9 +16,9 @@ from ram_ray.errors import RamRayError, UnreachableError
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.training.checkpoints import newest_whole, read_checkpoint, save_checkpoint
 from ram_ray.training.config import TrainConfig
-from ram_ray.training.contrastive import PairMaker
 from ram_ray.training.data.batches import BatchMaker
 from ram_ray.training.data.feed import SHARD_CHANGED, FeedConfig, Part, plan_parts, read_steps
+from ram_ray.training.data.pairs import PairMaker
 from ram_ray.training.inputs import Run, read_run
 from ram_ray.training.learner import Learner, NotFiniteError
 from ram_ray.training.metrics import MetricsLog

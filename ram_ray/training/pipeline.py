@@ -89,7 +89,7 @@ def train(config: TrainConfig, *, on_progress: OnProgress | None = None) -> Trai
         last=notes["line"],
         attempts=tuple(notes["attempts"]),
         recomputed_steps=recomputed(notes["attempts"]),
-        remarks=tuple(notes["remarks"]),
+        remarks=run.remarks + tuple(notes["remarks"]),
         seconds=time.monotonic() - started,
     )
 

@@ -5,4 +5,8 @@
 The unit is the chunk: a few dozen images that are decoded and tagged together, one row between
 stages. Ray moves whole rows, so a chunk is never mixed with another, and results do not depend on
 scheduling.
+
+    chunks            how the plan is cut into rows that travel
+    fetch_and_decode  places to pixels
+    tagger            the Tagger of a run, as a process loads it
 """

@@ -53,7 +53,7 @@ def test_run_explain_undo_diff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (["run", "--output", "o"], "source is missing."),
         (["run", "--source", "s", "--output", "o", "--only", "sing"], "one of parse, generate"),
         (["run", "--source", "s", "--output", "o", "--set", "locator=onnx"], "given for onnx"),
-        (["run", "--source", "s", "--output", "s/o"], "lies inside source"),
+        (["run", "--source", "s", "--output", "s/o"], "lies inside the source"),
         (["explain", "nowhere", "x"], "There is no folder"),
     ],
 )

@@ -129,6 +129,16 @@ def test_steps_done_again_give_the_same_labels(
     assert rows(copy, table="log") == rows(whole / "out", table="log")
 
 
+def test_steps_are_told_apart_by_what_0_1_0_told_them_apart_by(whole: Path) -> None:
+    records = Path(__file__).parents[1] / "runs" / "records" / "engine-steps.json"
+    old = {one["step"]: one for one in json.loads(records.read_text("utf-8")).values()}
+    for folder in (whole / "out" / "steps").iterdir():
+        new = json.loads((folder / "step.json").read_text("utf-8"))
+        settings = new["settings"] | {"models": None}
+        assert settings == old[new["step"]]["settings"] | {"models": None}
+        assert new.keys() == old[new["step"]].keys()
+
+
 def test_another_setting_makes_another_revision_and_keeps_the_steps(
     whole: Path, copy: Path, inline: pytest.MonkeyPatch
 ) -> None:
@@ -220,5 +230,5 @@ def test_a_later_step_alone_needs_the_earlier_ones(
 def test_another_source_in_the_output_is_refused(
     whole: Path, copy: Path, inline: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="its shard_rows is 8, not 9"):
+    with pytest.raises(ConfigError, match="its shard_rows is 8, this call's is 9"):
         rerun(whole, copy, shard_rows=9)

@@ -20,11 +20,13 @@ from ram_ray.evaluation.baselines import Baseline, linear_scores, measure_baseli
 from ram_ray.evaluation.scored import ScoredImages, read_scored
 from ram_ray.evaluation.truth import read_truth
 from ram_ray.runs.commits import commit_shard
+from ram_ray.runs.plans import PLAN
+from ram_ray.runs.record import agree_on_record
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import tables as schema
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import identify_model
-from ram_ray.tagging.record import agree_on_record
+from ram_ray.tagging.record import tag_record
 from tests.model.tiny_clip import tiny_clip
 
 NAMES = ("red", "blue")
@@ -65,14 +67,14 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> ScoredImages:
         source=str(home / "in"), output=str(home / "out"), model=str(model), score_floor=0.0
     )
     store = open_store(options.output, StoreConfig(), create=True)
-    agree_on_record(store, options, identify_model(options))
+    agree_on_record(store, tag_record(options, identify_model(options)))
     guessed = [
         row | {"tags": NAMES, "tag_ids": [0, 1], "scores": random.random(2).tolist()}
         for row in rows
     ]
     none = [None] * COUNT
     ids, uris = ([row[key] for row in rows] for key in ("image_id", "uri"))
-    plan = pa.table([ids, uris, none, none, none, [9] * COUNT], schema=schema.PLAN)
+    plan = pa.table([ids, uris, none, none, none, [9] * COUNT], schema=PLAN)
     tags = pa.Table.from_pylist(guessed, schema=schema.TAGS)
     commit_shard(store, 0, plan, tags, schema.QUARANTINE.empty_table())
     labels = home / "truth.jsonl"

@@ -16,11 +16,13 @@ from ram_ray.errors import ConfigError
 from ram_ray.evaluation.config import CalibrationConfig, LabelsConfig
 from ram_ray.evaluation.pipeline import calibrate, evaluate
 from ram_ray.runs.commits import commit_shard
+from ram_ray.runs.plans import PLAN
+from ram_ray.runs.record import agree_on_record
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import tables as schema
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import identify_model
-from ram_ray.tagging.record import agree_on_record
+from ram_ray.tagging.record import tag_record
 
 NAMES = ("cat", "dog", "sky", "<b>odd</b>")
 SCORES = {
@@ -52,10 +54,10 @@ def run(tmp_path: Path, model: Path) -> Callable[..., str]:
         config = TagConfig(source=str(tmp_path / "in"), output=output, model=str(model))
         config = replace(config, **{"score_floor": 0.0} | options)
         store = open_store(output, StoreConfig(), create=True)
-        agree_on_record(store, config, identify_model(config))
+        agree_on_record(store, tag_record(config, identify_model(config)))
         ids = list(SCORES)
         nothing = [None] * len(ids)
-        plan = pa.table([ids, ids, nothing, nothing, nothing, [9] * len(ids)], schema=schema.PLAN)
+        plan = pa.table([ids, ids, nothing, nothing, nothing, [9] * len(ids)], schema=PLAN)
         tags = [_tags(image_id, SCORES[image_id]) for image_id in ids]
         tagged = pa.Table.from_pylist(tags, schema=schema.TAGS)
         commit_shard(store, 0, plan, tagged, schema.QUARANTINE.empty_table())
@@ -160,7 +162,7 @@ def test_thresholds_fit_the_vocabulary(
     ("run_options", "options", "complaint"),
     [
         ({"score_floor": None}, {}, "tag again with --score-floor 0"),
-        ({"top_k": 2}, {}, "tag again without it"),
+        ({"top_k": 2}, {}, "--top-k, which dropped tags; tag again without"),
         ({}, {"match": "path"}, "No image of"),
         ({}, {"match": "folder"}, "match is 'folder', but must be path, name, stem"),
         ({}, {"layout": "yolo"}, "layout is 'yolo', but must be jsonl"),

@@ -74,7 +74,7 @@ def test_lines_of_the_ram_papers(tmp_path: Path) -> None:
     [
         ("t.jsonl", '{"image_id": "a", "present": []}\n{oops\n', "line 2"),
         ("t.jsonl", '{"present": ["cat"]}\n', "line 1: a row needs image_id"),
-        ("t.jsonl", '{"image_id": "a", "present": "cat"}\n', "needs the list present"),
+        ("t.jsonl", '{"image_id": "a", "present": "cat"}\n', "must be a list of names"),
         ("t.jsonl", '{"image_id": "a", "present": ["c"], "absent": ["c"]}', "show and not to show"),
         ("t.jsonl", "\n", "name no image"),
         ("t.json", '{"images": []}', "no COCO instances file"),

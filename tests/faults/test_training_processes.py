@@ -14,7 +14,8 @@ from ram_model.config import variant
 from ram_model.files.checkpoint import build_model
 from ram_model.files.resolution import resized_encoder
 from ram_ray.training.config import TrainConfig
-from ram_ray.training.contrastive import ClipObjective, Pairs
+from ram_ray.training.contrastive import ClipObjective
+from ram_ray.training.data.pairs import Pairs
 from ram_ray.training.learner import Learner
 from ram_ray.training.objective import Batch, Objective
 from ram_ray.training.trained import Worker

@@ -13,7 +13,7 @@ HEAVY = ("torch", "ray", "obstore", "pyarrow", "torchvision", "boto3")
 
 def test_its_imports_are_light() -> None:
     script = (
-        "import sys, ram_ray.images.child, ram_ray.images.decode\n"
+        "import sys, ram_ray.images.child, ram_ray.images.decode_bytes\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

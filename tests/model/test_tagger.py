@@ -1,4 +1,3 @@
-import os
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -158,11 +157,7 @@ def test_network_is_captured_whole(kind: str, monkeypatch: pytest.MonkeyPatch) -
         assert np.abs(_dense(ours) - _dense(theirs)).max() <= 1e-6
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    "RAM_RAY_SLOW" not in os.environ,
-    reason="COMPILED MODEL NOT CHECKED: compiling takes a minute or more; set RAM_RAY_SLOW=1.",
-)
+@pytest.mark.proof  # compiling takes a minute or more
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.03)])
 def test_compiled_agrees_with_plain_fp32(precision: Precision, tolerance: float) -> None:
     small = SwinConfig(

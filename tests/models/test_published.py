@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ram_model.files.checkpoint import file_sha256
+from ram_model.weight_files import file_sha256
 from ram_model.wordpiece import WORD_PIECES_SHA256
 from ram_ray.models.files import PublishedFiles
 from ram_ray.models.published import MODELS, PublishedFile, PublishedModel

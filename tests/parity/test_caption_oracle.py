@@ -21,8 +21,6 @@ from ram_model.networks.text_generation import generate
 from ram_model.vocabulary import OFF
 from ram_model.wordpiece import WordPieceTokenizer
 
-pytestmark = pytest.mark.shared
-
 FEATURES_TOLERANCE = 5e-6  # max abs difference / max abs reference
 LOGITS_TOLERANCE = 2e-5  # max abs
 LOSS_TOLERANCE = 5e-6  # relative
@@ -217,8 +215,8 @@ def test_caption_is_guided_by_all_tags_above_their_thresholds(
 
 
 @pytest.mark.parametrize("kind", ["ram", "tag2text"])
-def test_official_size_has_exactly_the_official_keys_and_shapes(kind: Kind, shared: Path) -> None:
-    listing = (shared / "reference" / f"state_dict_{kind}.json").read_text(encoding="utf-8")
+def test_official_size_has_exactly_the_official_keys_and_shapes(kind: Kind, oracle: Path) -> None:
+    listing = (oracle / f"state_dict_{kind}.json").read_text(encoding="utf-8")
     theirs = json.loads(listing)
     backbone = {"ram": "swin_l_384", "tag2text": "swin_b_384"}[kind]
     config = replace(variant(backbone, kind=kind), captions=CaptionConfig())

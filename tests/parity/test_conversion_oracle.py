@@ -13,8 +13,6 @@ from ram_model.files.checkpoint import load_folder, load_official
 from ram_model.files.conversion import FolderParts, convert_checkpoint, open_checkpoint
 from ram_model.vocabulary import Vocabulary
 
-pytestmark = pytest.mark.shared
-
 
 @pytest.mark.parametrize("kind", ["ram", "ram_plus", "tag2text"])
 def test_folder_checkpoint_and_official_code_agree(

@@ -19,8 +19,6 @@ from ram_model.networks.ram import Ram
 from ram_model.transforms import resize_for_inference, to_rgb
 from ram_model.words.open_set import add_labels
 
-pytestmark = pytest.mark.shared
-
 FEATURES_TOLERANCE = 5e-6  # max abs difference / max abs reference
 LOGITS_TOLERANCE = 2e-5  # max abs
 
@@ -180,8 +178,8 @@ def test_preprocessing_is_bit_exact(oracle: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ram", "ram_plus"])
-def test_official_size_has_exactly_the_official_keys_and_shapes(kind: str, shared: Path) -> None:
-    listing = (shared / "reference" / f"state_dict_{kind}.json").read_text(encoding="utf-8")
+def test_official_size_has_exactly_the_official_keys_and_shapes(kind: str, oracle: Path) -> None:
+    listing = (oracle / f"state_dict_{kind}.json").read_text(encoding="utf-8")
     theirs = json.loads(listing)
     model = build_on_meta(variant("swin_l_384", kind="ram" if kind == "ram" else "ram_plus"))
 

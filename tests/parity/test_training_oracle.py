@@ -27,8 +27,6 @@ from ram_model.training.training_losses import (
 )
 from ram_model.wordpiece import WordPieceTokenizer
 
-pytestmark = pytest.mark.shared
-
 LOSS_TOLERANCE = 5e-6  # relative
 NORM_TOLERANCE = 2e-5  # relative
 KEY_BIAS_NORM_TOLERANCE = 1e-5  # absolute: zero in theory, so what there is, is noise

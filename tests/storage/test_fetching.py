@@ -17,7 +17,7 @@ from ram_ray.storage.fetching import (
     Fetcher,
     FetchLimits,
     member_uri,
-    read_object,
+    read_uri,
 )
 from ram_ray.storage.sources import list_source
 from tests.conftest import S3Server
@@ -64,7 +64,7 @@ def test_members_of_tars(tmp_path: Path, s3: S3Server) -> None:
     fetched = fetch([*uris, member_uri(tars[0], 0, 2_000), f"{url}/gone.tar#0+1"], s3.config)
     assert [item.data for item in fetched[:2]] == [b"member", b"member"]
     assert codes(fetched)[2:] == ["too_large", "not_found"]
-    assert [read_object(uri, s3.config) for uri in uris] == [b"member", b"member"]
+    assert [read_uri(uri, s3.config) for uri in uris] == [b"member", b"member"]
 
 
 class _Scripted(http.server.BaseHTTPRequestHandler):

@@ -7,8 +7,8 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
+from ram_ray.storage.fetching import read_uri
 from ram_ray.storage.sources import NameFilter, list_source
-from ram_ray.storage.stores import read_uri
 from tests.conftest import S3Server
 
 ODD_KEYS = ["a//b.jpg", "dot/./x.jpg", "new\tline.jpg", "per%25cent.jpg", "q?#.jpg", "z ü.jpg"]

@@ -15,10 +15,10 @@ import pytest
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.console.progress import Progress
 from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, UnreachableError
-from ram_ray.runs.committer import CommitterProgress
+from ram_ray.runs import opening
 from ram_ray.runs.leases import take_lease
+from ram_ray.runs.waves import Committers
 from ram_ray.storage.stores import open_store
-from ram_ray.tagging import pipeline as tagging
 from ram_ray.tagging import rounds as tag_rounds
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.outputs.verification import verify_output
@@ -190,7 +190,7 @@ def test_a_driver_that_was_overtaken_stops(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out"
-    monkeypatch.setattr(tagging, "take_lease", partial(take_lease, beat_s=0.05))
+    monkeypatch.setattr(opening, "take_lease", partial(take_lease, beat_s=0.05))
 
     def overtake(progress: Progress) -> None:
         if progress.phase == "tagging" and progress.images_done:
@@ -206,14 +206,14 @@ def test_taggers_get_the_gpu_share_they_ask_for(
     photos: Path, tmp_path: Path, gpus: float, gpu_ids: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[str] = set()
-    drain = tag_rounds._drain
+    drain = Committers.drain
 
-    def note(committers: list[Any], reasons: list[str]) -> list[CommitterProgress]:
-        counts = drain(committers, reasons)
-        seen.update(gpu_ids for each in counts for _, gpu_ids in each.taggers)
-        return counts
+    def note(committers: Committers) -> list[str]:
+        failures = drain(committers)
+        seen.update(gpu_ids for each in committers.counts for _, gpu_ids in each.taggers)
+        return failures
 
-    monkeypatch.setattr(tag_rounds, "_drain", note)
+    monkeypatch.setattr(Committers, "drain", note)
     changes = {"device": "auto", "gpus_per_tagger": gpus, "num_taggers": 1}
     summary = tag_bucket(settings(photos, tmp_path / "out", **changes))
     assert seen

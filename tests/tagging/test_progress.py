@@ -16,11 +16,10 @@ def test_waves_add_up_and_a_shard_that_is_redone_takes_nothing_back() -> None:
     seen: list[Progress] = []
     report = RunProgress(seen.append, started=0.0)
     report.listed(100)
-    report.start(PlanSummary(10, 100, 0, 0, 0.0))
-    report.committed(images=20, shards=2)
+    report.start(PlanSummary(10, 100, 0, 0, 0.0), 10, {0, 1})
     report.wave([counts(25, 1, 1), counts(30, 2, 2)])
     report.wave_over([counts(20, 1, 2)])  # the second committer died
-    report.committed(images=60, shards=6)  # two of its shards were committed
+    report.round(range(6))  # two of its shards were committed
     report.wave([counts(40, 3, 3)])
     report.wave_over([counts(40, 3, 4)])
     shown = [

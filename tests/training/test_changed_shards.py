@@ -53,9 +53,9 @@ def delete(path: Path) -> None:
 Change = Callable[[Path], None]
 
 TAR_CHANGES: dict[Change, str] = {
-    cut: "it ends before photo-000",
-    other_order: "lies where photo-000|does not begin where it did",
-    other_photos: "photo-0010.png lies where photo-0000.png did",
+    cut: "it ends before a.tar/photo-000",
+    other_order: "lies where a.tar/photo-000|does not begin where it did",
+    other_photos: "photo-0010.png lies where a.tar/photo-0000.png did",
     delete: "it is gone",
 }
 

@@ -10,7 +10,8 @@ import torch
 from ram_model.words.clip import load_clip, load_image_tower
 from ram_model.words.text_encoder import load_text_encoder
 from ram_ray.training.config import TrainConfig
-from ram_ray.training.contrastive import ClipObjective, ClipStudent, Pairs
+from ram_ray.training.contrastive import ClipObjective, ClipStudent
+from ram_ray.training.data.pairs import Pairs
 from ram_ray.training.learner import Learner
 from ram_ray.training.trained import Worker
 from tests.model.tiny_clip import tiny_clip

@@ -5,7 +5,6 @@ A model folder holds config.json, model.safetensors, vocabulary.parquet and chec
 (`ram_model.files.caption_files`). Official `.pth` files: `ram_model.files.official_checkpoint`.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -24,7 +23,7 @@ from ram_model.files.official_checkpoint import from_official, load_official, re
 from ram_model.networks.filling import build_model, build_on_meta, check_state, fill_model
 from ram_model.networks.ram import Ram
 from ram_model.vocabulary import Vocabulary
-from ram_model.weight_files import write_weights
+from ram_model.weight_files import file_sha256, write_weights
 from ram_model.wordpiece import WordPieceTokenizer
 
 __all__ = [
@@ -37,7 +36,6 @@ __all__ = [
     "build_on_meta",
     "check_state",
     "check_tags_fit",
-    "file_sha256",
     "fill_model",
     "from_official",
     "load_folder",
@@ -182,12 +180,6 @@ def check_tags_fit(config: RamConfig, vocabulary: Vocabulary) -> None:
         raise CheckpointError(
             f"The vocabulary holds {len(vocabulary)} tags, the model {config.num_tags}."
         )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _verify_checksums(folder: Path) -> dict[str, str]:

@@ -10,9 +10,10 @@ from safetensors import SafetensorError, safe_open
 from ram_model.config import Kind, RamConfig
 from ram_model.errors import CheckpointError
 from ram_model.files.caption_files import CAPTION_WEIGHTS
-from ram_model.files.checkpoint import CHECKSUMS, CONFIG, VOCABULARY, WEIGHTS, file_sha256
+from ram_model.files.checkpoint import CHECKSUMS, CONFIG, VOCABULARY, WEIGHTS
 from ram_model.files.costs import PartCost, count_costs
 from ram_model.vocabulary import OFF, Vocabulary
+from ram_model.weight_files import file_sha256
 from ram_model.words.label_embeddings import DESCRIPTIONS, TEMPLATES, TEXT_ENCODER
 from ram_model.words.prompts import (
     describe_templates,

@@ -2,22 +2,20 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import safetensors.torch
 import torch
 
-from ram_model.config import RamConfig, variant
+from ram_model.config import variant
 from ram_model.errors import UnknownModelError
 from ram_model.files.caption_files import no_captions
 from ram_model.files.checkpoint import CONFIG, load_folder
 from ram_model.networks.ram import Ram
+from ram_model.opened_model import PACKAGED, OpenedModel
 from ram_model.vocabulary import Vocabulary
-from ram_model.wordpiece import WordPieceTokenizer
 
-PACKAGED = Path(__file__).parents[1] / "weights"
 BUNDLED = ("ram-mini",)
 PUBLISHED = ("ram", "ram-plus", "tag2text")
 """Released by their authors; `ram-ray model fetch` makes folders of them."""
@@ -25,26 +23,6 @@ PUBLISHED = ("ram", "ram-plus", "tag2text")
 _NUM_PLACEHOLDER_TAGS = 40
 # An untrained model scores everything near .5; with this threshold a few tags per image fire.
 _PLACEHOLDER_THRESHOLD = 0.48
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OpenedModel:
-    """A model ready to tag, and where it came from."""
-
-    model: Ram
-    config: RamConfig
-    vocabulary: Vocabulary
-    model_id: str
-    """Its name, or the path of its folder as given."""
-    weights_sha256: str
-    folder: Path | None = None
-    """Its model folder; None for a model that is not from one."""
-    tokenizer: WordPieceTokenizer | None = None
-    """Word pieces of its captions; None for a model opened without a caption side."""
-    captions_sha256: str | None = None
-    """Of the caption side's files."""
-    is_random: bool = False
-    """The weights are untrained: its tags mean nothing, and callers should say so."""
 
 
 def open_model(name_or_folder: str | Path = "ram-mini", *, captions: bool = False) -> OpenedModel:

@@ -21,9 +21,8 @@ from torch.nn import functional as F
 
 from ram_model.config import RamConfig
 from ram_model.errors import LabelError
-from ram_model.files.checkpoint import file_sha256
-from ram_model.files.pretrained import PACKAGED
-from ram_model.weight_files import write_weights
+from ram_model.opened_model import PACKAGED
+from ram_model.weight_files import file_sha256, write_weights
 from ram_model.words.prompts import (
     Descriptions,
     describe_templates,

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ram_model.errors import LabelError, UnknownTagError
-from ram_model.files.pretrained import OpenedModel
 from ram_model.networks.ram import Ram
+from ram_model.opened_model import OpenedModel
 from ram_model.words.label_embeddings import embed_words, find_label_source
 
 

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ram_model.errors import LabelError
+from ram_model.errors import LabelError, TextFileError
+from ram_model.text_files import read_lines, read_text
 
 REFERENCE_TEMPLATES_SHA256 = "93950afe1b680521d3ec1161d6576ce5288b26acb2263338329674abfb4160a1"
 """Of the reference's 63 templates joined by newlines."""
@@ -45,8 +46,8 @@ def read_templates(path: str | Path) -> tuple[str, ...]:
         LabelError: it cannot be read, or a line has no place for the word.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path)
+    except (OSError, TextFileError) as error:
         raise LabelError(f"The templates {path} cannot be read: {error}.") from error
     templates = tuple(line for line in lines if line.strip())
     for template in templates:
@@ -105,7 +106,7 @@ def read_descriptions(path: str | Path) -> dict[str, tuple[str, ...]]:
         LabelError: it cannot be read, is of another form, or describes a tag twice.
     """
     try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        entries = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise LabelError(f"The descriptions {path} cannot be read: {error}.") from error
     if not isinstance(entries, list):

@@ -30,7 +30,6 @@ from ram_ray.data_engine.steps import (
     EngineRun,
     Step,
     counts_table,
-    in_workers,
     open_step,
     read_table,
     run_tables,
@@ -38,7 +37,9 @@ from ram_ray.data_engine.steps import (
 )
 from ram_ray.data_engine.steps.tables import IMAGE_ID, TAG_ID, VERDICTS
 from ram_ray.runs.commits import Commit, commit_tables
+from ram_ray.runs.fields import written_out
 from ram_ray.runs.plans import to_parquet
+from ram_ray.runs.ray_data import in_workers
 from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store, open_store
 
@@ -54,7 +55,7 @@ def cluster(run: EngineRun, parsed: Step, added: Step | None, located: Step | No
     if not run.uses("cluster") or located is None:
         return None
     config = run.config
-    settings = {"clusters": repr(config.clusters)}
+    settings = {"clusters": written_out("ClusterConfig", config.clusters)}
     sampled = open_step(run, "sample", settings, (parsed, added, located))
     judged = open_step(run, "cluster", settings, (parsed, added, located, sampled))
     inputs = (config.store, parsed.url, added.url if added else None, located.url)

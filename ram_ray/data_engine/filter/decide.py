@@ -20,8 +20,8 @@ from ram_ray.data_engine.filter.shard_evidence import (
     collect,
     read_shard,
 )
-from ram_ray.data_engine.parse import read_run_vocabulary
 from ram_ray.data_engine.plan.image_plan import read_images, shard_of
+from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
 from ram_ray.data_engine.revisions.corrections import PROBLEMS, resolve_corrections
 from ram_ray.data_engine.revisions.decision_log import (
     ADD,
@@ -37,7 +37,7 @@ from ram_ray.data_engine.revisions.decision_log import (
     entry,
     flatten,
 )
-from ram_ray.data_engine.revisions.revisions import IMAGES, LABELS
+from ram_ray.data_engine.revisions.label_sets import IMAGES, LABELS
 from ram_ray.data_engine.steps import counts_table
 from ram_ray.runs.commits import Commit, commit_tables
 from ram_ray.storage.stores import open_store

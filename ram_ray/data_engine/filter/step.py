@@ -22,10 +22,12 @@ from ram_ray.data_engine.filter.fit import fit
 from ram_ray.data_engine.filter.promises import LEAST_ROWS, UNKNOWN, Witnesses
 from ram_ray.data_engine.filter.shard_evidence import StepFolders, collect, read_shard
 from ram_ray.data_engine.generate.step import read_trusted, sample_shards
-from ram_ray.data_engine.parse import read_run_vocabulary
+from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
 from ram_ray.data_engine.revisions.corrections import read_corrections
-from ram_ray.data_engine.revisions.revisions import open_revision
-from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, in_workers, run_tables
+from ram_ray.data_engine.revisions.label_sets import open_revision
+from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, run_tables
+from ram_ray.runs.fields import written_out
+from ram_ray.runs.ray_data import in_workers
 from ram_ray.storage.stores import open_store
 
 
@@ -36,7 +38,7 @@ def filter_labels(run: EngineRun, inputs: StepsDone) -> Step | None:
     config = run.config
     corrections = read_corrections(config.corrections)
     settings = {
-        "filter": repr(config.filter_config) if config.filter else None,
+        "filter": written_out("FilterConfig", config.filter_config) if config.filter else None,
         "sample_images": config.sample_images,
         "trusted": config.trusted,
         "agreed": config.agreed,

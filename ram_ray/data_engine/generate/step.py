@@ -26,13 +26,12 @@ from ram_ray.data_engine.generate.thresholds_file import (
     read_thresholds,
     threshold_rows,
 )
-from ram_ray.data_engine.parse import read_run_vocabulary
 from ram_ray.data_engine.plan.image_plan import read_images, shard_of
+from ram_ray.data_engine.plan.vocabulary import read_run_vocabulary
 from ram_ray.data_engine.steps import (
     EngineRun,
     Step,
     counts_table,
-    in_workers,
     open_step,
     run_tables,
 )
@@ -41,6 +40,7 @@ from ram_ray.errors import ConfigError
 from ram_ray.labels.parser.caption_parser import CaptionParser
 from ram_ray.runs.commits import Commit, commit_tables
 from ram_ray.runs.plans import to_parquet
+from ram_ray.runs.ray_data import in_workers
 from ram_ray.storage.stores import open_store
 
 

@@ -7,30 +7,27 @@ where regions are wanted, the crops too; what it found goes to the shard's commi
 publishes the tables of both steps.
 """
 
-import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ram_ray.cluster import Placement, place
 from ram_ray.config import Resources
 from ram_ray.data_engine.config import EngineConfig
-from ram_ray.data_engine.look.looker import LookOptions
+from ram_ray.data_engine.look.model_process import LookOptions
 from ram_ray.data_engine.look.models import model_options
-from ram_ray.data_engine.look.stages import LookAtImages, LookCommitter
+from ram_ray.data_engine.look.stages import CommitSeen, LookAtImages
 from ram_ray.data_engine.look.windows import window_boxes
-from ram_ray.data_engine.steps import EngineRun, Step, cause, configure_ray_data, run_rounds
+from ram_ray.data_engine.steps import EngineRun, Step, step_waves
 from ram_ray.runs.commits import committed_shards
-from ram_ray.runs.committer import DrainReport
+from ram_ray.runs.ray_data import ONE_ROW, configure_ray_data
+from ram_ray.runs.waves import Wave
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.workers.chunks import ReadPlan
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
 
 if TYPE_CHECKING:
     from ray.data import Dataset
-
-_log = logging.getLogger(__name__)
 
 MAX_COMMITTERS = 4
 WAVE_CHUNKS = 1_536
@@ -54,69 +51,34 @@ def look(run: EngineRun, options: dict[str, Any], pixels_px: int, *steps: Step) 
     placement = place(_resources(config))
     chunks = -(-config.shard_rows // placement.batch_size)
     wave_shards = max(1, WAVE_CHUNKS * placement.num_taggers // chunks)
+    look_options = _options(run, placement, options)
     for step in steps:
-
-        def run_wave(
-            shards: tuple[int, ...],
-            reasons: list[str],
-            one_more: Callable[[], None],
-            step: Step = step,
-        ) -> None:
-            _run_wave(run, placement, options, pixels_px, step, shards, reasons, one_more)
-
-        run_rounds(run, step, run_wave, wave_shards=wave_shards)
+        for wave in step_waves(run, step, wave_shards):
+            _run_wave(run, placement, look_options, pixels_px, step, wave)
 
 
 def _run_wave(
     run: EngineRun,
     placement: Placement,
-    options: dict[str, Any],
+    options: LookOptions,
     pixels_px: int,
     step: Step,
-    shards: tuple[int, ...],
-    reasons: list[str],
-    one_more: Callable[[], None],
+    wave: Wave,
 ) -> None:
-    """Run some shards through Ray Data and wait for their commits; failures go to `reasons`."""
-    import ray
-    from ray.exceptions import RayError
-
-    look_options = _options(run, placement, options)
-    make = ray.remote(LookCommitter).options(num_cpus=0, max_restarts=0, max_concurrency=1_000)
-    count = min(MAX_COMMITTERS, len(shards), placement.num_taggers)
-    committers: list[Any] = [make.remote(look_options) for _ in range(count)]
+    """Run some shards through Ray Data and wait for their commits."""
     store = step.open(run.config.store)
-    told, asked = 0, time.monotonic()
-    try:
-        pipeline = build_pipeline(run, placement, look_options, pixels_px, shards, committers)
-        for _ in pipeline.iter_internal_ref_bundles():
-            run.keep_lease()
-            if time.monotonic() - asked < ASK_S:
-                continue
-            done = len(committed_shards(store).intersection(shards))
-            for _ in range(done - told):
-                one_more()
-            told, asked = max(told, done), time.monotonic()
-    except RayError as error:
-        # Ray has retried what can be retried; the next round starts from the commits.
-        reasons.append(cause(error))
-        _log.warning("A pass over %d shards ended early: %s", len(shards), reasons[-1])
-    finally:
-        _drain(committers, reasons)
-
-
-def _drain(committers: list[Any], reasons: list[str]) -> None:
-    """Wait for the commits under way and end the committers."""
-    import ray
-    from ray.exceptions import RayError
-
-    for committer in committers:
-        try:
-            drained: DrainReport = ray.get(committer.drain.remote())
-            reasons.extend(drained.failures)
-            ray.kill(committer)
-        except RayError as error:
-            reasons.append(f"a committer died ({cause(error)})")
+    asked = time.monotonic()
+    count = min(MAX_COMMITTERS, placement.num_taggers)
+    with wave.committers(
+        count, run.config.output, run.config.store, CommitSeen(options)
+    ) as committers:
+        pipeline = build_pipeline(
+            run, placement, options, pixels_px, wave.shards, committers.actors
+        )
+        for _ in wave.keeping(pipeline.iter_internal_ref_bundles()):
+            if time.monotonic() - asked >= ASK_S:
+                wave.done(len(committed_shards(store).intersection(wave.shards)))
+                asked = time.monotonic()
 
 
 def build_pipeline(
@@ -132,12 +94,12 @@ def build_pipeline(
     from ray.data import ActorPoolStrategy
 
     config = run.config
-    configure_ray_data(block_bytes=1)  # below any row: every chunk is a block, the unit of retry
+    configure_ray_data(ONE_ROW)
     limits = FetchLimits(
         config.fetch_timeout_s, config.decode.max_image_bytes, config.fetch_concurrency
     )
     plan = ReadPlan(
-        output=config.output,
+        output=run.config.output,
         store=config.store,
         chunk_rows=placement.batch_size,
         stretch_chunks=STRETCH_CHUNKS,
@@ -182,7 +144,7 @@ def _options(run: EngineRun, placement: Placement, options: dict[str, Any]) -> L
         batch_size=placement.batch_size,
     )
     return LookOptions(
-        output=config.output,
+        output=run.config.output,
         store=config.store,
         eyes=eyes,
         num_shards=run.plan.shards,

@@ -1,18 +1,18 @@
-"""The model stage and the committers of the pass that decodes, as Ray runs them."""
+"""The model stage of the pass that decodes, and how its shards are committed, as Ray runs them."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ram_ray.data_engine.look.looker import Looker, LookOptions
+from ram_ray.data_engine.look.model_process import Looker, LookOptions
 from ram_ray.data_engine.steps import counts_table
 from ram_ray.data_engine.steps.tables import QUARANTINE, REGIONS, SCORES
 from ram_ray.runs.commits import check_conservation, commit_tables
-from ram_ray.runs.committer import Begin, Committer, ShardAssembly
-from ram_ray.runs.plans import read_plan_shard
-from ram_ray.storage.stores import open_store
+from ram_ray.runs.committer import Begin
+from ram_ray.storage.stores import Store, open_store
 
 
 class LookAtImages:
@@ -49,43 +49,30 @@ class LookAtImages:
         return pa.table({"shard": [row["shard"]], "chunk": [row["chunk"]]})
 
 
-class SeenAssembly(ShardAssembly):
-    """The chunks of one shard; their rows keep all columns."""
+@dataclass(frozen=True, slots=True)
+class CommitSeen:
+    """The `CommitRows` of this pass: one shard's rows become the tables of up to two steps."""
 
-    def tables(self) -> tuple[pa.Table, pa.Table]:
-        """Return (seen, quarantine) of the whole shard in plan order."""
-        results = [state.result for state in self.chunks.values() if state.result is not None]
-        seen, quarantine = (
-            pa.concat_tables([part[side] for part in results]).sort_by("row").drop_columns("row")
-            for side in (0, 1)
-        )
-        return seen, quarantine.cast(QUARANTINE)
+    options: LookOptions
 
-
-class LookCommitter(Committer):
-    """The committer of this pass: one shard's rows become the tables of up to two steps."""
-
-    def __init__(self, options: LookOptions) -> None:
-        super().__init__(options.output, options.store)
-        self._options = options
-
-    def _assembly(self, shard: int, num_chunks: int) -> ShardAssembly:
-        return self._open.setdefault(shard, SeenAssembly(num_chunks))
-
-    def _write(self, shard: int, tags: pa.Table, quarantine: pa.Table) -> None:
-        check_conservation(shard, read_plan_shard(self._store, shard), tags, quarantine)
+    def __call__(
+        self, store: Store, shard: int, plan: pa.Table, seen: pa.Table, quarantine: pa.Table
+    ) -> None:
+        """Check and commit one shard."""
+        del store  # of the output; each step has its own below it
+        check_conservation(shard, plan, seen, quarantine)
+        quarantine = quarantine.cast(QUARANTINE)
         codes = Counter(quarantine["error_code"].to_pylist())
-        options = self._options
-        passes = 2 if options.eyes[0].caption else 1
-        tables = {"scores": tags.select(SCORES.names).cast(SCORES), "quarantine": quarantine}
-        counts: Counter[Any] = Counter(images=tags.num_rows, model_passes=passes * tags.num_rows)
-        self._commit_step(options.scores_url, shard, tables, counts, codes)
-        if options.regions_url is not None:
-            tables = {"regions": tags.select(REGIONS.names).cast(REGIONS)}
-            passed = sum(tags["passes"].to_pylist())
-            counts = Counter(images=tags.num_rows, model_passes=passed)
-            counts.update(f"region_{why}" for some in tags["problems"].to_pylist() for why in some)
-            self._commit_step(options.regions_url, shard, tables, counts, codes)
+        passes = 2 if self.options.eyes[0].caption else 1
+        tables = {"scores": seen.select(SCORES.names).cast(SCORES), "quarantine": quarantine}
+        counts: Counter[Any] = Counter(images=seen.num_rows, model_passes=passes * seen.num_rows)
+        self._commit_step(self.options.scores_url, shard, tables, counts, codes)
+        if self.options.regions_url is not None:
+            tables = {"regions": seen.select(REGIONS.names).cast(REGIONS)}
+            passed = sum(seen["passes"].to_pylist())
+            counts = Counter(images=seen.num_rows, model_passes=passed)
+            counts.update(f"region_{why}" for some in seen["problems"].to_pylist() for why in some)
+            self._commit_step(self.options.regions_url, shard, tables, counts, codes)
 
     def _commit_step(
         self,
@@ -95,6 +82,6 @@ class LookCommitter(Committer):
         counts: Counter[Any],
         codes: Counter[str],
     ) -> None:
-        store = open_store(url, self._options.store)
+        store = open_store(url, self.options.store)
         tables = tables | {"counts": counts_table(counts)}
         commit_tables(store, shard, tables, tagged=counts["images"], quarantined_by_code=codes)

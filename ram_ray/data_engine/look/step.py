@@ -20,6 +20,8 @@ from ram_ray.data_engine.look.pipeline import look
 from ram_ray.data_engine.look.windows import WindowLocator
 from ram_ray.data_engine.steps import EngineRun, Step, open_step
 from ram_ray.errors import ConfigError
+from ram_ray.runs.fields import written_out
+from ram_ray.storage.stores import absolute_url
 
 
 def look_at_images(
@@ -51,7 +53,7 @@ def _scores_step(run: EngineRun, models: tuple[ModelIdentity, ...], parsed: Step
         "caption": config.caption,
         "precision": config.precision,
         "pixels_px": decoded_px(config, models),
-        "decode": repr(config.decode),
+        "decode": written_out("DecodeConfig", config.decode),
         "sample_images": config.sample_images,
     }
     return open_step(run, "look", settings, (parsed,))
@@ -61,9 +63,9 @@ def _regions_step(run: EngineRun, parsed: Step, seen: Step) -> Step:
     config = run.config
     settings = {
         "locator": config.locator,
-        "file": config.locator_file,
-        "names": config.locator_names,
-        "windows": repr(config.windows),
+        "file": config.locator_file and absolute_url(config.locator_file),
+        "names": config.locator_names and absolute_url(config.locator_names),
+        "windows": written_out("WindowConfig", config.windows),
     }
     return open_step(run, "locate", settings, (parsed, seen))
 

@@ -10,11 +10,10 @@ hash of it, on disk: memory stays flat, every shard is a random sample, and the 
 can be computed from its name.
 """
 
-import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ import pyarrow as pa
 
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.plan.disk_sort import name_hash, read_shards, write_runs
-from ram_ray.data_engine.plan.named_images import find_images_and_captions, join_key
+from ram_ray.data_engine.plan.named_images import find_images_and_captions
+from ram_ray.labels.captions.joining import join_key, match
 from ram_ray.labels.problems import Problem
-from ram_ray.runs.plans import PLAN_KEY, shard_name, to_parquet
+from ram_ray.runs.plans import clear_plan, finish_plan, read_plan_as, shard_name, to_parquet
 from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store
 
@@ -82,6 +82,7 @@ def write_image_plan(
     shard_rows: int,
     folds: int,
     on_planned: Callable[[int], None],
+    columns: Sequence[str] | None = None,
 ) -> ImagePlan:
     """List images and captions, join them by name, and write the shards.
 
@@ -90,12 +91,12 @@ def write_image_plan(
         shard_rows: images per shard, about: their hashes decide.
         folds: the number of shards is a multiple of it, so that a shard lies in one fold.
         on_planned: told the number of rows so far; may raise to stop.
+        columns: what the columns of caption tables without names are, in order.
     """
-    for key in store.list("plan"):  # left by a driver that died while planning
-        store.delete(key)
+    clear_plan(store)
     problems = _Problems()
     with tempfile.TemporaryDirectory(prefix="ram-ray-plan-") as folder:
-        found = find_images_and_captions(source, captions, config, problems)
+        found = find_images_and_captions(source, captions, config, problems, columns)
         runs, num_images, num_captions = write_runs(Path(folder), found, on_planned)
         shards = folds * -(-num_images // (shard_rows * folds))
         orphans = without = 0
@@ -109,17 +110,13 @@ def write_image_plan(
     plan = ImagePlan(
         shards, num_images, num_captions, without, orphans, problems.count, problems.skipped
     )
-    if shards:
-        store.write(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode())
+    finish_plan(store, plan)
     return plan
 
 
 def read_image_plan(store: Store) -> ImagePlan | None:
     """Return the plan's summary; None when no plan was finished here."""
-    try:
-        return ImagePlan(**json.loads(store.read(PLAN_KEY)))
-    except FileNotFoundError:
-        return None
+    return read_plan_as(store, ImagePlan)
 
 
 def write_shard(
@@ -186,8 +183,8 @@ def join_captions(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Join the images and captions of one shard by name; return IMAGES and ORPHANS rows.
 
-    A caption belongs to the image with exactly its name, else to the one whose path ends in that
-    name, else to the only one with its stem. An image listed twice counts once.
+    `labels.captions.joining` says which caption belongs to which image. An image listed twice
+    counts once.
     """
     images: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     captions: list[dict[str, Any]] = []
@@ -200,23 +197,12 @@ def join_captions(
             images[row["key"]].setdefault(row["name"], image)
     orphans: list[dict[str, Any]] = []
     for row in sorted(captions, key=lambda row: (row["source"], row["text"])):
-        image, message = _match(images[row["key"]], row["name"])
-        if image is None:
+        candidates = images[row["key"]]
+        name, message = match(candidates, row["name"])
+        if name is None:
             lost = {"image_id": row["name"], "source": row["source"], "caption": row["text"]}
             orphans.append(lost | {"message": message})
-        elif row["text"] not in image["captions"]:
+        elif row["text"] not in (image := candidates[name])["captions"]:
             image["captions"].append(row["text"])
             image["caption_sources"].append(row["source"])
     return [image for group in images.values() for image in group.values()], orphans
-
-
-def _match(candidates: dict[str, dict[str, Any]], name: str) -> tuple[dict[str, Any] | None, str]:
-    if not candidates:
-        return None, "no image of this name is in the source"
-    if name in candidates:
-        return candidates[name], ""
-    ending = [image_id for image_id in candidates if image_id.endswith(f"/{name}")]
-    fitting = ending or list(candidates)
-    if len(fitting) == 1:
-        return candidates[fitting[0]], ""
-    return None, f"{len(fitting)} images have this name: {', '.join(sorted(fitting)[:3])}"

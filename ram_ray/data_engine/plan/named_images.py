@@ -2,19 +2,27 @@
 
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple, Protocol
 
-import obstore
-
 from ram_ray.config import StoreConfig
-from ram_ray.labels.captions import SUFFIXES
-from ram_ray.labels.parsing.plan import Piece, cut_pieces, list_caption_files
-from ram_ray.labels.parsing.shard import read_piece
+from ram_ray.errors import UnreachableError
+from ram_ray.labels.captions.corpus import report_compressed
+from ram_ray.labels.captions.joining import join_key
+from ram_ray.labels.captions.listing import (
+    CaptionFile,
+    caption_file,
+    is_picture,
+    list_beside,
+    list_caption_files,
+)
+from ram_ray.labels.captions.pieces import cut_pieces, read_piece
 from ram_ray.labels.problems import Problem
 from ram_ray.storage.fetching import member_uri
-from ram_ray.storage.sources import IMAGE_SUFFIXES, SourceObject, list_source
-from ram_ray.storage.stores import open_bucket, split_url
+from ram_ray.storage.object_files import open_object
+from ram_ray.storage.sources import SourceObject, list_source
+from ram_ray.storage.tars import index_tar
 
 PIECE_BYTES = 16 * 2**20
 """Of a caption file, read into memory at a time."""
@@ -43,55 +51,41 @@ class ReportProblem(Protocol):
 
 
 def find_images_and_captions(
-    source: str, captions: str | None, config: StoreConfig, report: ReportProblem
+    source: str,
+    captions: str | None,
+    config: StoreConfig,
+    report: ReportProblem,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[Found]:
     """Yield every image of `source` and every caption.
 
     Args:
         captions: file, folder or prefix; None: the caption files and tars of `source`.
+        columns: what the columns of caption tables without names are, in order.
 
     Raises:
+        ConfigError: a caption table whose columns cannot be told.
         UnreachableError: source or captions cannot be listed.
     """
-    for listed in list_source(source, config):
-        name = listed.image_id.lower()
-        if name.endswith(IMAGE_SUFFIXES):
-            yield _image(listed.image_id, listed.uri, listed.size_bytes)
+    for listed in list_beside(list_source(source, config)):
+        found = listed.found
+        if is_picture(found.image_id):
+            yield _image(found.image_id, found.uri, found.size_bytes)
             continue
-        if name.endswith(".tar"):
-            yield from _tar_images(listed, config, report)
-        elif not name.endswith(SUFFIXES):
+        is_tar = found.image_id.lower().endswith(".tar")
+        if is_tar:
+            yield from _tar_images(found, config, report)
+        file = caption_file(listed, config, columns) if captions is None or is_tar else None
+        if captions is None and file is not None:
+            yield from _captions(file, config, report)
+        elif not is_tar and not report_compressed(found.image_id, report):
             report.skip()
-        if captions is None and name.endswith(SUFFIXES):
-            yield from _captions(listed, config, report)
     if captions is not None:
-        for listed in list_caption_files(captions, config):
-            if listed.image_id.endswith(SUFFIXES):
-                yield from _captions(listed, config, report)
-            elif not listed.image_id.lower().endswith(IMAGE_SUFFIXES):
+        for file in list_caption_files(captions, config, columns):
+            if isinstance(file, CaptionFile):
+                yield from _captions(file, config, report)
+            elif not is_picture(file.image_id) and not report_compressed(file.image_id, report):
                 report.skip()
-
-
-def join_key(name: str) -> str:
-    """Return what an image's id and its names in caption files have in common.
-
-    Members of tars: tar and stem, for stems repeat from tar to tar. Loose files: the stem, without
-    leading zeros where it is a number (COCO: image 139 is 000000000139.jpg).
-    """
-    tar, in_tar, member = name.partition(".tar/")
-    if in_tar:
-        return f"{tar}.tar/{_without_suffix(member)}"
-    stem = _without_suffix(name.rsplit("/", 1)[-1])
-    return stem.lstrip("0") or "0" if stem.isdecimal() else stem
-
-
-_IMAGE_SUFFIX = re.compile(
-    "(" + "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES) + ")$", re.IGNORECASE
-)
-
-
-def _without_suffix(name: str) -> str:
-    return _IMAGE_SUFFIX.sub("", name)
 
 
 def _image(image_id: str, uri: str, size_bytes: int) -> Found:
@@ -103,45 +97,31 @@ def _tar_images(
 ) -> Iterator[Found]:
     """Yield the image members of a tar, each addressed by where its bytes lie."""
     try:
-        with _open_tar(listed.uri, config) as tar:
-            for member in tar:
-                if member.isfile() and member.name.lower().endswith(IMAGE_SUFFIXES):
-                    uri = member_uri(listed.uri, member.offset_data, member.size)
-                    yield _image(f"{listed.image_id}/{member.name}", uri, member.size)
-    except (tarfile.TarError, OSError) as error:
+        with closing(open_object(listed.uri, config)) as file:
+            index = index_tar(file)
+    except (tarfile.TarError, EOFError, UnreachableError, OSError) as error:
         report(Problem(listed.image_id, 0, f"is not a whole tar file: {error}"))
-
-
-def _open_tar(uri: str, config: StoreConfig) -> tarfile.TarFile:
-    scheme, bucket, path = split_url(uri)
-    if scheme == "file":
-        return tarfile.open(path, "r:")
-    # Headers lie between the members: a tar in a bucket is streamed through once.
-    store = open_bucket(bucket, config, max_retries=5)
-    reader = obstore.open_reader(store, uri.removeprefix(f"s3://{bucket}/"))
-    return tarfile.open(fileobj=reader, mode="r:")  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return
+    for name, problem in index.problems:
+        if is_picture(name):
+            report(Problem(f"{listed.image_id}/{name}", 0, problem))
+    for member in index.members:
+        if is_picture(member.name):
+            uri = member_uri(listed.uri, member.offset, member.size)
+            yield _image(f"{listed.image_id}/{member.name}", uri, member.size)
 
 
 def _captions(
-    listed: SourceObject, config: StoreConfig, report: Callable[[Problem], Any]
+    file: CaptionFile, config: StoreConfig, report: Callable[[Problem], Any]
 ) -> Iterator[Found]:
-    for piece in cut_pieces(listed, config, piece_bytes=PIECE_BYTES):
+    for piece in cut_pieces(file, config, piece_bytes=PIECE_BYTES):
         problems: list[Problem] = []
-        for caption in read_piece(piece, config, problems):
-            name = _image_of(caption.image, caption.source, piece)
+        for caption in read_piece(piece, config, problems.append):
             place = f"{caption.source}:{caption.line}"
-            if name is None:
+            if re.fullmatch(re.escape(piece.key) + r":\d+", caption.image):
                 report(Problem(caption.source, caption.line, "names no image"))
             else:
+                name = caption.image
                 yield Found(join_key(name), name, None, 0, caption.text, place)
         for problem in problems:
             report(problem)
-
-
-def _image_of(image: str, source: str, piece: Piece) -> str | None:
-    """Return what a caption calls its image; None where its line names none."""
-    if piece.key.endswith(".tar"):
-        return source.rpartition(".")[0]  # "shard.tar/stem" of "shard.tar/stem.json"
-    if re.fullmatch(re.escape(piece.key) + r":\d+", image):
-        return None
-    return image

@@ -1,7 +1,4 @@
-"""Step 6: what every step did, in one page: counts, tags gained and lost, examples with pictures.
-
-report.html    of the latest revision; revisions/NNNNNN/report.html of each
-"""
+"""What the report shows, read from the files of the steps."""
 
 import json
 from collections import Counter
@@ -16,16 +13,13 @@ from ram_ray.data_engine.filter.decide import FILTER_KEY
 from ram_ray.data_engine.generate.thresholds_file import stored_thresholds
 from ram_ray.data_engine.look.models import ModelIdentity
 from ram_ray.data_engine.plan.image_plan import name_hash, read_image_plan, read_orphans
-from ram_ray.data_engine.report.page import render
 from ram_ray.data_engine.revisions.decision_log import ADDING_RULES, HUMAN, REMOVING_RULES
-from ram_ray.data_engine.revisions.revisions import Revision, revision_store
+from ram_ray.data_engine.revisions.label_sets import Revision, revision_store
 from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, read_table, sum_counts
-from ram_ray.images.thumbnails import thumbnails
 from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.outputs.run_output import spread
 
-REPORT_KEY = "report.html"
 MAX_SHARDS_READ = 8
 """Shards that examples are taken from."""
 MAX_CANDIDATES = 200
@@ -84,17 +78,6 @@ def run_facts(
         "corrections": config.corrections,
         "filter_on": config.filter,
     }
-
-
-def write_report(store: Store, revision: Revision, config: StoreConfig) -> str:
-    """Write the page of a revision, and as the output's; return the key."""
-    data = read_report(store, revision, config)
-    uris = [example.label["uri"] for example in (*data.added, *data.removed)]
-    pictures = thumbnails(uris, config)
-    page = render(data, pictures).encode()
-    revision_store(store, revision.number, config).write(REPORT_KEY, page)
-    store.write(REPORT_KEY, page)
-    return REPORT_KEY
 
 
 def read_report(store: Store, revision: Revision, config: StoreConfig) -> ReportData:

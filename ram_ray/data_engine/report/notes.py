@@ -1,18 +1,15 @@
 """What a reader of the report must know before believing it."""
 
 from html import escape
-from typing import TYPE_CHECKING
 
+from ram_ray.data_engine.report.data import ReportData
 from ram_ray.data_engine.report.steps import num_removed
-
-if TYPE_CHECKING:
-    from ram_ray.data_engine.report.data import ReportData
 
 FEW_NAMED = 5_000
 """Named tags below which the page warns; chosen by looking at removals on 40 to 250 photos."""
 
 
-def notes_of(data: "ReportData") -> str:
+def notes_of(data: ReportData) -> str:
     """Return the notes as HTML paragraphs."""
     facts = data.revision.facts
     models = facts["models"]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ram_ray import __version__
+from ram_ray.data_engine.report.data import Example, ReportData
 from ram_ray.data_engine.report.notes import notes_of
 from ram_ray.data_engine.report.steps import steps_table, total_of
 from ram_ray.data_engine.revisions.decision_log import (
@@ -16,14 +17,11 @@ from ram_ray.data_engine.revisions.decision_log import (
 )
 from ram_ray.data_engine.revisions.wording import RULE_NAMES, explain_decision
 
-if TYPE_CHECKING:
-    from ram_ray.data_engine.report.data import Example, ReportData
-
 MAX_TAGS = 60
 """Rows of the table of tags; those that changed most."""
 
 
-def render(data: "ReportData", pictures: Sequence[str | None]) -> str:
+def render(data: ReportData, pictures: Sequence[str | None]) -> str:
     """Return the page; `pictures` are data URIs of the added and then the removed examples."""
     page = files("ram_ray.data_engine.report").joinpath("report.html").read_text(encoding="utf-8")
     facts = data.revision.facts
@@ -45,13 +43,13 @@ def render(data: "ReportData", pictures: Sequence[str | None]) -> str:
     )
 
 
-def _heading(data: "ReportData") -> str:
+def _heading(data: ReportData) -> str:
     labels = data.steps["labels"]
     before, after = total_of(labels, "before"), labels["present"]
     return f"{before:,} tags from captions became {after:,} labels"
 
 
-def _tiles(data: "ReportData") -> str:
+def _tiles(data: ReportData) -> str:
     labels = data.steps["labels"]
     images = max(1, data.plan["images"])
     before, after = total_of(labels, "before"), labels["present"]
@@ -72,7 +70,7 @@ def _tiles(data: "ReportData") -> str:
     )
 
 
-def _rules(data: "ReportData") -> str:
+def _rules(data: ReportData) -> str:
     labels = data.steps["labels"]
     decided = [
         (name, count)
@@ -86,7 +84,7 @@ def _rules(data: "ReportData") -> str:
     )
 
 
-def _tags(data: "ReportData") -> str:
+def _tags(data: ReportData) -> str:
     labels = data.steps["labels"]
     thresholds = {row["tag_id"]: row for row in data.thresholds if row["rule"] == "generated_tag"}
     tag_ids = {key[1] for key in labels if isinstance(key, tuple)}
@@ -129,7 +127,7 @@ def _cards(examples: "list[Example]", pictures: Any, nothing: str) -> str:
     return "".join(cards) or f'<p class="empty">{escape(nothing)}</p>'
 
 
-def _card(example: "Example", picture: str | None) -> str:
+def _card(example: Example, picture: str | None) -> str:
     label = example.label
     image_id = escape(label["image_id"])
     shown = (
@@ -157,7 +155,7 @@ def _box(box: Sequence[float]) -> str:
     return f'<i class="box" style="{style}"></i>'
 
 
-def _problems(data: "ReportData") -> str:
+def _problems(data: ReportData) -> str:
     if not data.problems:
         return ""
     rows = "".join(

@@ -2,16 +2,14 @@
 
 from collections import Counter
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ram_ray.data_engine.report.data import ReportData
 from ram_ray.data_engine.revisions.decision_log import CAPTION, REMOVING_RULES
 from ram_ray.data_engine.revisions.wording import additions_promise
 
-if TYPE_CHECKING:
-    from ram_ray.data_engine.report.data import ReportData
 
-
-def steps_table(data: "ReportData") -> str:
+def steps_table(data: ReportData) -> str:
     """Return the rows of the table: step, what it did, what came out, its cost per image."""
     rows = [("parse", *_parse_row(data)), ("generate", *_generate_row(data))]
     rows += [("locate", *_locate_row(data)), ("cluster", *_cluster_row(data))]
@@ -26,7 +24,7 @@ def steps_table(data: "ReportData") -> str:
 _OFF = ("off", "", "0")
 
 
-def _parse_row(data: "ReportData") -> tuple[str, str, str]:
+def _parse_row(data: ReportData) -> tuple[str, str, str]:
     parsed = data.steps["parsed"]
     what = f"{parsed['captions']:,} captions of {data.plan['images']:,} images read"
     result = f"{parsed['tags']:,} tags; {parsed['captions_without_tags']:,} captions name none"
@@ -35,7 +33,7 @@ def _parse_row(data: "ReportData") -> tuple[str, str, str]:
     return what, result, "0"
 
 
-def _generate_row(data: "ReportData") -> tuple[str, str, str]:
+def _generate_row(data: ReportData) -> tuple[str, str, str]:
     seen = data.steps.get("seen")
     if seen is None:
         return _OFF
@@ -55,7 +53,7 @@ def _generate_row(data: "ReportData") -> tuple[str, str, str]:
     return what, result, cost
 
 
-def _locate_row(data: "ReportData") -> tuple[str, str, str]:
+def _locate_row(data: ReportData) -> tuple[str, str, str]:
     located = data.steps.get("located")
     if located is None:
         return _OFF
@@ -66,7 +64,7 @@ def _locate_row(data: "ReportData") -> tuple[str, str, str]:
     return f"regions by {data.revision.facts['locator']}, in the same pass", result, cost
 
 
-def _cluster_row(data: "ReportData") -> tuple[str, str, str]:
+def _cluster_row(data: ReportData) -> tuple[str, str, str]:
     judged = data.steps.get("judged")
     if judged is None:
         return _OFF
@@ -74,7 +72,7 @@ def _cluster_row(data: "ReportData") -> tuple[str, str, str]:
     return f"{judged['regions']:,} regions judged", result, "0"
 
 
-def _filter_row(data: "ReportData") -> tuple[str, str, str]:
+def _filter_row(data: ReportData) -> tuple[str, str, str]:
     labels = data.steps["labels"]
     if not data.revision.facts["filter_on"]:
         return _OFF
@@ -100,7 +98,7 @@ _CHECKED = {
 }
 
 
-def num_removed(data: "ReportData") -> int:
+def num_removed(data: ReportData) -> int:
     """Return how many tags the filter's rules removed."""
     return sum(data.steps["labels"][f"decided_by_{rule}"] for rule in REMOVING_RULES)
 

@@ -3,11 +3,12 @@
 import csv
 import io
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from ram_model.errors import TextFileError
+from ram_model.text_files import read_text
 from ram_model.vocabulary import Vocabulary
 from ram_ray.data_engine.plan.named_images import join_key
 from ram_ray.errors import ConfigError
@@ -32,10 +33,10 @@ def read_corrections(path: str | None) -> list[list[Any]]:
     if path is None:
         return []
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, TextFileError) as error:
         raise ConfigError(f"corrections {path} cannot be read: {error}.") from error
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     wanted = ("image_id", "tag", "present")
     missing = [name for name in wanted if name not in (reader.fieldnames or ())]
     if missing:

@@ -1,6 +1,9 @@
 """What every step is made with: its place in the output, rounds over its shards, its tables.
 
-`engine_run` says what a step is, `step_rounds` runs one, `step_tables` reads what it left.
+step    a call of the engine, its steps, and what makes a step the same step
+rounds  rounds over the shards that are not committed
+tables  the tables that steps hand to each other
+counts  what every shard of a finished step leaves for the report
 """
 
 from ram_ray.data_engine.steps.counts import (
@@ -10,16 +13,7 @@ from ram_ray.data_engine.steps.counts import (
     read_table,
     sum_counts,
 )
-from ram_ray.data_engine.steps.rounds import (
-    CommitShards,
-    RunWave,
-    cause,
-    commit_shards,
-    configure_ray_data,
-    in_workers,
-    run_rounds,
-    run_tables,
-)
+from ram_ray.data_engine.steps.rounds import CommitShards, run_tables, step_waves
 from ram_ray.data_engine.steps.step import (
     STEP_KEY,
     EngineRun,
@@ -38,21 +32,16 @@ __all__ = [
     "CommitShards",
     "EngineRun",
     "OnProgress",
-    "RunWave",
     "Step",
     "StepProgress",
     "StepsDone",
-    "cause",
-    "commit_shards",
-    "configure_ray_data",
     "counts_table",
     "identify",
-    "in_workers",
     "is_complete",
     "open_step",
     "read_all_commits",
     "read_table",
-    "run_rounds",
     "run_tables",
+    "step_waves",
     "sum_counts",
 ]

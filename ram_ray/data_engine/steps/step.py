@@ -7,21 +7,22 @@ input is therefore resumed, and another setting starts it, and what follows it, 
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ram_ray import __version__
 from ram_ray.config import StoreConfig
 from ram_ray.data_engine.config import STEPS, EngineConfig
 from ram_ray.data_engine.plan.image_plan import ImagePlan
 from ram_ray.errors import ConfigError
 from ram_ray.runs.commits import committed_shards, read_commits
 from ram_ray.runs.leases import Lease
+from ram_ray.runs.record import dump, fingerprint
 from ram_ray.storage.stores import Store, open_store
 
 STEP_KEY = "step.json"
+IDENTITY_OF = "0.1.0"
+"""The version whose identity of steps this is; later versions take its steps for their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class EngineRun:
     """What the steps of one call share."""
 
     config: EngineConfig
+    """Its `output` is absolute, for workers in other folders."""
     store: Store
     """The whole output."""
     plan: ImagePlan
@@ -56,10 +58,6 @@ class EngineRun:
         is_on = getattr(self.config, name, True) if name not in ("filter", "report") else True
         last = max(STEPS.index(step) for step in self.wanted)
         return bool(is_on) and STEPS.index(name) <= last
-
-    def keep_lease(self) -> None:
-        """Stop when another driver has taken over."""
-        self.lease.keep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +110,9 @@ def identify(
         "settings": settings,
         "inputs": [step.fingerprint if step else None for step in inputs],
         "vocabulary_sha256": run.vocabulary_sha256,
-        "ram_ray": __version__,
+        "ram_ray": IDENTITY_OF,
     }
-    text = json.dumps(identity, sort_keys=True, default=str)
-    return identity, hashlib.sha256(text.encode()).hexdigest()
+    return identity, fingerprint(identity)
 
 
 def open_step(
@@ -125,11 +122,11 @@ def open_step(
     given = dict(text.split("=", 1) for text in run.config.tables)
     if name in given:
         return _given_step(run, name, given[name])
-    identity, fingerprint = identify(run, name, settings, inputs)
-    url = f"{run.config.output.rstrip('/')}/steps/{name}-{fingerprint[:12]}"
+    identity, same = identify(run, name, settings, inputs)
+    url = f"{run.config.output.rstrip('/')}/steps/{name}-{same[:12]}"
     store = open_store(url, run.config.store, create=True)
-    store.create(STEP_KEY, json.dumps(identity, indent=1, default=str).encode())
-    return Step(name, fingerprint, url, run.plan.shards)
+    store.create(STEP_KEY, dump(identity))
+    return Step(name, same, url, run.plan.shards)
 
 
 def is_complete(step: Step, config: StoreConfig) -> bool:

@@ -54,7 +54,7 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
     decisions = _decisions(config)
     old = read_old_rows(Path(config.output) / VOCABULARY)
     lists = read_lists(config.lists, lexicon, problems.append)
-    captions = CaptionTexts(config.captions, problems.append)
+    captions = CaptionTexts(config.captions, problems.append, config.columns)
     gathered = gather(lists, frequencies(discover(captions)), lexicon)
 
     clusters = Clusters()

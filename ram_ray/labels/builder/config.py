@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
 from ram_model.config import KINDS
-from ram_ray.config import option, require
+from ram_model.errors import TextFileError
+from ram_model.text_files import read_text
+from ram_ray.config import CaptionTables, option, require
 from ram_ray.errors import ConfigError
 from ram_ray.options import build_config
 
@@ -29,8 +30,8 @@ class ListConfig:
         require(self.kind in ("", *KINDS), "list.kind", self.kind, ", ".join(KINDS))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildConfig:
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig(CaptionTables):
     """`ram-ray labels build`: from which sources, by which rules, where to."""
 
     output: str
@@ -53,6 +54,7 @@ class BuildConfig:
     """CLIP text tower: propose near neighbours as merges."""
 
     def __post_init__(self) -> None:
+        CaptionTables.__post_init__(self)
         require(bool(self.output), "output", self.output, "not empty")
         sources = (*self.captions, *self.lists)
         require(bool(sources), "captions and lists", sources, "at least one source")
@@ -110,8 +112,8 @@ def list_config(given: object) -> ListConfig:
 
 def _read_yaml(config_file: str) -> dict[str, object]:
     try:
-        loaded = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        loaded = yaml.safe_load(read_text(config_file))
+    except (OSError, TextFileError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"config is {config_file!r}, which cannot be read: {problem}.") from error
     if not isinstance(loaded, dict):

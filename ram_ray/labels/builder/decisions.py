@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ram_model.config import KINDS
+from ram_model.errors import TextFileError
+from ram_model.text_files import read_lines
 from ram_ray.errors import ConfigError
 from ram_ray.labels.builder.names import BadNameError, clean, fold
 
@@ -58,12 +60,12 @@ def read_decisions(path: str | Path) -> tuple[Decision, ...]:
             other; the message gives every such line.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path)
+    except (OSError, TextFileError) as error:
         raise ConfigError(f"decisions is {str(path)!r}, which cannot be read: {error}.") from error
     decisions: list[Decision] = []
     wrong: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ram_model.config import KINDS
+from ram_model.text_files import other_encoding
 from ram_ray.errors import ConfigError
 from ram_ray.labels.builder.names import BadNameError, Name, clean
 from ram_ray.labels.lexicon import Lexicon
@@ -249,6 +250,9 @@ def _text_lines(
     path: Path, data: bytes, report: Report, *, keep_bad: bool = False
 ) -> Iterator[tuple[int, str]]:
     """Yield numbered lines; broken and empty ones are reported, and empty where `keep_bad`."""
+    other = other_encoding(data)
+    if other is not None:
+        raise ConfigError(f"list is {str(path)!r}, which is {other} text; save it as UTF-8.")
     lines = data.removesuffix(b"\n").split(b"\n")
     for number, raw in enumerate(lines, start=1):
         try:

@@ -9,7 +9,6 @@ decisions.txt        the person's, never written here but empty at first
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +16,9 @@ import pyarrow.parquet as pq
 
 from ram_model.vocabulary import OFF, Vocabulary
 from ram_ray.labels.builder.config import BuildConfig
+from ram_ray.labels.builder.result import Build
 from ram_ray.labels.builder.review import review_page
 from ram_ray.labels.builder.tag_ids import Row
-
-if TYPE_CHECKING:
-    from ram_ray.labels.builder.result import Build
 
 VOCABULARY = "vocabulary.parquet"
 DECISIONS = "decisions.txt"
@@ -37,7 +34,7 @@ _NO_DECISIONS = """\
 """
 
 
-def write_build(build: "Build", config: BuildConfig) -> None:
+def write_build(build: Build, config: BuildConfig) -> None:
     """Write a build's files; each replaces the one before in one step."""
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -49,7 +46,7 @@ def write_build(build: "Build", config: BuildConfig) -> None:
         _replace(output / DECISIONS, _NO_DECISIONS)
 
 
-def vocabulary_of(build: "Build", *, threshold: float) -> Vocabulary:
+def vocabulary_of(build: Build, *, threshold: float) -> Vocabulary:
     """Return the vocabulary of a build; `threshold` is of tags that had none before."""
     thresholds = [_threshold(row, threshold) for row in build.rows]
     aliases = [
@@ -77,7 +74,7 @@ def table_of(vocabulary: Vocabulary, rows: list[Row]) -> pa.Table:
     return table.append_column("frequency", pa.array(frequency, pa.int64()))
 
 
-def report_of(build: "Build") -> dict[str, object]:
+def report_of(build: Build) -> dict[str, object]:
     """Return a build in numbers and names, as JSON takes it."""
     tags = build.tags
     names = [row.name for row in build.rows]
@@ -115,7 +112,7 @@ def report_of(build: "Build") -> dict[str, object]:
     }
 
 
-def _kinds(build: "Build") -> list[str]:
+def _kinds(build: Build) -> list[str]:
     return sorted({tag.kind for tag in build.tags})
 
 

@@ -1,4 +1,4 @@
-"""What a build of a vocabulary made."""
+"""What a build made: `build` fills it, `output` writes it, `review` and `terminal` show it."""
 
 from dataclasses import dataclass
 

@@ -11,21 +11,18 @@ from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING
 
 from ram_ray import __version__
 from ram_ray.labels.builder.candidates import CAPTIONS
 from ram_ray.labels.builder.coverage import Coverage
 from ram_ray.labels.builder.names import fold
-
-if TYPE_CHECKING:
-    from ram_ray.labels.builder.result import Build
+from ram_ray.labels.builder.result import Build
 
 MAX_DROPPED = 3_000  # most valuable first; the rest is one-off words
 MAX_MISSING = 400  # names shown of what a list misses
 
 
-def review_page(build: "Build") -> str:
+def review_page(build: Build) -> str:
     """Return the page of a build; the same build gives the same page."""
     folder = files("ram_ray.labels.builder")
     script = folder.joinpath("review.js").read_text(encoding="utf-8")
@@ -45,7 +42,7 @@ def review_page(build: "Build") -> str:
     )
 
 
-def _data(build: "Build") -> dict[str, object]:
+def _data(build: Build) -> dict[str, object]:
     names = [row.name for row in build.rows]
     tags = [
         {
@@ -80,12 +77,12 @@ def _data(build: "Build") -> dict[str, object]:
     }
 
 
-def _problems(build: "Build") -> list[str]:
+def _problems(build: Build) -> list[str]:
     unknown = [f"decisions, {sentence}" for sentence in build.unknown_names]
     return unknown + [str(problem) for problem in build.problems]
 
 
-def _subtitle(build: "Build") -> str:
+def _subtitle(build: Build) -> str:
     lists = len(build.coverage)
     sources = [f"{lists} list{'s' if lists != 1 else ''}"]
     if build.num_captions:
@@ -93,7 +90,7 @@ def _subtitle(build: "Build") -> str:
     return f"Built from {' and '.join(sources)}."
 
 
-def _facts(build: "Build") -> Iterable[str]:
+def _facts(build: Build) -> Iterable[str]:
     kinds = Counter(tag.kind for tag in build.tags)
     facts = [(f"{kind}s", count) for kind, count in kinds.most_common()]
     facts.append(("other names", sum(len(tag.aliases) for tag in build.tags)))
@@ -122,7 +119,7 @@ def _percent(share: float) -> str:
     return "100%" if share == 1 else f"{min(99.9, 100 * share):.1f}%"
 
 
-def _tabs(build: "Build") -> Iterable[str]:
+def _tabs(build: Build) -> Iterable[str]:
     dropped = len(build.dropped)
     tabs = [
         ("tags", "Tags", f"{len(build.tags):,}"),

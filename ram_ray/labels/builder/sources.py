@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from ram_ray.labels.builder.config import ListConfig
 from ram_ray.labels.builder.lists import SourceList, read_list
-from ram_ray.labels.captions import read_captions
+from ram_ray.labels.captions.corpus import read_captions
 from ram_ray.labels.lexicon import Lexicon
 from ram_ray.labels.problems import Report
 
@@ -32,14 +32,17 @@ def read_lists(configs: Sequence[ListConfig], lexicon: Lexicon, report: Report) 
 class CaptionTexts:
     """The texts of all captions of files and folders, read as a stream and counted on the way."""
 
-    def __init__(self, paths: Sequence[str], report: Report) -> None:
+    def __init__(
+        self, paths: Sequence[str], report: Report, columns: Sequence[str] | None = None
+    ) -> None:
+        self._columns = columns
         self._paths = paths
         self._report = report
         self.count = 0
 
     def __iter__(self) -> Iterator[str]:
         for path in self._paths:
-            for caption in read_captions(path, self._report):
+            for caption in read_captions(path, self._report, columns=self._columns):
                 self.count += 1
                 yield caption.text
 

@@ -1,21 +1,18 @@
 """What `ram-ray labels build` tells a person: counts, coverage, and what needs a look."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ram_ray.labels.builder.output import REVIEW, VOCABULARY
-
-if TYPE_CHECKING:
-    from ram_ray.labels.builder.result import Build
+from ram_ray.labels.builder.result import Build
 
 MAX_PROBLEMS = 5  # on the screen; the review page has all
 
 
-def print_build(build: "Build", output: str) -> None:
+def print_build(build: Build, output: str) -> None:
     """Print a build's result on stdout, and problems on stderr."""
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ram_ray.config import (
+    CaptionTables,
     OnCluster,
     StoreConfig,
     Tolerance,
@@ -13,7 +14,7 @@ from ram_ray.config import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParseConfig(OnCluster, Tolerance):
+class ParseConfig(OnCluster, Tolerance, CaptionTables):
     """`ram-ray labels parse`: which captions, which vocabulary, where to."""
 
     source: str
@@ -39,6 +40,7 @@ class ParseConfig(OnCluster, Tolerance):
         for name in ("source", "output", "vocabulary"):
             require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
         Tolerance.__post_init__(self)
+        CaptionTables.__post_init__(self)
         require_at_least_one(self, "shard_bytes", "num_parsers")
         require(self.cpus_per_parser > 0, "cpus_per_parser", self.cpus_per_parser, "above 0")
 

@@ -6,24 +6,30 @@ plan/plan.json              written last
 A piece is a run of whole lines of a text or JSONL file, or a whole Parquet, JSON or tar file.
 """
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import obstore
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
-from ram_ray.labels.captions import SUFFIXES
-from ram_ray.runs.plans import PLAN_KEY, shard_name, to_parquet
+from ram_ray.errors import ConfigError
+from ram_ray.labels.captions.forms import form_of
+from ram_ray.labels.captions.listing import (
+    CaptionFile,
+    is_caption_file,
+    is_picture,
+    list_caption_files,
+    list_objects,
+    read_head,
+)
+from ram_ray.labels.captions.pieces import Piece, cut_pieces
+from ram_ray.runs.plans import clear_plan, finish_plan, shard_name, to_parquet
 from ram_ray.storage.parquet import read_parquet
-from ram_ray.storage.sources import SourceObject, list_source
-from ram_ray.storage.stores import Store, open_bucket, split_url
+from ram_ray.storage.sources import SourceObject
+from ram_ray.storage.stores import Store
 
-BY_LINES = (".jsonl", ".ndjson", ".txt", ".token", ".tsv")
-"""Files that can be cut between lines."""
-BLOCK_BYTES = 1 << 20
+MAX_PIECES = 2_000
+"""Of a shard: files beside images are small, and each is a request."""
 
 PIECES = pa.schema(
     [
@@ -33,19 +39,10 @@ PIECES = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("first_line", pa.int64(), nullable=False),  # from 1
         pa.field("num_lines", pa.int64()),  # null: not known before it is read
+        pa.field("form", pa.string(), nullable=False),  # forms.Form as JSON
+        pa.field("images", pa.list_(pa.string()), nullable=False),  # that the file stands beside
     ]
 )
-
-
-class Piece(NamedTuple):
-    """One row of PIECES."""
-
-    key: str
-    uri: str
-    start: int
-    size_bytes: int
-    first_line: int
-    num_lines: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +56,24 @@ class CaptionPlan:
     """Files of other kinds."""
 
 
-def list_caption_files(source: str, config: StoreConfig) -> Iterator[SourceObject]:
-    """Yield the objects of a folder, a prefix, or a single file of captions.
+def check_captions(source: str, config: StoreConfig) -> None:
+    """Refuse a source without one file of captions.
 
     Raises:
-        ConfigError: the URL's scheme is not one we read.
+        ConfigError: there is none; says how many files are of other kinds.
         UnreachableError: the source cannot be listed.
     """
-    scheme, bucket, path = split_url(source)
-    if not path.endswith(SUFFIXES):
-        yield from list_source(source, config)
-        return
-    name = path.rsplit("/", 1)[-1]
-    folder = path.removesuffix(name).rstrip("/")
-    parent = f"s3://{bucket}/{folder}" if scheme == "s3" else folder or "/"
-    for found in list_source(parent, config):
-        if found.image_id in (name, path):
-            yield found
+    skipped = 0
+    for found in list_objects(source, config):
+        if is_caption_file(found.image_id):
+            return
+        skipped += 1
+    raise _no_captions(source, skipped)
+
+
+def _no_captions(source: str, skipped: int) -> ConfigError:
+    other = f" ({skipped:,} files of other kinds)" if skipped else ""
+    return ConfigError(f"There are no captions in {source}{other}.")
 
 
 def write_caption_plan(
@@ -83,105 +81,61 @@ def write_caption_plan(
     source: str,
     config: StoreConfig,
     *,
+    columns: Sequence[str] | None = None,
     shard_bytes: int,
     on_planned: Callable[[int], None],
 ) -> CaptionPlan:
     """Cut the source into pieces and shards of about `shard_bytes`, and write them.
 
     Args:
+        columns: what the columns of tables without names are, in order.
         on_planned: told the number of shards so far; may raise to stop.
+
+    Raises:
+        ConfigError: the files hold nothing, or a table's columns cannot be told.
+        UnreachableError: the source cannot be read.
     """
-    for key in store.list("plan"):  # left by a driver that died while planning
-        store.delete(key)
+    clear_plan(store)
     shards = files = size_bytes = skipped = 0
     pending: list[Piece] = []
-    for found in list_caption_files(source, config):
-        if not found.image_id.endswith(SUFFIXES):
-            skipped += 1
+    for file in list_caption_files(source, config, columns):
+        if not isinstance(file, CaptionFile) or file.form.kind == "stats":
+            skipped += not (isinstance(file, SourceObject) and is_picture(file.image_id))
             continue
         files += 1
-        size_bytes += found.size_bytes
-        for piece in cut_pieces(found, config, piece_bytes=shard_bytes):
-            pending.append(piece)
-            if sum(one.size_bytes for one in pending) >= shard_bytes:
+        size_bytes += file.found.size_bytes
+        for piece in cut_pieces(file, config, piece_bytes=shard_bytes):
+            full = sum(one.size_bytes for one in pending) >= shard_bytes
+            # What several files say of one image stays together: the same words count once.
+            if pending and (full or len(pending) >= MAX_PIECES) and _is_apart(piece, pending[-1]):
                 _write_shard(store, shards, pending)
                 shards, pending = shards + 1, []
                 on_planned(shards)
+            pending.append(piece)
     if pending:
         _write_shard(store, shards, pending)
         shards += 1
     plan = CaptionPlan(shards, files, size_bytes, skipped)
-    if shards:
-        store.write(PLAN_KEY, json.dumps(asdict(plan), indent=1).encode())
+    if not shards:
+        raise _no_captions(source, skipped)
+    finish_plan(store, plan)
     return plan
 
 
-def read_caption_plan(store: Store) -> CaptionPlan | None:
-    """Return the plan's summary; None when no plan was finished here."""
-    try:
-        return CaptionPlan(**json.loads(store.read(PLAN_KEY)))
-    except FileNotFoundError:
-        return None
-
-
-def read_pieces(store: Store, shard: int) -> list[Piece]:
+def read_pieces(store: Store, shard: int, config: StoreConfig) -> list[Piece]:
     """Return the pieces of one shard."""
     table = read_parquet(store, f"plan/{shard_name(shard)}.parquet")
-    return [Piece(**row) for row in table.to_pylist()]
+    if "form" not in table.column_names:  # of 0.1.0, which told the form from the name alone
+        pieces = [Piece(**row, form="", images=()) for row in table.to_pylist()]
+        return [
+            piece._replace(form=form_of(piece.key, read_head(piece.uri, config)).to_json())
+            for piece in pieces
+        ]
+    return [Piece(**row | {"images": tuple(row["images"])}) for row in table.to_pylist()]
 
 
-def cut_pieces(found: SourceObject, config: StoreConfig, *, piece_bytes: int) -> Iterator[Piece]:
-    """Yield the pieces of one file; a file of lines is read once, to find where lines end."""
-    key = found.image_id.rsplit("/", 1)[-1] if "/" not in found.uri else found.image_id
-    if not key.endswith(BY_LINES):
-        yield Piece(key, found.uri, 0, found.size_bytes, 1, None)
-        return
-    start = at = 0
-    first_line = 1
-    num_lines = 0
-    last = b"\n"
-    for block in read_blocks(found.uri, config, min(BLOCK_BYTES, piece_bytes)):
-        ends = block.count(b"\n")
-        cut = block.rfind(b"\n") + 1
-        if ends and at + cut - start >= piece_bytes:
-            num_lines += ends
-            yield Piece(key, found.uri, start, at + cut - start, first_line, num_lines)
-            start, first_line, num_lines = at + cut, first_line + num_lines, 0
-        else:
-            num_lines += ends
-        at += len(block)
-        last = block[-1:]
-    if at > start:
-        num_lines += last != b"\n"
-        yield Piece(key, found.uri, start, at - start, first_line, num_lines)
-
-
-def read_blocks(uri: str, config: StoreConfig, block_bytes: int) -> Iterator[bytes]:
-    """Yield a file's bytes, a block at a time."""
-    scheme, bucket, path = split_url(uri)
-    if scheme == "file":
-        with open(path, "rb") as file:
-            while block := file.read(block_bytes):
-                yield block
-        return
-    key = uri.removeprefix(f"s3://{bucket}/")
-    stream = obstore.get(open_bucket(bucket, config, max_retries=5), key)
-    for block in stream.stream(min_chunk_size=block_bytes):
-        yield bytes(block)
-
-
-def read_piece_bytes(piece: Piece, config: StoreConfig) -> bytes:
-    """Return the bytes of one piece; FileNotFoundError when its file is gone."""
-    scheme, bucket, path = split_url(piece.uri)
-    if scheme == "file":
-        with open(path, "rb") as file:
-            file.seek(piece.start)
-            return file.read(piece.size_bytes)
-    if piece.size_bytes == 0:
-        return b""
-    key = piece.uri.removeprefix(f"s3://{bucket}/")
-    raw = open_bucket(bucket, config, max_retries=5)
-    return bytes(obstore.get_range(raw, key, start=piece.start, length=piece.size_bytes))
+def _is_apart(piece: Piece, last: Piece) -> bool:
+    return not piece.images or piece.images != last.images
 
 
 def _write_shard(store: Store, shard: int, pieces: list[Piece]) -> None:

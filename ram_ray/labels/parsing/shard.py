@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
-from ram_ray.labels.captions import Caption, read_captions
+from ram_ray.labels.captions.pieces import SaidOnce, read_piece
+from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.parser.caption_parser import CaptionParser
-from ram_ray.labels.parsing.plan import Piece, read_piece_bytes, read_pieces
+from ram_ray.labels.parsing.plan import read_pieces
 from ram_ray.labels.problems import Problem
 from ram_ray.labels.vocabulary_files import read_vocabulary
 from ram_ray.runs.commits import Commit, commit_tables
@@ -22,7 +23,8 @@ from ram_ray.storage.stores import Store, open_store
 VOCABULARY_KEY = "vocabulary.parquet"
 """The run's vocabulary, copied into its output."""
 BATCH_CAPTIONS = 8_192
-BAD_LINE, BAD_FILE = "bad_line", "bad_file"
+BESIDE = -1
+"""Number, among the pieces of a shard, of all files that stand beside their images."""
 
 IMAGES = pa.schema(
     [
@@ -40,7 +42,7 @@ PROBLEMS = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
         pa.field("line", pa.int64(), nullable=False),  # from 1; 0: the file as a whole
-        pa.field("error_code", pa.string(), nullable=False),  # bad_line or bad_file
+        pa.field("error_code", pa.string(), nullable=False),  # Problem.error_code
         pa.field("message", pa.string(), nullable=False),
     ]
 )
@@ -92,7 +94,6 @@ class ParseShard:
         self,
         output: str,
         config: StoreConfig,
-        *,
         widen: bool = False,
         with_evidence: bool = False,
         spacy: str | None = None,
@@ -123,8 +124,10 @@ class ParseShard:
         problems: list[Problem] = []
         images: dict[tuple[int, str], _Image] = {}
         evidence: list[dict[str, Any]] = []
-        for number, piece in enumerate(read_pieces(self._store, shard)):
-            captions = list(read_piece(piece, self._config, problems))
+        said_once = SaidOnce()
+        for number, piece in enumerate(read_pieces(self._store, shard, self._config)):
+            captions = list(said_once(piece, read_piece(piece, self._config, problems.append)))
+            number = BESIDE if piece.images else number
             for some in batches(captions):
                 self._add(number, some, images, evidence)
         tables = {
@@ -172,46 +175,6 @@ def batches(captions: list[Caption], size: int = BATCH_CAPTIONS) -> Iterator[lis
         start = end
 
 
-def read_piece(piece: Piece, config: StoreConfig, problems: list[Problem]) -> Iterator[Caption]:
-    """Yield the captions of a piece; add to `problems` every line that gives none."""
-    seen: set[int] = set()
-    found: list[Problem] = []
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            data = read_piece_bytes(piece, config)
-        except FileNotFoundError:
-            problems.append(Problem(piece.key, 0, "is gone"))
-            return
-        path = Path(folder) / Path(piece.key).name
-        path.write_bytes(data)
-        for caption in read_captions(path, found.append):
-            seen.add(caption.line)
-            yield _placed(caption, path, piece)
-    seen |= {problem.line for problem in found}
-    found = [_placed_problem(problem, path, piece) for problem in found]
-    found += [
-        Problem(piece.key, piece.first_line + line - 1, "holds no caption")
-        for line in range(1, (piece.num_lines or 0) + 1)
-        if line not in seen
-    ]
-    problems += sorted(found, key=lambda problem: problem.line)
-
-
-def _placed(caption: Caption, path: Path, piece: Piece) -> Caption:
-    """Return the caption with its place in the whole file instead of the piece's copy."""
-    line = caption.line + piece.first_line - 1
-    image = caption.image
-    if image == f"{path.name}:{caption.line}":
-        image = f"{piece.key}:{line}"
-    source = caption.source.replace(str(path), piece.key, 1)
-    return Caption(caption.text, image, source, line)
-
-
-def _placed_problem(problem: Problem, path: Path, piece: Piece) -> Problem:
-    line = problem.line + piece.first_line - 1 if problem.line else 0
-    return Problem(problem.source.replace(str(path), piece.key, 1), line, problem.message)
-
-
 def _image_rows(images: dict[tuple[int, str], _Image]) -> pa.Table:
     rows = [
         {
@@ -234,7 +197,7 @@ def _problem_rows(problems: list[Problem]) -> pa.Table:
         {
             "source": problem.source,
             "line": problem.line,
-            "error_code": BAD_LINE if problem.line else BAD_FILE,
+            "error_code": problem.error_code,
             "message": problem.message,
         }
         for problem in problems

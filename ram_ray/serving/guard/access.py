@@ -4,12 +4,13 @@ import hmac
 import os
 import time
 from collections import OrderedDict
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from ram_model.errors import TextFileError
+from ram_model.text_files import read_lines
 from ram_ray.errors import ConfigError
 from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import AccessConfig, LimitConfig, ServeConfig, is_loopback
@@ -35,8 +36,8 @@ def load_keys(config: AccessConfig) -> dict[str, str]:
     else:
         source = config.api_keys_file
         try:
-            lines = Path(source).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_lines(source)
+        except (OSError, TextFileError) as error:
             raise ConfigError(f"api_keys_file {source} cannot be read: {error}.") from error
     keys: dict[str, str] = {}
     for line in lines:

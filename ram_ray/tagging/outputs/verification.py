@@ -47,14 +47,14 @@ class VerifyReport:
         return not (self.missing or self.duplicate or self.uncommitted_shards or self.problems)
 
 
-def verify_output(output: str, store: StoreConfig) -> VerifyReport:
+def verify_output(output: str, store: StoreConfig | None = None) -> VerifyReport:
     """Read every plan, tags and quarantine file of a run; one shard in memory at a time.
 
     Raises:
         ConfigError: there is no run in `output`.
         UnreachableError: it cannot be read.
     """
-    opened = open_store(output, store)
+    opened = open_store(output, store or StoreConfig())
     plan = read_plan(opened)
     if plan is None:
         raise ConfigError(f"{output} holds no finished plan; give the OUTPUT of `ram-ray tag`.")

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ram_ray.config import DecodeConfig, Fetching, Processes, Tolerance, option, require
+from ram_ray.config import DecodeConfig, Fetching, Processes, Tolerance, option, part_of, require
 from ram_ray.errors import ImageErrorCode
 from ram_ray.tagging.config import TagConfig
 
@@ -59,7 +59,8 @@ def decode_settings(record: "RunRecord", config: RetryConfig) -> dict[str, Any]:
         ConfigError: a limit is out of its range.
     """
     changes = {name: value for name, value in asdict(config.decode).items() if value is not None}
-    return asdict(DecodeConfig(**record.decode | changes))
+    settings = asdict(DecodeConfig(**record.decode | changes))
+    return settings | {"formats": list(settings["formats"])}  # as JSON gives it back
 
 
 def run_settings(record: "RunRecord", config: RetryConfig) -> TagConfig:
@@ -72,9 +73,7 @@ def run_settings(record: "RunRecord", config: RetryConfig) -> TagConfig:
         tags=tuple(record.tags) if record.tags is not None else None,
         text_encoder=config.text_encoder or record.text_encoder,
         descriptions=config.descriptions or record.descriptions,
-        open_set_threshold=record.open_set_threshold,
-        top_k=record.top_k,
-        score_floor=record.score_floor,
+        **record.limits,
         caption=record.caption is not None,
         caption_tags=tuple(caption["tags"]) if caption.get("tags") else None,
         caption_beams=caption.get("num_beams"),
@@ -82,14 +81,7 @@ def run_settings(record: "RunRecord", config: RetryConfig) -> TagConfig:
         precision=record.precision,  # pyright: ignore[reportArgumentType] - TagConfig checks it
         batch_size=record.batch_size,
         decode=DecodeConfig(**decode_settings(record, config)),
-        store=config.store,
-        fetch_timeout_s=config.fetch_timeout_s,
-        fetch_concurrency=config.fetch_concurrency,
-        device=config.device,
-        num_taggers=config.num_taggers,
-        gpus_per_tagger=config.gpus_per_tagger,
-        num_decoders=config.num_decoders,
-        address=config.address,
-        max_error_rate=config.max_error_rate,
-        max_rounds=config.max_rounds,
+        **part_of(config, Fetching),
+        **part_of(config, Processes),
+        **part_of(config, Tolerance),
     )

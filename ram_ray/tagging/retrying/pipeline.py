@@ -8,23 +8,21 @@ of this time. A retry that was killed goes on when it is called again.
 
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ram_ray.cluster import place, ray_session
 from ram_ray.errors import ConfigError
-from ram_ray.runs.commits import (
-    ConservationError,
-    committed_shards,
-    finish_publishing,
-    read_commits,
-)
-from ram_ray.runs.leases import Lease, take_lease
+from ram_ray.runs.commits import ConservationError, finish_publishing, read_commits
+from ram_ray.runs.fields import RETRY
+from ram_ray.runs.leases import Lease
+from ram_ray.runs.opening import Run, held_lease
 from ram_ray.runs.plans import PlanSummary, read_plan, write_plan
+from ram_ray.runs.record import difference
 from ram_ray.storage.sources import NameFilter
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.config import TagConfig
-from ram_ray.tagging.model import identify_with_threshold
+from ram_ray.tagging.model import ModelIdentity, identify_with_threshold
 from ram_ray.tagging.outputs.published_rows import read_committed_run
 from ram_ray.tagging.progress import OnProgress, RunProgress
 from ram_ray.tagging.record import RunRecord, check_same_model
@@ -39,7 +37,7 @@ from ram_ray.tagging.retrying.retries import (
     source_object,
     unfinished_retry,
 )
-from ram_ray.tagging.rounds import rows_in, run_rounds
+from ram_ray.tagging.rounds import tag_shards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +51,8 @@ class RetrySummary:
     """Of those: quarantined still, or again."""
     quarantined_by_code: dict[str, int]
     """Of those, by the error of this time."""
+    remarks: dict[str, int] = field(default_factory=dict)
+    """Of those: what was repaired in images tagged now, or lost of them, and in how many."""
     output_tagged: int
     """In the whole output."""
     output_quarantined: int
@@ -84,28 +84,29 @@ def retry_quarantined(
     store = open_store(config.output, config.store)
     record, shards = read_committed_run(store)
     if not count_images(store, config, record, shards):
-        return _summarize(store, shards, None, None, started, resumed=False, notes=())
+        return _summarize(store, shards, None, started, resumed=False, notes=())
     settings = run_settings(record, config)
-    notes = _check_model(record, settings)
-    lease = take_lease(store)
+    model = _load_model(record, settings)
+    report = RunProgress(on_progress, started)
     try:
-        finish_publishing(store, set(range(shards)))
-        retry, resumed = _open_retry(store, config, record, shards)
-        run = open_store(f"{store.url.rstrip('/')}/{retry.folder}/run", config.store, create=True)
-        settings = replace(settings, output=run.url)
-        plan = _make_plan(store, run, retry, settings, shards, lease)
-        notes += _tag(run, settings, record, plan, lease, RunProgress(on_progress, started))
-        merge_retry(store, run, retry, shards=shards, run_shards=plan.shards, on_merged=lease.keep)
-        summary = _summarize(store, shards, run, plan, started, resumed=resumed, notes=notes)
-        finish_retry(store, retry, {"quarantined_by_code": summary.quarantined_by_code})
-        return summary
+        with held_lease(store) as lease:
+            finish_publishing(store, set(range(shards)))
+            retry, resumed = _open_retry(store, config, record, shards)
+            run = _open_own_run(store, retry, settings, shards, lease)
+            notes = model.notes + _tag(run, replace(settings, output=run.url), model, report)
+            count = run.plan.shards
+            merge_retry(
+                store, run.store, retry, shards=shards, run_shards=count, on_merged=lease.keep
+            )
+            summary = _summarize(store, shards, run, started, resumed=resumed, notes=notes)
+            result = {"quarantined_by_code": summary.quarantined_by_code}
+            finish_retry(store, retry, result | {"remarks": summary.remarks})
+            return summary
     except (ConservationError, FileNotFoundError) as error:
         raise ConfigError(
             f"{config.output} is not as it was committed ({str(error).rstrip('.')}); "
             f"`ram-ray verify {config.output}` says what is wrong."
         ) from error
-    finally:
-        lease.release()
 
 
 def count_images(store: Store, config: RetryConfig, record: RunRecord, shards: int) -> int:
@@ -118,8 +119,8 @@ def count_images(store: Store, config: RetryConfig, record: RunRecord, shards: i
     if begun is None:
         commits = read_commits(store, range(shards))
         return sum(num_wanted(commit, config.error_codes) for commit in commits)
-    wanted = (config.error_codes, decode_settings(record, config))
-    if (begun.error_codes, begun.decode) != wanted:
+    wanted = {"error_codes": config.error_codes, "decode": decode_settings(record, config)}
+    if difference(asdict(begun), wanted, RETRY):
         raise ConfigError(
             f"{store.url} has an interrupted retry; finish it first: "
             f"`ram-ray retry {store.url}{_flags_of(begun, record)}`."
@@ -134,8 +135,8 @@ def _flags_of(retry: Retry, record: RunRecord) -> str:
     return "".join(flags + [f" --set decode.{name}={value}" for name, value in limits])
 
 
-def _check_model(record: RunRecord, settings: TagConfig) -> tuple[str, ...]:
-    """Load the model once; return notes about it.
+def _load_model(record: RunRecord, settings: TagConfig) -> ModelIdentity:
+    """Load the model once and check that it is the run's.
 
     Raises:
         ConfigError: the run's model is not here, or is another one by now.
@@ -144,7 +145,7 @@ def _check_model(record: RunRecord, settings: TagConfig) -> tuple[str, ...]:
     threshold = tuple(threshold) if isinstance(threshold, list) else threshold
     model = identify_with_threshold(settings, threshold)
     check_same_model(record, model)
-    return model.notes
+    return model
 
 
 def _open_retry(
@@ -159,50 +160,50 @@ def _open_retry(
     return begin_retry(store, config.error_codes, decode, count), False
 
 
-def _make_plan(
-    store: Store, run: Store, retry: Retry, settings: TagConfig, shards: int, lease: Lease
-) -> PlanSummary:
-    """Return the plan of the retry's own run, written now unless it was before."""
-    plan = read_plan(run)
+def _open_own_run(
+    store: Store, retry: Retry, settings: TagConfig, shards: int, lease: Lease
+) -> Run[PlanSummary]:
+    """Return the retry's own run, below the output and under its lease; planned unless it was.
+
+    It has no record: it is made of the output's, and of retry.json.
+    """
+    url = f"{store.url.rstrip('/')}/{retry.folder}/run"
+    own = open_store(url, settings.store, create=True)
+    plan = read_plan(own)
     if plan is not None:
-        return plan
+        return Run(own, lease, {}, plan, True)
     rows = quarantined_rows(store, retry, range(shards))
-    return write_plan(
-        run,
+    plan = write_plan(
+        own,
         map(source_object, rows),
         NameFilter(("*",), ()),
         shard_rows=settings.shard_rows,
         on_listed=lambda _: lease.keep(),
     )
+    return Run(own, lease, {}, plan, False)
 
 
 def _tag(
-    run: Store,
-    settings: TagConfig,
-    record: RunRecord,
-    plan: PlanSummary,
-    lease: Lease,
-    report: RunProgress,
+    run: Run[PlanSummary], settings: TagConfig, model: ModelIdentity, report: RunProgress
 ) -> tuple[str, ...]:
     """Tag the retry's own run as any other; return notes for the user."""
-    already = committed_shards(run)
-    report.start(plan)
-    report.committed(rows_in(already, plan, settings.shard_rows), len(already))
     notes: tuple[str, ...] = ()
-    if len(already) < plan.shards:
+    shards = run.shards(max_rounds=settings.max_rounds)
+    report.start(run.plan, settings.shard_rows, shards.before)
+    if not shards.all_done:
         with ray_session(settings.address):
             placement = place(settings)
+            batch_size = settings.batch_size or placement.batch_size
             notes = placement.notes
-            notes += run_rounds(run, settings, record, placement, plan, lease, report)
-    finish_publishing(run, set(range(plan.shards)))
+            notes += tag_shards(shards, settings, model, placement, batch_size, report)
+    shards.finish()
     return notes
 
 
 def _summarize(
     store: Store,
     shards: int,
-    run: Store | None,
-    plan: PlanSummary | None,
+    run: Run[PlanSummary] | None,
     started: float,
     *,
     resumed: bool,
@@ -213,15 +214,18 @@ def _summarize(
     for commit in read_commits(store, range(shards)):
         tagged, quarantined = tagged + commit.tagged, quarantined + commit.quarantined
     codes: Counter[str] = Counter()
-    if run is not None and plan is not None:
-        retried = plan.rows
-        for commit in read_commits(run, range(plan.shards)):
+    remarks: Counter[str] = Counter()
+    if run is not None:
+        retried = run.plan.rows
+        for commit in read_commits(run.store, range(run.plan.shards)):
             codes.update(commit.quarantined_by_code)
+            remarks.update(commit.remarks)
     return RetrySummary(
         num_retried=retried,
         num_tagged=retried - codes.total(),
         num_quarantined=codes.total(),
         quarantined_by_code=dict(codes.most_common()),
+        remarks=dict(remarks.most_common()),
         output_tagged=tagged,
         output_quarantined=quarantined,
         wall_s=round(time.monotonic() - started, 3),

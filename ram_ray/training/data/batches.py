@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from ram_model.training.augmentation import augmentation_rng
 from ram_model.training.training_losses import CaptionBatch
-from ram_model.transforms import augmentation_rng
 from ram_model.vocabulary import Vocabulary
 from ram_model.wordpiece import WordPieceTokenizer
 from ram_ray.training.data.feed import Part

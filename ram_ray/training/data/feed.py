@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 
-from ram_model.transforms import ViewRequest
+from ram_model.training.augmentation import ViewRequest
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ImageError
 from ram_ray.images.decoder import Decoder

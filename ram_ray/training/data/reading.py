@@ -5,12 +5,11 @@ give wrong images under old labels. Each read therefore looks at the member's ow
 row's id.
 """
 
-import io
 import os
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import IO, Any, cast
+from typing import Any
 
 import obstore
 import pyarrow as pa
@@ -20,51 +19,11 @@ from obstore.exceptions import BaseError
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, UnreachableError
 from ram_ray.storage.fetching import classify
-from ram_ray.storage.stores import describe, first_line, open_bucket, split_url
+from ram_ray.storage.object_files import open_object
+from ram_ray.storage.stores import first_line, open_bucket, split_url
 
 _CONCURRENCY = 16  # requests in flight per reader: a tar range is a few hundred kB
 _RETRIES = 5
-
-
-def open_object(uri: str, store: StoreConfig) -> IO[bytes]:
-    """Return a local file or an S3 object as a file to read and seek.
-
-    Raises:
-        UnreachableError: it cannot be opened.
-    """
-    scheme, bucket, path = split_url(uri)
-    try:
-        if scheme == "file":
-            return open(path, "rb")
-        raw = open_bucket(bucket, store, max_retries=_RETRIES)
-        reader = obstore.open_reader(raw, uri.removeprefix(f"s3://{bucket}/"))
-        return cast(IO[bytes], io.BufferedReader(_ObjectFile(reader), 2**20))
-    except (BaseError, OSError) as error:
-        raise UnreachableError(f"Cannot read {uri}: {describe(error)}") from error
-
-
-class _ObjectFile(io.RawIOBase):
-    """What `io.BufferedReader` needs of an obstore reader."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = bytes(self._reader.read(len(buffer)))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._reader.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._reader.tell()
 
 
 class SampleReader:
@@ -159,14 +118,14 @@ class SampleReader:
 
     def _read_group(self, uri: str, group: int) -> tuple[pa.Array, pa.Array]:
         """Return ids and images of a row group."""
-        from ram_ray.training.data.samples import id_column, image_column
+        from ram_ray.training.data.samples import id_column, image_column, read_ids
 
         try:
             with closing(open_object(uri, self._store)) as source, pq.ParquetFile(source) as file:
-                columns = [id_column(file, uri), image_column(file, uri)]
-                read = file.read_row_group(group, columns=columns)
-                ids, images = (read[name].combine_chunks() for name in columns)
-                return ids, images
+                ids = pa.array(read_ids(file, group, id_column(file, uri)))
+                column = image_column(file, uri)
+                read = file.read_row_group(group, columns=[column])
+                return ids, read[column].combine_chunks()
         except (pa.ArrowInvalid, IndexError, ConfigError) as error:
             raise ShardChangedError(uri, first_line(error)) from error
         except OSError as error:
@@ -192,11 +151,13 @@ class ShardChangedError(Exception):
 def _check_member(header: bytes, place: dict[str, Any]) -> None:
     """Check that a header in a tar is that of the member that was indexed."""
     name = place["image_id"]
+    tar = place["uri"].rsplit("/", 1)[-1]
+    member = name.rpartition(f"{tar}/")[2]
     try:
         found = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         raise ShardChangedError(place["uri"], f"{name} does not begin where it did") from error
     # long names and others than ASCII stand in a block of their own; here they are cut
-    plain = name.isascii() and len(name) < tarfile.LENGTH_NAME
-    if found.size != place["size"] or (plain and found.name.removeprefix("./") != name):
+    plain = member.isascii() and "\\x" not in member and len(member) < tarfile.LENGTH_NAME
+    if found.size != place["size"] or (plain and found.name.removeprefix("./") != member):
         raise ShardChangedError(place["uri"], f"{found.name} lies where {name} did")

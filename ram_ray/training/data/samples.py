@@ -11,16 +11,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import IO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.storage.object_files import open_object
 from ram_ray.storage.sources import IMAGE_SUFFIXES, NameFilter, SourceObject, list_source
 from ram_ray.storage.stores import first_line, split_url
-from ram_ray.training.data.reading import open_object
+from ram_ray.storage.tars import COMPRESSED, index_tar
 
 PLACES = pa.schema(
     [
@@ -33,7 +33,7 @@ PLACES = pa.schema(
 )
 IMAGE_COLUMNS = ("image", "jpg", "bytes")
 """Columns of a Parquet file that may hold the image: bytes, or a struct with the field `bytes`."""
-ID_COLUMNS = ("image_id", "key")
+ID_COLUMNS = ("image_id", "key", "file_name")
 """Columns of a Parquet file that may name the image."""
 _THREADS = 16  # the work is waiting for headers
 
@@ -78,59 +78,70 @@ def _list(data: str, store: StoreConfig) -> Iterator[SourceObject]:
         name = path.rsplit("/", 1)[-1]
         yield SourceObject(name, data if scheme == "s3" else path, None, 0)
         return
+    if data.lower().endswith(COMPRESSED):
+        raise ConfigError(f"data is {data!r}, a compressed tar: unpack it to .tar.")
     yield from list_source(data, store)
 
 
 def _places_of(item: SourceObject, store: StoreConfig) -> list[dict[str, object]]:
-    if item.uri.endswith(".tar"):
-        return _places_in_tar(item.uri, store)
-    if item.uri.endswith(".parquet"):
-        return _places_in_parquet(item.uri, store)
+    name = item.image_id.lower()
+    if name.endswith(".tar"):
+        return _places_in_tar(item, store)
+    if name.endswith(".parquet"):
+        return _places_in_parquet(item, store)
     return [_place(item.image_id, item.uri, "file", 0, item.size_bytes)]
 
 
-def _places_in_tar(uri: str, store: StoreConfig) -> list[dict[str, object]]:
-    rows = []
+def _places_in_tar(item: SourceObject, store: StoreConfig) -> list[dict[str, object]]:
+    """Return the images of a tar; their ids have the tar in them, for names repeat between tars."""
     try:
-        with closing(open_object(uri, store)) as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            with tarfile.open(fileobj=cast(IO[bytes], file), mode="r:") as tar:
-                end = 0
-                for member in tar:
-                    end = member.offset_data + member.size
-                    if end > size:
-                        raise tarfile.ReadError(f"{member.name} reaches beyond the end")
-                    if member.isfile() and member.name.lower().endswith(IMAGE_SUFFIXES):
-                        row = (member.name.removeprefix("./"), uri, "tar", member.offset_data)
-                        rows.append(_place(*row, member.size))
-                file.seek(end + -end % tarfile.BLOCKSIZE)
-                # tarfile takes a damaged header for the end; a real end is a block of zeros
-                if any(file.read(tarfile.BLOCKSIZE)):
-                    raise tarfile.ReadError(f"no header at byte {file.tell() - tarfile.BLOCKSIZE}")
+        with closing(open_object(item.uri, store)) as file:
+            index = index_tar(file)
     except (tarfile.TarError, EOFError) as error:
-        raise UnreachableError(
-            f"The shard {uri} is damaged ({first_line(error)}): repair it or leave it out "
-            "(--exclude)."
-        ) from error
-    return rows
+        raise _damaged(item.uri, error) from error
+    for name, problem in index.problems:
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            raise UnreachableError(
+                f"{item.uri}: {name} {problem}, or leave the tar out (--exclude)."
+            )
+    return [
+        _place(f"{item.image_id}/{member.name}", item.uri, "tar", member.offset, member.size)
+        for member in index.members
+        if member.name.lower().endswith(IMAGE_SUFFIXES)
+    ]
 
 
-def _places_in_parquet(uri: str, store: StoreConfig) -> list[dict[str, object]]:
+def _places_in_parquet(item: SourceObject, store: StoreConfig) -> list[dict[str, object]]:
+    uri = item.uri
     rows = []
     try:
         with closing(open_object(uri, store)) as source, pq.ParquetFile(source) as file:
+            if set(file.schema_arrow.names) >= {"key", "url", "status"}:
+                return []  # what img2dataset says of the tar or folder beside
             image_column(file, uri)
             key = id_column(file, uri)
             for group in range(file.num_row_groups):
-                ids = file.read_row_group(group, columns=[key])[key].to_pylist()
-                rows += [_place(str(name), uri, "parquet", group, n) for n, name in enumerate(ids)]
+                ids = read_ids(file, group, key)
+                rows += [_place(name, uri, "parquet", group, n) for n, name in enumerate(ids)]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UnreachableError(
-            f"The shard {uri} is damaged ({first_line(error)}): repair it or leave it out "
-            "(--exclude)."
-        ) from error
+        raise _damaged(uri, error) from error
     return rows
+
+
+def _damaged(uri: str, error: Exception) -> UnreachableError:
+    return UnreachableError(
+        f"The shard {uri} is damaged ({first_line(error)}): repair it or leave it out (--exclude)."
+    )
+
+
+def read_ids(file: pq.ParquetFile, group: int, column: str) -> list[str]:
+    """Return the names of the images of a row group.
+
+    Args:
+        column: of `id_column`.
+    """
+    values = file.read_row_group(group, columns=[column])[column.partition(".")[0]].to_pylist()
+    return [str(value["path"] if isinstance(value, dict) else value) for value in values]
 
 
 def id_column(file: pq.ParquetFile, uri: str) -> str:
@@ -142,7 +153,12 @@ def id_column(file: pq.ParquetFile, uri: str) -> str:
     for name in ID_COLUMNS:
         if name in file.schema_arrow.names:
             return name
-    raise ConfigError(f"{uri} has no column {' or '.join(ID_COLUMNS)}.")
+    for name in IMAGE_COLUMNS:  # `datasets`: a struct of bytes and path
+        if name in file.schema_arrow.names:
+            kind = file.schema_arrow.field(name).type
+            if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+                return f"{name}.path"
+    raise ConfigError(f"{uri} has no column {' or '.join(ID_COLUMNS)}, nor image.path.")
 
 
 def image_column(file: pq.ParquetFile, uri: str) -> str:

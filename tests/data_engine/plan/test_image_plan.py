@@ -18,7 +18,7 @@ from ram_ray.data_engine.plan.image_plan import (
     shard_of,
     write_image_plan,
 )
-from ram_ray.storage.fetching import read_object
+from ram_ray.storage.fetching import read_uri
 from ram_ray.storage.stores import Store, open_store
 
 
@@ -109,7 +109,7 @@ def test_tars_keep_their_pairs_apart(tmp_path: Path) -> None:
         for row in read_images(store, shard).to_pylist()
         if row["image_id"] == "part-1.tar/7.jpg"
     )
-    assert read_object(row["uri"], StoreConfig()) == b"pixels 1"
+    assert read_uri(row["uri"], StoreConfig()) == b"pixels 1"
 
 
 def test_captions_in_a_csv_beside_the_photos(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.labels.captions import Caption
+from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.parsing.pipeline import ParseConfig, parse_captions
 from ram_ray.labels.parsing.shard import ParseShard, batches
 from tests.conftest import S3Server
@@ -145,7 +145,11 @@ def test_tars_and_parquet_are_read(tmp_path: Path, vocabulary: str, ray_session:
     )
     summary = parse_captions(config(tmp_path, vocabulary))
     found = {row["image_id"]: row["tags"] for row in table(tmp_path / "out", "tags")}
-    assert found == {"7": ["dog", "kitchen"], "8": ["cat"], "k1": ["dog"]}
+    assert found == {
+        "shard.tar/7": ["dog", "kitchen"],
+        "shard.tar/8.jpg": ["cat"],
+        "k1": ["dog"],
+    }
     assert summary.num_problems == 2
     sources = {row["source"] for row in table(tmp_path / "out", "quarantine")}
     assert sources == {"shard.tar/9.json", "t.parquet"}
@@ -173,13 +177,13 @@ def test_another_run_in_the_output_is_refused(
     tmp_path: Path, source: Path, vocabulary: str, ray_session: None
 ) -> None:
     parse_captions(config(tmp_path, vocabulary))
-    with pytest.raises(ConfigError, match="its widen is False, not True"):
+    with pytest.raises(ConfigError, match="its widen is False, this call's is True"):
         parse_captions(config(tmp_path, vocabulary, widen=True))
 
 
 def test_source_without_captions_is_refused(tmp_path: Path, vocabulary: str) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "photo.jpg").write_bytes(b"x")
+    (tmp_path / "in" / "notes.md").write_bytes(b"x")
     with pytest.raises(ConfigError, match="1 files of other kinds"):
         parse_captions(config(tmp_path, vocabulary))
     with pytest.raises(ConfigError, match="lies inside the source"):

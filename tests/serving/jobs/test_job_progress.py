@@ -5,11 +5,11 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.runs.commits import commit_key, commit_shard
-from ram_ray.runs.plans import write_plan
+from ram_ray.runs.plans import PLAN, write_plan
 from ram_ray.serving.jobs.job_progress import Progress, ProgressReader
 from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import open_store
-from ram_ray.tagging.tables import PLAN, QUARANTINE, TAGS
+from ram_ray.tagging.tables import QUARANTINE, TAGS
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from PIL import Image
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.runs.commits import commit_shard
+from ram_ray.runs.plans import PLAN
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging.outputs.contact_sheet import _card, write_contact_sheet
 from ram_ray.tagging.outputs.run_output import read_run_output, spread
-from ram_ray.tagging.tables import PLAN, QUARANTINE, TAGS
+from ram_ray.tagging.tables import QUARANTINE, TAGS
 
 EVIL = "<script>alert(1)</script>\"'&.jpg"
 

@@ -165,7 +165,7 @@ def test_a_retry_that_stops_while_it_tags_is_resumed(
         raise IncompleteRunError("2 of 3 shards are not committed.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(retrying, "run_rounds", stop)
+        patch.setattr(retrying, "tag_shards", stop)
         with pytest.raises(IncompleteRunError):
             retry_quarantined(config(output, "empty"))
     assert codes(output) == BROKEN | LARGE

@@ -26,7 +26,8 @@ def labelled(folder: Path, rows: list[dict[str, Any]], *image_ids: str) -> tuple
     (folder / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     url = str(folder / "labels.jsonl")
     found = places(*image_ids)
-    return label_samples(found, VOCABULARY, labels=url, captions=None, store=StoreConfig())
+    labelled = label_samples(found, VOCABULARY, labels=url, captions=None, store=StoreConfig())
+    return labelled.samples, labelled.num_unlabelled
 
 
 def test_names_ids_scores_and_unknown_tags(tmp_path: Path) -> None:
@@ -47,10 +48,10 @@ def test_captions_give_tags_and_texts(tmp_path: Path) -> None:
         '{"image_id": "1.jpg", "captions": ["Two dogs .", "A cat ."]}'
     )
     path = str(tmp_path / "c.jsonl")
-    samples, _ = label_samples(
+    labelled = label_samples(
         places("1.jpg"), VOCABULARY, labels=None, captions=path, store=StoreConfig()
     )
-    (row,) = samples.to_pylist()
+    (row,) = labelled.samples.to_pylist()
     assert set(row["tag_ids"]) >= {0, 1}
     assert row["captions"] == ["Two dogs .", "A cat ."]
     assert 1 in row["caption_tags"][1]

@@ -34,7 +34,7 @@ def write_data(folder: Path) -> None:
 def test_every_image_of_every_kind_is_found_and_read(tmp_path: Path) -> None:
     write_data(tmp_path)
     samples = index_samples(str(tmp_path), StoreConfig())
-    expected = ["photo-0000.png", "photo-0001.png", "p2", "p3", "c.png"]
+    expected = ["a.tar/photo-0000.png", "a.tar/photo-0001.png", "p2", "p3", "c.png"]
     assert samples["image_id"].to_pylist() == expected
     assert read_back(samples, StoreConfig()) == [photo(n) for n in range(5)]
     assert index_hash(samples) == index_hash(index_samples(str(tmp_path), StoreConfig()))
@@ -64,7 +64,16 @@ def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
 def test_images_of_one_name_and_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no image"):
         index_samples(str(tmp_path), StoreConfig())
-    write_tar(tmp_path / "a.tar", range(2))
-    write_tar(tmp_path / "b.tar", range(1, 3))
-    with pytest.raises(ConfigError, match=r"1 images .* such as photo-0001\.png"):
+    for name in ("a", "b"):
+        rows = [{"image_id": "photo", "image": photo(1)}]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+    with pytest.raises(ConfigError, match=r"1 images .* such as photo"):
         index_samples(str(tmp_path), StoreConfig())
+
+
+def test_equal_names_in_two_tars_are_two_images(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", range(1))
+    write_tar(tmp_path / "b.tar", range(1))
+    samples = index_samples(str(tmp_path), StoreConfig())
+    assert samples["image_id"].to_pylist() == ["a.tar/photo-0000.png", "b.tar/photo-0000.png"]
+    assert read_back(samples, StoreConfig()) == [photo(0), photo(0)]
