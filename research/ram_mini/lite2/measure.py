@@ -19,7 +19,7 @@ from PIL import Image
 
 from ram_model import Tagger, Vocabulary
 from ram_model.files.pretrained import open_model
-from ram_model.network import Network
+from ram_model.on_device import Network
 from ram_model.transforms import resize_for_inference
 from ram_model.vocabulary import OFF
 from research.ram_mini.lite2.features import Features
