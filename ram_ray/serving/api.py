@@ -8,7 +8,7 @@
     GET  /readyz         a model can be called     Readiness; 503 while none can
     GET  /metrics        Prometheus text
     POST /               AWS Rekognition's DetectLabels (rekognition.py)
-    POST /computervision/imageanalysis:analyze, /vision/v3.2/tag    Azure's shapes (azure.py)
+    POST /computervision/imageanalysis:analyze, /vision/v3.2/{tag,analyze}    Azure (azure.py)
 
 Images come in three ways, with the same options:
 
@@ -26,9 +26,9 @@ Requests of other web sites (`Origin` is not the host) are refused with 403.
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ram_ray.errors import ImageErrorCode
 
@@ -75,13 +75,15 @@ class _Request(BaseModel):
 class TagOptions(_Request):
     """Which tags; the same in the query, in form fields and in JSON. Unknown ones are refused."""
 
+    json_body: ClassVar[bool] = False
+
     model: ModelName | None = Field(None, description="A model of /v1/models; default: the first.")
     tags: list[TagName] | None = Field(
         None,
         min_length=1,
         max_length=MAX_TAGS,
         description="Look only for these. Words outside the vocabulary need a model with "
-        "`open_set`; repeat the parameter in a query.",
+        "`open_set`; in a query or form repeated, or with commas.",
     )
     threshold: Score | None = Field(
         None, description="One for all tags; default: each tag's own. A tag's score is above it."
@@ -92,6 +94,18 @@ class TagOptions(_Request):
     top_k: int | None = Field(None, ge=1, le=10_000, description="At most so many, the best.")
     caption: bool = Field(False, description="Also a sentence; needs a model with `caption`.")
     boxes: bool = Field(False, description="Also where it is; needs a model with `boxes`.")
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _split_tags(cls, given: object) -> object:
+        """Read `dog,cat` as two tags; JSON has lists, so there a comma is part of a tag."""
+        if cls.json_body or not isinstance(given, list):
+            return given
+        split: list[object] = []
+        for text in given:
+            parts = text.split(",") if isinstance(text, str) else []
+            split += [part.strip() for part in parts if part.strip()] or [text]
+        return split
 
 
 class ImageInput(_Request):
@@ -112,6 +126,8 @@ class ImageInput(_Request):
 
 class TagRequest(TagOptions):
     """JSON body of /v1/tag."""
+
+    json_body: ClassVar[bool] = True
 
     images: list[ImageInput] = Field(min_length=1)
     thresholds: dict[TagName, Score] | None = Field(

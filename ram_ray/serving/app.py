@@ -26,6 +26,7 @@ from ram_ray.serving.http import jobs as job_routes
 from ram_ray.serving.http import models as model_routes
 from ram_ray.serving.http import page as page_routes
 from ram_ray.serving.http import tag as tag_routes
+from ram_ray.serving.http.leniency import Leniency
 from ram_ray.serving.http.openapi import describe
 from ram_ray.serving.jobs.job_progress import ProgressReader
 from ram_ray.serving.jobs.ray_jobs import RayJobs
@@ -46,6 +47,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 ERROR_SHAPES: dict[tuple[str, str], ErrorShape] = {
     ("POST", "/"): rekognition.error_response,
     ("POST", azure.ANALYZE): azure.error_response,
+    ("POST", azure.ANALYZE_V32): azure.error_response,
     ("POST", azure.TAG): azure.error_response,
 }
 """How errors of these routes look; everywhere else they are an ErrorResponse."""
@@ -110,6 +112,7 @@ def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = 
         metrics=metrics,
         tagging=TAGGING,
     )
+    app.add_middleware(Leniency)
     return app
 
 

@@ -2,9 +2,10 @@
 
 RAM takes one embedding per word, averaged over prompt templates; RAM++ takes one per description
 and weighs them by the image. Both come from the text encoder that the model learnt from, and are
-kept in a cache, because they cost seconds of CPU per word and never change.
+kept in a cache, a file per word, because they cost seconds of CPU per word and never change.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -36,6 +37,9 @@ from ram_model.words.text_encoder import WEIGHTS, load_text_encoder
 # In a model folder; the last one is written by tagging, the others when the folder is made.
 TEXT_ENCODER, TEMPLATES, DESCRIPTIONS = "text_encoder", "templates.txt", "descriptions.json"
 LABEL_CACHE = "label_cache"
+MAX_CACHE_BYTES = 256 * 2**20
+"""Of a cache folder: 65 000 words of RAM (one block each), or 1 600 of RAM++ with 80 templates."""
+_BLOCK_BYTES = 4096  # what even a small file takes on most disks
 
 _log = logging.getLogger(__name__)
 
@@ -120,12 +124,13 @@ def embed_words(
     Raises:
         LabelError: a word is too long, or the text encoder is not of the model's label space.
     """
-    name = source.fingerprint(config, words)[:32] + ".safetensors"
-    rows = _read_cache(source.cache_folders, name, len(words))
-    if rows is None:
-        rows = _embed(source, config, words, device)
-        _write_cache(source.cache_folders, name, rows)
-    return dict(zip(words, rows, strict=True))
+    names = {word: source.fingerprint(config, [word])[:32] + ".safetensors" for word in words}
+    rows = {word: _read_cache(source.cache_folders, name) for word, name in names.items()}
+    if missing := [word for word, found in rows.items() if found is None]:
+        made = dict(zip(missing, _embed(source, config, missing, device), strict=True))
+        _write_cache(source.cache_folders, {names[word]: row for word, row in made.items()})
+        rows |= made
+    return {word: row for word, row in rows.items() if row is not None}
 
 
 def _embed(
@@ -150,24 +155,29 @@ def _embed(
     return rows
 
 
-def _read_cache(folders: Sequence[Path], name: str, count: int) -> list[Tensor] | None:
+def _read_cache(folders: Sequence[Path], name: str) -> Tensor | None:
     for folder in folders:
         try:
-            tensors = load_file(folder / name)
-            return [tensors[str(position)] for position in range(count)]
-        except FileNotFoundError:
+            row = load_file(folder / name)["0"]
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except (KeyError, OSError, SafetensorError) as error:
             _log.warning("%s is damaged and made again: %s", folder / name, error)
+            continue
+        with contextlib.suppress(OSError):  # a folder of somebody else's, or removed meanwhile
+            os.utime(folder / name)
+        return row
     return None
 
 
-def _write_cache(folders: Sequence[Path], name: str, rows: Sequence[Tensor]) -> None:
+def _write_cache(folders: Sequence[Path], rows: Mapping[str, Tensor]) -> None:
     problems = []
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_weights({str(i): row for i, row in enumerate(rows)}, folder / name)
+            for name, row in rows.items():
+                write_weights({"0": row}, folder / name)
+            _remove_least_used(folder)
         except OSError as error:
             problems.append(f"{folder} ({error.strerror or error})")
             continue
@@ -175,6 +185,21 @@ def _write_cache(folders: Sequence[Path], name: str, rows: Sequence[Tensor]) -> 
             _log.warning("Cannot write to %s: label embeddings are in %s.", problems[0], folder)
         return
     _log.warning("Label embeddings are made again next time: no cache at %s.", ", ".join(problems))
+
+
+def _remove_least_used(folder: Path) -> None:
+    """Keep the cache within its bound; reading a file makes it the newest."""
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process removes some too
+            status = path.stat()
+            found.append((status.st_mtime_ns, max(status.st_size, _BLOCK_BYTES), path))
+    excess = sum(size for _, size, _ in found) - MAX_CACHE_BYTES
+    for _, size, path in sorted(found):
+        if excess <= 0:
+            return
+        path.unlink(missing_ok=True)
+        excess -= size
 
 
 def _recorded_sums(folder: Path | None) -> dict[str, str]:

@@ -9,5 +9,6 @@ models       what can be asked for
 jobs         /v1/jobs
 health       what load balancers and Prometheus ask
 page         the page at /
+leniency     HEAD, doubled slashes
 openapi      the OpenAPI document
 """

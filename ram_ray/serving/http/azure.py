@@ -1,4 +1,5 @@
-"""Azure's image tags: Image Analysis 4.0 (`imageanalysis:analyze`) and Computer Vision 3.2 (`tag`).
+"""Azure's image tags: Image Analysis 4.0 (`imageanalysis:analyze`) and Computer Vision 3.2 (`tag`,
+`analyze`).
 
 Only the features `tags` and `caption` exist here; others are refused. `confidence` is our score,
 and each tag's own threshold decides, as in /v1/tag. The key goes into Ocp-Apim-Subscription-Key.
@@ -23,6 +24,7 @@ from ram_ray.serving.problems import Problem, request_id
 router = APIRouter(tags=["compatible with Azure"])
 
 ANALYZE = "/computervision/imageanalysis:analyze"
+ANALYZE_V32 = "/vision/v3.2/analyze"
 TAG = "/vision/v3.2/tag"
 _LANGUAGES = {"en": False, "zh": True, "zh-Hans": True}  # code: Chinese names
 
@@ -89,6 +91,32 @@ async def tag_v32(
     model_version: Annotated[str, Query(alias="model-version")] = "latest",
 ) -> JSONResponse:
     """Answer Computer Vision 3.2's tag operation."""
+    return await _answer_v32(request, context, language, model_version)
+
+
+@router.post(ANALYZE_V32, openapi_extra=_BODY, responses=_ERRORS)
+async def analyze_v32(
+    request: Request,
+    context: Context,
+    features: Annotated[str, Query(alias="visualFeatures", description="Tags.")],
+    language: str = "en",
+    model_version: Annotated[str, Query(alias="model-version")] = "latest",
+) -> JSONResponse:
+    """Answer Computer Vision 3.2's analyze, visual feature `Tags`."""
+    for feature in features.split(","):
+        if feature.strip().lower() != "tags":
+            raise Problem(
+                RequestErrorCode.UNSUPPORTED_OPTION,
+                f"This server has the visual feature Tags, not {feature.strip()!r}.",
+            )
+    if request.query_params.get("details"):
+        raise Problem(RequestErrorCode.UNSUPPORTED_OPTION, "This server gives no details.")
+    return await _answer_v32(request, context, language, model_version)
+
+
+async def _answer_v32(
+    request: Request, context: Context, language: str, model_version: str
+) -> JSONResponse:
     tagged, data = await _tag(request, context, language, model_version, False)
     image, found = _only(tagged)
     metadata: dict[str, Any] = {"height": image.height, "width": image.width}

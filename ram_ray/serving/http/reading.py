@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pydantic
 from fastapi.exceptions import RequestValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -73,13 +74,17 @@ async def read_body(request: Request) -> bytes:
 
 
 def decode_base64(text: str, field: str) -> bytes:
-    """Return the bytes.
+    """Return the bytes; `text` may be a data URL and may have line breaks, as `base64` writes them.
 
     Raises:
         Problem: invalid_request.
     """
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise _invalid(f"{field} is a data URL that is not base64.")
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise _invalid(f"{field} is not base64.") from None
 
@@ -114,7 +119,7 @@ async def _read_form(
     request: Request, query: TagOptions, config: ServeConfig
 ) -> tuple[TagOptions, list[SentImage]]:
     most = config.limits.max_images_per_request
-    parser = MultiPartParser(
+    parser = _FormParser(
         request.headers,
         request.stream(),
         max_files=most,
@@ -143,6 +148,19 @@ async def _read_form(
     if not images:
         raise _invalid("The form has no file: send at least one image as a file part.")
     return _merged(query, fields), images
+
+
+class _FormParser(MultiPartParser):
+    """Takes a part for a file also where it has no file name (`curl -F 'files=<photo.jpg'`)."""
+
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        _, options = parse_options_header(part.content_disposition)
+        kind = dict(part.item_headers).get(b"content-type", b"").lower()
+        is_file = kind.startswith((b"image/", b"application/octet-stream"))
+        if b"filename" not in options and (is_file or options.get(b"name") == b"files"):
+            part.content_disposition = (part.content_disposition or b"") + b'; filename=""'
+        super().on_headers_finished()
 
 
 async def _close(form: FormData) -> None:

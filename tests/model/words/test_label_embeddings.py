@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_without_templates_open_clips_are_used_and_named(folder: Path) -> None:
 
 def test_second_call_reads_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = embed_words(_source(folder), RAM, ["fox", "ibex"])
-    assert len(_cached(folder)) == 1
+    assert len(_cached(folder)) == 2
 
     def no_encoder(*_: object) -> None:
         raise AssertionError("the text encoder was loaded again")
@@ -146,3 +147,27 @@ def test_changed_templates_are_found(folder: Path) -> None:
     (folder / "checksums.json").write_text(json.dumps(sums))
     with pytest.raises(LabelError, match=r"templates\.txt is not the file"):
         find_label_source(folder)
+
+
+def test_lists_share_the_words_they_have_in_common(folder: Path) -> None:
+    first = embed_words(_source(folder), RAM, ["fox", "ibex"])
+    second = embed_words(_source(folder), RAM, ["owl", "ibex"])
+    assert len(_cached(folder)) == 3
+    assert list(second) == ["owl", "ibex"]
+    assert torch.equal(first["ibex"], second["ibex"])
+
+
+def test_ever_new_words_do_not_fill_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_embeddings, "MAX_CACHE_BYTES", 3 * 4096)
+    for age, word in enumerate(["fox", "ibex", "owl"]):
+        before = set(_cached(folder))
+        embed_words(_source(folder), RAM, [word])
+        (name,) = set(_cached(folder)) - before
+        os.utime(folder / "label_cache" / name, (1_000 + age, 1_000 + age))
+    kept = set(_cached(folder))
+    embed_words(_source(folder), RAM, ["fox"])  # used again: no longer the oldest
+    embed_words(_source(folder), RAM, ["emu"])
+    assert len(_cached(folder)) == 3
+    assert len(kept & set(_cached(folder))) == 2
+    monkeypatch.setattr(label_embeddings, "_embed", lambda *_: pytest.fail("made again"))
+    assert list(embed_words(_source(folder), RAM, ["fox", "owl", "emu"])) == ["fox", "owl", "emu"]

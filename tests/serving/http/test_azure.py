@@ -80,3 +80,16 @@ def test_the_key_is_azures_header(monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.post(V32, content=b"", headers=BYTES).json()["error"]["code"] == "401"
         key = {"ocp-apim-subscription-key": "alice-secret"}
         assert client.post(V32, content=b"", headers=BYTES | key).status_code == 400
+
+
+def test_analyze_3_2_gives_tags_and_refuses_the_rest_by_name(client: TestClient) -> None:
+    address = "/vision/v3.2/analyze?visualFeatures="
+    tag, analyze, refused = (
+        client.post(where, content=photo_bytes(1), headers=BYTES)
+        for where in (V32, f"{address}Tags", f"{address}Tags,Description")
+    )
+    assert analyze.status_code == 200
+    assert analyze.json()["tags"] == tag.json()["tags"]
+    assert analyze.json().keys() == tag.json().keys()
+    assert refused.status_code == 400
+    assert "Description" in refused.json()["error"]["message"]

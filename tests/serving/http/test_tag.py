@@ -3,6 +3,7 @@
 import base64
 import io
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -181,3 +182,51 @@ def test_thresholds_of_the_server_replace_the_models_own() -> None:
     own = open_model("ram-mini").vocabulary
     assert answer["model"]["thresholds_sha256"] != own.thresholds_sha256
     assert answer["model"]["vocabulary_sha256"] == own.sha256
+
+
+def test_tags_with_commas_in_the_address_and_in_a_form(client: TestClient) -> None:
+    def names(answer: Any) -> set[str]:
+        assert answer.status_code == 200, answer.text
+        return {tag["name"] for tag in answer.json()["images"][0]["tags"]}
+
+    address = "/v1/tag?score_floor=0"
+    found = [
+        client.post(f"{address}&tags=dog,cat", content=photo_bytes(1), headers=JPEG),
+        client.post(f"{address}&tags=dog&tags=cat", content=photo_bytes(1), headers=JPEG),
+        client.post(address, files=files(1), data={"tags": "dog, cat"}),
+    ]
+    assert [names(answer) for answer in found] == [{"dog", "cat"}] * 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data:image/jpeg;base64," + encoded(1),
+        "DATA:;base64," + encoded(1),
+        base64.encodebytes(photo_bytes(1)).decode(),
+        base64.encodebytes(photo_bytes(1)).decode().replace("\n", "\r\n"),
+    ],
+)
+def test_base64_as_browsers_and_the_command_write_it(text: str, client: TestClient) -> None:
+    found = [client.post("/v1/tag", json={"images": [{"data": t}]}) for t in (text, encoded(1))]
+    assert [answer.status_code for answer in found] == [200, 200]
+    assert found[0].json()["images"] == found[1].json()["images"]
+
+
+def test_a_data_url_that_is_not_base64_is_refused(client: TestClient) -> None:
+    answer = client.post("/v1/tag", json={"images": [{"data": "data:image/svg+xml,<svg/>"}]})
+    assert answer.status_code == 422
+    assert "data URL that is not base64" in answer.text
+
+
+@pytest.mark.parametrize("headers", ['name="files"', 'name="x"\r\nContent-Type: image/jpeg'])
+def test_a_file_part_without_a_file_name_is_an_image(headers: str, client: TestClient) -> None:
+    photo = photo_bytes(1) + bytes(20_000)  # more than a text field may hold
+    start = f"--edge\r\nContent-Disposition: form-data; {headers}\r\n\r\n".encode()
+    answer = client.post(
+        "/v1/tag",
+        content=start + photo + b"\r\n--edge--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=edge"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["images"][0]["width"] == 96
