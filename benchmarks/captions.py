@@ -107,12 +107,14 @@ def _config(name: str) -> RamConfig:
     if name == "tiny":
         captions = replace(captions, num_heads=8, num_layers=3, intermediate_dim=128)
     # tokens come from nowhere, and the encoder's width alone matters: 8 * embed_dim
+    encoder = config.image_encoder
+    assert isinstance(encoder, SwinConfig), "the papers' captions are on Swin"
     thin = SwinConfig(
         image_size_px=config.image_size_px,
-        window_size=config.image_encoder.window_size,
-        embed_dim=config.image_encoder.embed_dim,
+        window_size=encoder.window_size,
+        embed_dim=encoder.embed_dim,
         depths=(1, 1, 1, 1),
-        num_heads=config.image_encoder.num_heads,
+        num_heads=encoder.num_heads,
     )
     return replace(config, image_encoder=thin, captions=captions, num_tags=1)
 

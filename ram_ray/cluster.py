@@ -80,15 +80,29 @@ def ray_session(address: str | None, *, with_dashboard: bool = False) -> Iterato
                     object_store_memory=LOCAL_OBJECT_STORE_BYTES,
                     **quiet,  # pyright: ignore[reportArgumentType]
                 )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address}" if address else "a local Ray"
-        raise UnreachableError(f"Cannot reach {where}: {error}") from error
+    except Exception as error:  # a bare Exception is what Ray raises when its start takes too long
+        raise _no_ray(address, error) from error
     try:
         if address:
             _check_nodes(address)
         yield
     finally:
         ray.shutdown()
+
+
+def _no_ray(address: str | None, error: Exception) -> UnreachableError:
+    """Return in one sentence why there is no Ray, and what to do about it."""
+    where = f"the Ray cluster at {address}" if address else "a local Ray"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "AF_UNIX" in reason or "path too long" in reason.lower():
+        folder = tempfile.gettempdir()
+        return UnreachableError(
+            f"Cannot start {where}: the temporary folder {folder} is too long a path for its "
+            "sockets; set TMPDIR to a short one, such as /tmp."
+        )
+    if "timed out" in reason:
+        reason += " The machine may be overloaded: run the same command again."
+    return UnreachableError(f"Cannot reach {where}: {reason}")
 
 
 def _check_address(address: str) -> None:

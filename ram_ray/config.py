@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 from ram_ray.errors import ConfigError
 
 Orientation = Literal["ignore", "apply"]
+WideGrey = Literal["clip", "scale"]
+ExtraFormat = Literal["heic", "jxl"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 
@@ -46,6 +48,7 @@ def option(
     metavar: str | None = None,
     as_text: bool = False,
     bounds: tuple[int, int] | None = None,
+    since: str | None = None,
 ) -> Any:
     """Return a field whose flag is not all told by the field's name and type.
 
@@ -54,8 +57,10 @@ def option(
         metavar: what the help shows as its value.
         as_text: the flag takes one text, which `ram_ray.options` reads.
         bounds: least and greatest value, checked and shown by the flag.
+        since: of `Recorded` settings: the version that brought the field.
     """
     told = {"flag": flag, "metavar": metavar, "as_text": as_text, "bounds": bounds}
+    told |= {"since": since} if since else {}
     return field(default=default, metadata=told)
 
 
@@ -108,10 +113,21 @@ class DecodeConfig(Recorded):
     """Wall-clock limit per image."""
     decode_memory_bytes: int = 1536 * 2**20
     """Address-space limit of a decoder process."""
+    wide_grey: WideGrey = option("clip", since="0.2.0")
+    """16-bit grey: `clip` turns all above 255 white, as the reference does; `scale` divides it by
+    257."""
+    formats: tuple[ExtraFormat, ...] = option((), since="0.2.0")
+    """Formats read beside the usual ones: heic, jxl; each needs a package on every machine
+    (docs/decoding.md); (): none."""
 
     def __post_init__(self) -> None:
-        choices = get_args(Orientation)
-        require(self.orientation in choices, "orientation", self.orientation, " or ".join(choices))
+        for name, kind in (("orientation", Orientation), ("wide_grey", WideGrey)):
+            value, choices = getattr(self, name), get_args(kind)
+            require(value in choices, name, value, " or ".join(choices))
+        for value in self.formats:
+            require(value in get_args(ExtraFormat), "formats", value, "heic or jxl")
+        # One order, and a tuple again after JSON: the same formats are the same run.
+        object.__setattr__(self, "formats", tuple(sorted(set(self.formats))))
         for name in ("max_image_bytes", "max_image_pixels", "decode_timeout_s"):
             value = getattr(self, name)
             require(value > 0, name, value, "above 0")

@@ -107,3 +107,25 @@ def test_the_same_run_on_a_cluster(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2_000:]
     assert done.stdout.startswith("30 ('ram-mini") or done.stdout.startswith("30 ('No GPU")
     assert verify_output(str(tmp_path / "out"), StoreConfig()).ok
+
+
+def test_a_ray_that_does_not_start_is_a_sentence(monkeypatch):
+    """Ray raises a bare Exception when its start takes too long, OSError for long socket paths."""
+    import ray
+
+    from ram_ray.cluster import ray_session
+    from ram_ray.errors import UnreachableError
+
+    reasons = {
+        "AF_UNIX path length cannot exceed 107 bytes": "set TMPDIR to a short one",
+        "The current node timed out during startup.": "run the same command again",
+    }
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    for text, advice in reasons.items():
+
+        def fails(text=text, **options):
+            raise Exception(text)
+
+        monkeypatch.setattr(ray, "init", fails)
+        with pytest.raises(UnreachableError, match=advice), ray_session(None):
+            pass

@@ -29,7 +29,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ram_model.config import CaptionConfig, RamConfig, SwinConfig, TagDecoderConfig, variant
+    from ram_model.config import (
+        CaptionConfig,
+        ConvConfig,
+        RamConfig,
+        SwinConfig,
+        TagDecoderConfig,
+        variant,
+    )
     from ram_model.errors import (
         CaptionError,
         CheckpointError,
@@ -58,6 +65,7 @@ _HOME = {
     "Ram": "ram_model.networks.ram",
     "RamConfig": "ram_model.config",
     "RamPlus": "ram_model.networks.ram_plus",
+    "ConvConfig": "ram_model.config",
     "SwinConfig": "ram_model.config",
     "Tag2Text": "ram_model.networks.tag2text",
     "TagDecoderConfig": "ram_model.config",
@@ -81,6 +89,7 @@ __all__ = [
     "CaptionError",
     "CaptionOptions",
     "CheckpointError",
+    "ConvConfig",
     "ModelOutputError",
     "Ram",
     "RamConfig",

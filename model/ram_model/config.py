@@ -20,6 +20,8 @@ Augment = Literal["none", "crop", "full"]
 as the reference."""
 
 PATCH_SIZE_PX = 4  # of every Swin here
+CONV_ARCHITECTURES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+"""timm's names of the convolutional image encoders: EfficientNet-Lite, without squeezing."""
 NUM_RAM_TAGS, NUM_TAG2TEXT_TAGS = 4585, 3429  # in the released models
 OPEN_SET_THRESHOLD = 0.5
 """Of every new tag in the reference (recognize-anything, `inference_ram_openset.py`)."""
@@ -82,6 +84,41 @@ class SwinConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConvConfig:
+    """Image encoder: a convolutional network of timm, up to the features that it classifies."""
+
+    image_size_px: int
+    """Height and width of the square input, 32 * n."""
+    architecture: str
+    """One of `CONV_ARCHITECTURES`."""
+    drop_path: float = 0.0
+    """Stochastic depth of the last block in training, rising linearly from 0; 0..1."""
+
+    def __post_init__(self) -> None:
+        allowed = "one of " + ", ".join(CONV_ARCHITECTURES)
+        _require(
+            self.architecture in CONV_ARCHITECTURES, "architecture", self.architecture, allowed
+        )
+        whole = self.image_size_px >= 32 and self.image_size_px % 32 == 0
+        _require(whole, "image_size_px", self.image_size_px, "32 * n")
+        _require(0 <= self.drop_path < 1, "drop_path", self.drop_path, "in 0..1")
+
+    @property
+    def width(self) -> int:
+        """Channels of the output tokens: of every EfficientNet-Lite alike."""
+        return 1280
+
+    @property
+    def num_tokens(self) -> int:
+        """Output tokens per image, without the mean token."""
+        return (self.image_size_px // 32) ** 2
+
+
+EncoderConfig = SwinConfig | ConvConfig
+"""Of an image encoder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TagDecoderConfig:
     """Cross-attention from label queries to image tokens; no attention between labels."""
 
@@ -129,7 +166,7 @@ class RamConfig:
     """A whole model: RAM (one embedding per tag), RAM++ (several descriptions) or Tag2Text."""
 
     kind: Kind
-    image_encoder: SwinConfig
+    image_encoder: EncoderConfig
     tag_decoder: TagDecoderConfig
     num_tags: int
     label_dim: int = 512
@@ -139,6 +176,10 @@ class RamConfig:
     """Rows of label embeddings per tag: 1 in RAM, 51 in the released RAM++."""
     train_labels: bool = False
     """Label embeddings are trained with the rest; otherwise they are frozen text embeddings."""
+    direct: bool = False
+    """Each label query is compared with the image as a whole, too, and what that says is added to
+    the logit: a linear classifier beside the decoder, whose rank is the decoder's width. Not in
+    the released models; it lets a narrow decoder keep a thousand classes apart."""
     captions: CaptionConfig | None = None
     """The caption side; None for a model that only tags."""
     open_set_threshold: float = OPEN_SET_THRESHOLD
@@ -195,19 +236,26 @@ class RamConfig:
         """Return the configuration in `text`; ValueError names what is missing or unknown."""
         try:
             fields: dict[str, Any] = json.loads(text)
-            swin = dict(fields.pop("image_encoder"))
+            encoder = _encoder_from(dict(fields.pop("image_encoder")))
             decoder = dict(fields.pop("tag_decoder"))
             captions = fields.pop("captions", None)  # absent in folders of the first version
-            for name in ("depths", "num_heads"):
-                swin[name] = tuple(swin[name])
             return cls(
-                image_encoder=SwinConfig(**swin),
+                image_encoder=encoder,
                 tag_decoder=TagDecoderConfig(**decoder),
                 captions=None if captions is None else CaptionConfig(**captions),
                 **fields,
             )
         except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"This is not a model configuration: {error}.") from error
+
+
+def _encoder_from(fields: dict[str, Any]) -> EncoderConfig:
+    """Return the image encoder of a configuration; "architecture" is of a convolutional one."""
+    if "architecture" in fields:
+        return ConvConfig(**fields)
+    for name in ("depths", "num_heads"):
+        fields[name] = tuple(fields[name])
+    return SwinConfig(**fields)
 
 
 def swin_l(image_size_px: int, window_size: int) -> SwinConfig:
@@ -258,19 +306,28 @@ def swin_mini() -> SwinConfig:
     )
 
 
+def lite2_192() -> ConvConfig:
+    """Return the encoder of ram-mini since 0.2: EfficientNet-Lite2 at 192 px, 4.8 M parameters."""
+    return ConvConfig(image_size_px=192, architecture="tf_efficientnet_lite2")
+
+
 _OFFICIAL_DECODER = TagDecoderConfig()
 # Half the width of a BERT feed-forward ratio: with 450 tags the decoder stays under a third of
 # the .6 GFLOP that an image may cost on a laptop.
 _MINI_DECODER = TagDecoderConfig(hidden_dim=128, num_heads=4, num_layers=2, intermediate_dim=192)
+# Wider, because a thousand tags want more directions than 450 do; one image still costs the
+# encoder more than the decoder.
+_LITE2_DECODER = TagDecoderConfig(hidden_dim=192, num_heads=4, num_layers=2, intermediate_dim=256)
 _TINY_DECODER = TagDecoderConfig(hidden_dim=64, num_heads=4, num_layers=2, intermediate_dim=128)
 
 # variant -> (encoder, decoder, tags, label embeddings are trained)
-_VARIANTS: dict[str, tuple[Callable[[], SwinConfig], TagDecoderConfig, int, bool]] = {
+_VARIANTS: dict[str, tuple[Callable[[], EncoderConfig], TagDecoderConfig, int, bool]] = {
     "swin_l_384": (lambda: swin_l(384, 12), _OFFICIAL_DECODER, NUM_RAM_TAGS, False),
     "swin_b_384": (lambda: swin_b(384, 12), _OFFICIAL_DECODER, NUM_RAM_TAGS, False),
     "swin_l_224": (lambda: swin_l(224, 7), _OFFICIAL_DECODER, NUM_RAM_TAGS, False),
     "swin_b_224": (lambda: swin_b(224, 7), _OFFICIAL_DECODER, NUM_RAM_TAGS, False),
     "mini": (swin_mini, _MINI_DECODER, 450, True),
+    "mini_lite2": (lite2_192, _LITE2_DECODER, 1200, True),
     "tiny": (swin_tiny_test, _TINY_DECODER, 29, False),
 }
 VARIANTS = tuple(_VARIANTS)
@@ -295,6 +352,7 @@ def variant(name: str, *, kind: Kind = "ram", num_tags: int | None = None) -> Ra
         tag_decoder=decoder,
         num_tags=default_tags if num_tags is None else num_tags,
         train_labels=train_labels,
+        direct=decoder is _LITE2_DECODER,
     )
     if kind == "ram_plus":
         return replace(config, kind=kind, descriptions_per_tag=51)

@@ -2,6 +2,8 @@
 
 - RAM: the label queries and their projection in the first decoder layer (2.8 % of the FLOPs of
   RAM-large at batch 1). RAM++'s queries depend on the image, so it has no such constants.
+- Convolutional encoders: a batch norm is part of the convolution before it, whose weights lie as
+  a CPU reads them best (channels last).
 - Swin: position bias and shift mask of a block, in one tensor (150 MB in Swin-L at 384 px in
   float32), which a fused attention kernel then takes as it is.
 
@@ -13,12 +15,16 @@ Shape legend as in `ram_model.networks.ram`, and W windows per image or 1, N tok
 """
 
 import copy
+from typing import cast
 
 import torch
+from timm.layers.norm_act import FrozenBatchNormAct2d
 from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ram_model.networks.image_encoder import ConvEncoder
 from ram_model.networks.ram import Ram
 
 
@@ -45,8 +51,11 @@ class FoldedRam(nn.Module):
             raise ValueError("A model in training mode cannot be folded: call its eval() first.")
         super().__init__()
         self.config = model.config
-        self._versions = [(p, p._version) for p in model.parameters() if not p.is_inference()]
+        weights = (*model.parameters(), *model.buffers())
+        self._versions = [(w, w._version) for w in weights if not w.is_inference()]
         self._model = _share(model)
+        if isinstance(self._model.image_encoder, ConvEncoder):
+            fold_batch_norms(self._model.image_encoder.conv)
         for block in self._model.image_encoder.modules():
             if isinstance(block, SwinTransformerBlock):
                 setattr(block, "attn", FoldedWindowAttention(block))  # noqa: B010 - typed as timm's
@@ -122,6 +131,36 @@ class FoldedWindowAttention(nn.Module):
             bias = bias.repeat(count // len(bias), 1, 1, 1)
         attended = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=bias)
         return self.proj(attended.transpose(1, 2).reshape(count, tokens, -1))
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Make each batch norm part of the convolution before it, and leave its activation.
+
+    The module's convolutions and norms are replaced, not changed: others may share them.
+    """
+    before: tuple[str, nn.Conv2d] | None = None
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            before = name, child
+        elif isinstance(child, FrozenBatchNormAct2d):
+            assert before is not None, name
+            setattr(module, before[0], _folded_convolution(before[1], child))
+            setattr(module, name, child.act)
+        else:
+            fold_batch_norms(child)
+
+
+def _folded_convolution(conv: nn.Conv2d, norm: FrozenBatchNormAct2d) -> nn.Conv2d:
+    names = ("running_mean", "running_var", "weight", "bias")
+    mean, variance, scale, shift = (norm.get_buffer(name) for name in names)
+    eps = cast(float, norm.eps)
+    fused = fuse_conv_bn_weights(conv.weight, conv.bias, mean, variance, eps, scale, shift)
+    folded = copy.deepcopy(conv, {id(conv.weight): conv.weight, id(conv.bias): conv.bias})
+    weight, folded.bias = (nn.Parameter(part.detach(), requires_grad=False) for part in fused)
+    folded.weight = nn.Parameter(
+        weight.detach().contiguous(memory_format=torch.channels_last), requires_grad=False
+    )
+    return folded
 
 
 def _share(model: Ram) -> Ram:

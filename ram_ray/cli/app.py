@@ -4,7 +4,6 @@ Nothing heavy is imported before a command runs: `ram-ray --help` must answer at
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from ram_ray.cli.plan import plan
 from ram_ray.cli.retry import retry
 from ram_ray.cli.serve import serve
 from ram_ray.cli.train import train
+from ram_ray.console.json_output import print_json
 from ram_ray.options import merge_settings
 from ram_ray.tagging.config import TagConfig, tag_config
 
@@ -96,7 +96,7 @@ def verify(
 
     report = verify_output(output, store)
     if as_json:
-        print(json.dumps(dataclasses.asdict(report) | {"ok": report.ok}))
+        print_json(dataclasses.asdict(report) | {"ok": report.ok})
     else:
         terminal.print_verification(report)
     return exit_codes.DONE if report.ok else exit_codes.INCOMPLETE
@@ -168,7 +168,7 @@ def _tag_bucket(config: TagConfig, *, as_json: bool) -> int:
     with show_progress() as on_progress:
         summary = tag_bucket(config, on_progress=on_progress)
     if as_json:
-        print(json.dumps(dataclasses.asdict(summary)))
+        print_json(dataclasses.asdict(summary))
     else:
         terminal.print_summary(summary)
     return exit_codes.of_run(summary.error_rate, config.max_error_rate)
@@ -180,7 +180,7 @@ def _tag_photo(settings: dict[str, object], *, as_json: bool) -> int:
 
     photo = tag_photo(**settings)
     if as_json:
-        print(json.dumps(dataclasses.asdict(photo)))
+        print_json(dataclasses.asdict(photo))
     else:
         terminal.print_photo(photo)
     return exit_codes.DONE

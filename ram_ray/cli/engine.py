@@ -8,6 +8,7 @@ from ram_ray import exit_codes
 from ram_ray.cli import flags
 from ram_ray.cli.flags import Given, command, fields_of
 from ram_ray.config import OnCluster
+from ram_ray.console.json_output import print_json
 from ram_ray.data_engine.config import EngineConfig, engine_config
 
 app = typer.Typer(
@@ -43,7 +44,6 @@ def run(
 ) -> int:
     """Clean the labels of photos with captions, step by step, and write a report."""
     import dataclasses
-    import json
 
     from ram_ray.data_engine.engine import run as run_engine
     from ram_ray.data_engine.terminal import print_result, step_progress
@@ -53,7 +53,7 @@ def run(
     with step_progress() as on_progress:
         result = run_engine(loaded, from_step=from_step, only=only, on_progress=on_progress)
     if as_json:
-        print(json.dumps(dataclasses.asdict(result)))
+        print_json(dataclasses.asdict(result))
     else:
         print_result(result)
     return exit_codes.of_run(result.error_rate, loaded.max_error_rate)
@@ -70,14 +70,13 @@ def explain(
 ) -> None:
     """Say what was decided about every tag of an image, by which rule, on what evidence."""
     import dataclasses
-    import json
 
     from ram_ray.data_engine.explain import explain_image
     from ram_ray.data_engine.terminal import print_explanation
 
     found = explain_image(run, image_id, store)
     if as_json:
-        print(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
+        print_json(dataclasses.asdict(found))
     else:
         print_explanation(found)
 
@@ -93,14 +92,13 @@ def diff(
 ) -> None:
     """Compare the labels of two runs, or of two revisions of one (OUTPUT@1 OUTPUT@2)."""
     import dataclasses
-    import json
 
     from ram_ray.data_engine.explain import diff_runs
     from ram_ray.data_engine.terminal import print_diff
 
     found = diff_runs(run_a, run_b, store)
     if as_json:
-        print(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
+        print_json(dataclasses.asdict(found))
     else:
         print_diff(found)
 
@@ -117,7 +115,6 @@ def undo(
 ) -> None:
     """Take a rule back: a new revision without its decisions; all other labels stay."""
     import dataclasses
-    import json
 
     from ram_ray.data_engine.terminal import print_undo, step_progress
     from ram_ray.data_engine.undo import undo_rule
@@ -125,6 +122,6 @@ def undo(
     with step_progress() as on_progress:
         result = undo_rule(run, rule, store=store, address=where.address, on_progress=on_progress)
     if as_json:
-        print(json.dumps(dataclasses.asdict(result)))
+        print_json(dataclasses.asdict(result))
     else:
         print_undo(result)

@@ -1,12 +1,12 @@
 """`ram-ray evaluate` and `ram-ray calibrate`."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from ram_ray.cli import flags
 from ram_ray.cli.flags import Given, command, fields_of
+from ram_ray.console.json_output import print_json
 from ram_ray.evaluation.config import CalibrationConfig, LabelsConfig
 from ram_ray.options import build_config
 
@@ -53,7 +53,7 @@ def evaluate(
     config = build_config(LabelsConfig, {"output": output, "labels": labels, **given})
     figures = pipeline.evaluate(config, baselines=baseline or ())
     if as_json:
-        print(json.dumps(figures))
+        print_json(figures)
     else:
         _print_evaluation(figures, output)
 
@@ -79,7 +79,7 @@ def calibrate(
     config = build_config(LabelsConfig, {"output": output, "labels": labels, **given})
     report = pipeline.calibrate(config, promise, thresholds_file)
     if as_json:
-        print(json.dumps(report))
+        print_json(report)
     else:
         _print_calibration(report, thresholds_file)
 

@@ -14,6 +14,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache, wraps
 from pathlib import Path
@@ -23,6 +24,7 @@ import typer
 
 from ram_ray import exit_codes
 from ram_ray.config import StoreConfig, TagChoice
+from ram_ray.console.json_output import only_json
 from ram_ray.options import build_config
 
 Given = Mapping[str, object]
@@ -114,7 +116,7 @@ _ASKED = [one.name for one in fields(TagChoice) if one.name not in _ONLY_BY_SET]
 TAG = {
     "Which tags": f"{' '.join(_ASKED)} max_error_rate",
     "Which images": "include exclude store.endpoint_url store.region store.anonymous "
-    "decode.orientation",
+    "decode.orientation decode.wide_grey decode.formats",
     "Resources": "shard_rows batch_size device precision num_taggers num_decoders "
     "gpus_per_tagger address",
 }
@@ -154,7 +156,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             for name, (kind, parameters) in groups.items():
                 given = named(**{path: values.pop(one.name) for path, one in parameters.items()})
                 values[name] = given if kind is Given else build_config(kind, given)
-            code = function(**values)
+            with only_json() if values.get("as_json") else nullcontext():
+                code = function(**values)
         raise typer.Exit(code or exit_codes.DONE)
 
     run.__signature__ = inspect.Signature(shown)  # pyright: ignore[reportAttributeAccessIssue]
@@ -218,6 +221,8 @@ def _kind(hint: Any, *, as_text: bool) -> tuple[Any, bool, str | None]:
         return str, False, "|".join(get_args(hint))
     if get_origin(hint) is tuple:
         one = get_args(hint)[0]
+        if get_origin(one) is Literal:
+            return str, True, "|".join(get_args(one))
         return (str if is_dataclass(one) else one), True, None
     return hint, False, None
 

@@ -7,6 +7,7 @@ import typer
 from ram_ray import exit_codes
 from ram_ray.cli import flags
 from ram_ray.cli.flags import Given, command, fields_of
+from ram_ray.console.json_output import print_json
 from ram_ray.labels.builder.config import BuildConfig, list_config, load_build_config
 from ram_ray.labels.parsing.config import ParseConfig
 from ram_ray.options import build_config
@@ -35,7 +36,6 @@ def build(
     as_json: flags.Json = False,
 ) -> None:
     """Build a vocabulary from captions and lists, with a page to review it."""
-    import json
 
     from ram_ray.labels.builder.build import build_vocabulary
     from ram_ray.labels.builder.output import report_of
@@ -44,7 +44,7 @@ def build(
     loaded = load_build_config({"output": output, **given}, config_file=config)
     made = build_vocabulary(loaded)
     if as_json:
-        print(json.dumps(report_of(made), ensure_ascii=False))
+        print_json(report_of(made))
     else:
         print_build(made, loaded.output)
 
@@ -114,7 +114,6 @@ def parse(
 ) -> int:
     """Parse captions into tags with a vocabulary; frequencies and co-occurrences beside."""
     import dataclasses
-    import json
 
     from ram_ray.labels.parsing.pipeline import parse_captions
     from ram_ray.labels.parsing.terminal import print_parse, shard_progress
@@ -122,7 +121,7 @@ def parse(
     config = build_config(ParseConfig, {"source": source, "output": output, **given})
     summary = parse_captions(config, on_shards=shard_progress())
     if as_json:
-        print(json.dumps(dataclasses.asdict(summary)))
+        print_json(dataclasses.asdict(summary))
     else:
         print_parse(summary, config.store)
     return exit_codes.of_run(summary.error_rate, config.max_error_rate)

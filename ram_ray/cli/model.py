@@ -1,6 +1,5 @@
 """`ram-ray model`: which models there are, getting them, and what is in them."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 from ram_ray import exit_codes
 from ram_ray.cli import flags
 from ram_ray.cli.flags import Given, command, fields_of
+from ram_ray.console.json_output import print_json
 from ram_ray.models.config import ConvertConfig, FetchConfig
 from ram_ray.options import build_config
 
@@ -31,7 +31,7 @@ def list_models(as_json: flags.Json = False) -> None:
 
     models = model_report.known_models()
     if as_json:
-        print(json.dumps(models))
+        print_json(models)
     else:
         model_report.print_models(models)
 

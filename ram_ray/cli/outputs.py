@@ -1,13 +1,13 @@
 """`ram-ray rethreshold` and `ram-ray export`: what a finished run is turned into."""
 
 import dataclasses
-import json
 from typing import Annotated
 
 import typer
 
 from ram_ray.cli import flags
 from ram_ray.cli.flags import command
+from ram_ray.console.json_output import print_json
 
 
 @command
@@ -34,7 +34,7 @@ def rethreshold(
     thresholds = read_threshold_file(str(file)) if file else float(str(given["threshold"]))
     report = rethresholding.rethreshold(output, target, thresholds, store)
     if as_json:
-        print(json.dumps(dataclasses.asdict(report)))
+        print_json(dataclasses.asdict(report))
     else:
         print(
             f"{report.images:,} images keep {report.tags_after:,} of {report.tags_before:,} "

@@ -1,13 +1,13 @@
 """`ram-ray plan`: counts, time and cost of a run before anything is spent."""
 
 import dataclasses
-import json
 from typing import Annotated
 
 import typer
 
 from ram_ray.cli import flags
 from ram_ray.cli.flags import Given, command, fields_of
+from ram_ray.console.json_output import print_json
 from ram_ray.options import merge_settings
 from ram_ray.tagging.config import TagConfig, tag_config
 
@@ -18,9 +18,11 @@ _FLAGS = {
     for panel, names in flags.TAG.items()
 }
 
-Source = Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix.", show_default=False)]
+Source = Annotated[
+    str | None, typer.Argument(help="A folder, or s3://bucket/prefix.", show_default=False)
+]
 Output = Annotated[
-    str, typer.Argument(help="Folder or s3:// prefix of the results.", show_default=False)
+    str | None, typer.Argument(help="Folder or s3:// prefix of the results.", show_default=False)
 ]
 SampleSize = Annotated[
     int,
@@ -39,8 +41,8 @@ def _price(of: str) -> typer.models.OptionInfo:
 @command
 def plan(
     *,
-    source: Source,
-    output: Output,
+    source: Source = None,
+    output: Output = None,
     sample: SampleSize = 64,
     machine_price: Annotated[float | None, _price("one hour of a machine like this")] = None,
     get_price: Annotated[float | None, _price("1,000 GET requests")] = None,
@@ -59,13 +61,13 @@ def plan(
     from ram_ray.tagging.forecast.estimate import Prices
     from ram_ray.tagging.forecast.pipeline import plan_bucket
 
-    asked = {"source": source, "output": output, **given}
+    asked = {**flags.named(source=source, output=output), **given}
     merged = merge_settings(asked, config_file=config, settings=settings or ())
     prices = Prices(machine_per_hour=machine_price, get_per_1000=get_price, put_per_1000=put_price)
     loaded = tag_config(merged)
     with show_progress() as on_progress:
         report = plan_bucket(loaded, sample=sample, prices=prices, on_progress=on_progress)
     if as_json:
-        print(json.dumps(dataclasses.asdict(report)))
+        print_json(dataclasses.asdict(report))
     else:
         terminal.print_plan(report)

@@ -1,12 +1,12 @@
 """`ram-ray retry`: the quarantined images of a finished run once more."""
 
 import dataclasses
-import json
 from typing import Annotated
 
 from ram_ray import exit_codes
 from ram_ray.cli import flags
 from ram_ray.cli.flags import Given, command, fields_of
+from ram_ray.console.json_output import print_json
 from ram_ray.options import build_config, merge_settings
 from ram_ray.tagging.retrying.config import RetryConfig
 
@@ -42,7 +42,7 @@ def retry(
     with show_progress() as on_progress:
         summary = retry_quarantined(loaded, on_progress=on_progress)
     if as_json:
-        print(json.dumps(dataclasses.asdict(summary)))
+        print_json(dataclasses.asdict(summary))
     else:
         terminal.print_retry(summary)
     return exit_codes.of_run(summary.error_rate, loaded.max_error_rate)

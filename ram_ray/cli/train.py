@@ -1,7 +1,6 @@
 """`ram-ray train`: a configuration, or a model with new tags and a folder of data."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from ram_ray.cli import flags
 from ram_ray.cli.flags import Given, command, fields_of
+from ram_ray.console.json_output import print_json
 from ram_ray.options import build_config, merge_settings
 from ram_ray.training.config import TrainConfig
 
@@ -49,7 +49,7 @@ def train(
     result = run(build_config(TrainConfig, merged), on_progress=None if as_json else _show)
     facts = dataclasses.asdict(result)
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
     else:
         _print_result(facts)
 

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 REQUEST = struct.Struct("<QH")
 ANSWER = struct.Struct("<BIIQ")
-VIEW = struct.Struct("<4d?")  # the crop (left, top, width, height), and whether it is mirrored
+VIEW = struct.Struct("<4d?B")  # the crop (left, top, width, height), mirrored or not, remarks
 READY = b"R"
 OK, IMAGE_ERROR, OUT_OF_MEMORY, BUG = range(4)
 
@@ -78,10 +78,15 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
     from ram_ray.config import DecodeConfig
     from ram_ray.errors import ImageError
     from ram_ray.images.decode_bytes import DecodedImage, MemoryLimitError, decode
+    from ram_ray.images.extra_formats import load_plugin
+    from ram_ray.images.formats import EXTRA
+    from ram_ray.images.remarks import to_bits
 
     config = DecodeConfig(**options["config"])
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one core per decoder, and stacks cost address space
     Image.MAX_IMAGE_PIXELS = None  # max_image_pixels replaces it
+    for name in config.formats:  # now: an import under way when memory runs out stays half done
+        load_plugin(EXTRA[name])
 
     def read_and_decode(num_bytes: int, view_bytes: int) -> DecodedImage:
         asked = requests.read(view_bytes)
@@ -107,7 +112,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO, options: dict) -> None:
         else:
             pixels = image.pixels.data.cast("B")
             header = ANSWER.pack(OK, image.width, image.height, len(pixels))
-            _write(answers, header + VIEW.pack(*image.crop, image.mirrored))
+            _write(answers, header + VIEW.pack(*image.crop, image.mirrored, to_bits(image.remarks)))
             _write(answers, pixels)
             large = image.width * image.height > _LARGE_PIXELS
             del image, pixels

@@ -30,7 +30,12 @@ from ram_model.training.augmentation import ViewRequest, training_view
 from ram_model.transforms import resize_for_inference, to_rgb
 from ram_ray.config import DecodeConfig
 from ram_ray.errors import ImageError, ImageErrorCode
+from ram_ray.images.extra_formats import load_plugin
 from ram_ray.images.formats import identify, is_cut, webp_size
+from ram_ray.images.grey import narrow_grey
+from ram_ray.images.jxl_header import jxl_size, jxl_turned
+from ram_ray.images.remarks import Remark
+from ram_ray.images.repairs import has_bad_chunk, with_end_marker, without_bad_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class DecodedImage:
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     """What of the image the pixels show: left, top, width, height, as shares of it."""
     mirrored: bool = False
+    remarks: tuple[Remark, ...] = ()
+    """What was repaired in the file, or lost of it."""
 
 
 class MemoryLimitError(ImageError):
@@ -68,23 +75,26 @@ def decode(
     Raises ImageError.
     """
     check_num_bytes(len(data), config)
-    file = _File(data, identify(data), config)
+    file = _File(data, identify(data, config.formats), config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks about metadata change no verdict
-        image = _open(file)
-        width, height = _stored_size(image)
-        image = _load(file, image)
+        image, (width, height), repaired = _read(file)
         try:
             if config.orientation == "apply":
-                image = _upright(image)
+                image = _upright(image, file)
+            image, lost = narrow_grey(image, config.wide_grey)
             rgb = to_rgb(image)
+        except ImageError:
+            raise
         except Exception as error:  # noqa: BLE001  odd modes and palettes are the file's doing too
             raise _verdict(file, error, width * height) from None
+    remarks = repaired + lost
     try:
         if view is not None:
             seen = training_view(rgb, image_size_px, view)
-            return DecodedImage(seen.pixels, width, height, seen.crop, seen.mirrored)
-        return DecodedImage(resize_for_inference(rgb, image_size_px), width, height)
+            return DecodedImage(seen.pixels, width, height, seen.crop, seen.mirrored, remarks)
+        pixels = resize_for_inference(rgb, image_size_px)
+        return DecodedImage(pixels, width, height, remarks=remarks)
     except MemoryError:
         raise MemoryLimitError from None
 
@@ -108,22 +118,64 @@ class _File:
     config: DecodeConfig
 
 
+def _read(file: _File) -> tuple[Image.Image, tuple[int, int], tuple[Remark, ...]]:
+    """Return the first frame, its stored size, and what had to be repaired for it."""
+    try:
+        read = _open_and_load(file)
+        # Pillow reads on over such a chunk where it lies behind the pixels.
+        passed_over = file.format_name == "PNG" and has_bad_chunk(file.data)
+        return *read, (Remark.BAD_CHECKSUM,) * passed_over
+    except MemoryLimitError:
+        raise
+    except ImageError as error:
+        try:
+            repaired = _repaired(file, error.code)
+        except MemoryError:
+            raise MemoryLimitError from None
+        if repaired is None:
+            raise
+    data, remark = repaired
+    return *_open_and_load(dataclasses.replace(file, data=data)), (remark,)
+
+
+def _repaired(file: _File, code: ImageErrorCode) -> tuple[bytes, Remark] | None:
+    """Return the file made whole, where it lacks nothing of its pixels, and how."""
+    data, remark = None, Remark.BAD_CHECKSUM
+    if file.format_name == "PNG" and code in (ImageErrorCode.CORRUPT, ImageErrorCode.TRUNCATED):
+        data = without_bad_chunks(file.data)
+    elif file.format_name == "JPEG" and code is ImageErrorCode.TRUNCATED:
+        data, remark = with_end_marker(file.data), Remark.NO_END_MARKER
+    return None if data is None else (data, remark)
+
+
+def _open_and_load(file: _File) -> tuple[Image.Image, tuple[int, int]]:
+    image = _open(file)
+    size = _stored_size(image)
+    return _load(file, image), size
+
+
 def _open(file: _File) -> Image.Image:
     """Parse the header and check the pixel count; the pixels stay undecoded."""
-    size = webp_size(file.data) if file.format_name == "WEBP" else None
-    if size:
-        _check_num_pixels(*size, file.config)
+    size = None
+    if file.format_name in _SIZE_FIRST:
+        size = _SIZE_FIRST[file.format_name](file.data)
+        if size:
+            _check_num_pixels(*size, file.config)
     stream = io.BytesIO(file.data)
     try:
         # The plugin itself and not Image.open, which hides the plugin's reason for a refusal and
         # has a pixel limit of its own, a global that belongs to whoever imported Pillow first.
-        image = _PLUGINS[file.format_name](stream, "")
+        image = _plugin(file.format_name)(stream, "")
     except Exception as error:  # noqa: BLE001  hostile bytes make the plugins raise anything
         ran_out = file.format_name in _READ_IN_ORDER and stream.tell() >= len(file.data)
         num_pixels = math.prod(size) if size else 0
         raise _verdict(file, error, num_pixels, ran_out=ran_out) from None
     _check_num_pixels(*image.size, file.config)
     return image
+
+
+def _plugin(format_name: str) -> Callable[[io.BytesIO, str], Image.Image]:
+    return _PLUGINS.get(format_name) or load_plugin(format_name)
 
 
 def _check_num_pixels(width: int, height: int, config: DecodeConfig) -> None:
@@ -160,8 +212,13 @@ def _load(file: _File, image: Image.Image) -> Image.Image:
     raise verdict
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, file: _File) -> Image.Image:
     """Turn by the EXIF orientation; with broken EXIF the image stays as stored."""
+    if file.format_name == "HEIC/HEIF":
+        return image  # libheif has turned it by the container's boxes, which alone count
+    if file.format_name == "JPEG XL" and not getattr(image, "jpeg", False):
+        if jxl_turned(file.data):  # by libjxl; a JPEG in it comes out as it was
+            return image
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION)
         method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
@@ -214,6 +271,9 @@ _PLUGINS: dict[str, Callable[[io.BytesIO, str], Image.Image]] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
+
+# Of formats whose plugins allocate or decode pixels when they open a file.
+_SIZE_FIRST = {"WEBP": webp_size, "JPEG XL": jxl_size}
 
 # Formats whose headers are read front to back, so that the end of the file tells a cut one.
 _READ_IN_ORDER = ("JPEG", "PNG", "GIF", "BMP", "DIB")

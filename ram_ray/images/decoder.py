@@ -25,6 +25,8 @@ from ram_ray.config import DecodeConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, RamRayError
 from ram_ray.images.child import ANSWER, BUG, OK, OUT_OF_MEMORY, READY, REQUEST, VIEW
 from ram_ray.images.decode_bytes import DecodedImage, MemoryLimitError, check_num_bytes, decode
+from ram_ray.images.extra_formats import decoder_versions
+from ram_ray.images.remarks import from_bits
 
 __all__ = ["DecodedImage", "Decoder", "decode"]
 
@@ -37,9 +39,13 @@ class Decoder:
     """
 
     def __init__(self, image_size_px: int, config: DecodeConfig) -> None:
-        """Start the child without waiting for it; `image_size_px` is S of the pixels returned."""
+        """Start the child without waiting for it; `image_size_px` is S of the pixels returned.
+
+        Raises ConfigError where this machine lacks what reads `config.formats`.
+        """
         if image_size_px < 1:
             raise ConfigError(f"image_size_px is {image_size_px!r}, but must be at least 1.")
+        decoder_versions(config.formats)
         self._image_size_px = image_size_px
         self._config = config
         self._closed = False
@@ -167,10 +173,11 @@ class _Child:
             if status == OK:
                 seen = bytearray(VIEW.size)
                 self._receive(memoryview(seen), deadline)
-                *crop, mirrored = VIEW.unpack(seen)
+                *crop, mirrored, remarks = VIEW.unpack(seen)
                 pixels = np.empty((image_size_px, image_size_px, 3), np.uint8)
                 self._receive(pixels.data.cast("B"), deadline)
-                return DecodedImage(pixels, width, height, tuple(crop), mirrored)
+                told = from_bits(remarks)
+                return DecodedImage(pixels, width, height, tuple(crop), mirrored, told)
             body = bytearray(num_bytes)
             self._receive(memoryview(body), deadline)
         except (BrokenPipeError, EOFError):

@@ -1,18 +1,25 @@
 """Which image format bytes claim to be, by their first bytes; nothing is parsed or allocated."""
 
+from collections.abc import Collection
+
 from ram_ray.errors import ImageError, ImageErrorCode
 
 ACCEPTED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 
 
-def identify(data: bytes) -> str:
-    """Return the name in ACCEPTED that `data` starts like.
+EXTRA = {"heic": "HEIC/HEIF", "jxl": "JPEG XL"}
+"""Names of the formats that `DecodeConfig.formats` adds."""
+
+
+def identify(data: bytes, formats: Collection[str] = ()) -> str:
+    """Return the name in ACCEPTED that `data` starts like, or in EXTRA if it is asked for.
 
     Raises ImageError: unsupported_format for other known image formats, not_an_image otherwise.
     """
+    asked = [EXTRA[one] for one in formats]
     head = bytes(data[:1024])
     if head[4:8] == b"ftyp":
-        return _identify_by_brands(head)
+        return _identify_by_brands(head, asked)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     for magic, name in _ACCEPTED_MAGIC:
@@ -20,6 +27,8 @@ def identify(data: bytes) -> str:
             return name
     for offset, magic, name in _OTHER_MAGIC:
         if head[offset : offset + len(magic)] == magic:
+            if name in asked:
+                return name
             raise _unsupported(name)
     if _is_svg(head):
         raise _unsupported("SVG")
@@ -45,14 +54,14 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def is_cut(data: bytes, format_name: str) -> bool:
-    """Say whether a WEBP, TIFF or AVIF container declares more bytes than there are."""
+    """Say whether a WEBP, TIFF, AVIF or HEIC container declares more bytes than there are."""
     if format_name == "WEBP":
         return 8 + _little_endian(data[4:8]) > len(data)
     if format_name == "TIFF":  # the directory, often at the end, is where the header says
         order = "little" if data[:1] == b"I" else "big"
         is_big_tiff = b"+" in data[2:4]
         return int.from_bytes(data[8:16] if is_big_tiff else data[4:8], order) + 2 > len(data)
-    if format_name == "AVIF":
+    if format_name in ("AVIF", "HEIC/HEIF"):
         at = 0
         while at + 8 <= len(data):
             size = int.from_bytes(data[at : at + 4], "big")
@@ -65,7 +74,7 @@ def is_cut(data: bytes, format_name: str) -> bool:
     return False
 
 
-def _identify_by_brands(head: bytes) -> str:
+def _identify_by_brands(head: bytes, asked: Collection[str]) -> str:
     """Tell AVIF from its relatives: all share the ISO container and differ in the brands."""
     brands = [head[8:12]]
     box_end = min(int.from_bytes(head[:4], "big"), len(head))
@@ -73,6 +82,8 @@ def _identify_by_brands(head: bytes) -> str:
     if b"avif" in brands or b"avis" in brands:
         return "AVIF"
     if any(brand in _HEIF_BRANDS for brand in brands):
+        if "HEIC/HEIF" in asked:
+            return "HEIC/HEIF"
         raise _unsupported("HEIC/HEIF")
     if brands[0] == b"crx ":
         raise _unsupported("Canon raw (CR3)")
@@ -89,7 +100,12 @@ def _is_svg(head: bytes) -> bool:
 def _unsupported(name: str) -> ImageError:
     return ImageError(
         ImageErrorCode.UNSUPPORTED_FORMAT,
-        f"The file is {name}, which is not read here; convert it to JPEG, PNG or WebP.",
+        f"The file is {name}, which is not read here; "
+        + (
+            "ask for it with --formats (docs/decoding.md)."
+            if name in EXTRA.values()
+            else "convert it to JPEG, PNG or WebP."
+        ),
     )
 
 

@@ -1,6 +1,5 @@
 """What `ram-ray model` prints: the known models, and what one of them is."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,11 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ram_model.config import ConvConfig, EncoderConfig
 from ram_model.files.checkpoint import CHECKSUMS, CONFIG
 from ram_model.files.costs import total
 from ram_model.files.inspection import ModelFacts, inspect_folder
 from ram_model.files.pretrained import BUNDLED, PACKAGED, PUBLISHED, find_model_folder, models_home
 from ram_model.vocabulary import OFF
+from ram_ray.console.json_output import print_json
 from ram_ray.console.terminal import printable
 from ram_ray.models.convert import user_errors
 
@@ -72,7 +73,7 @@ def say(sentence: str) -> None:
 def show(facts: ModelFacts, *, as_json: bool) -> None:
     """Print what a model is."""
     if as_json:
-        print(json.dumps(facts.to_json()))
+        print_json(facts.to_json())
         return
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
@@ -88,18 +89,25 @@ def show(facts: ModelFacts, *, as_json: bool) -> None:
         console.print(Text(f"{printable(name)}: {state}", style=style), soft_wrap=True)
 
 
+def _encoder_text(encoder: EncoderConfig) -> str:
+    if isinstance(encoder, ConvConfig):
+        return f"{encoder.architecture} of timm, {encoder.num_tokens} tokens"
+    return (
+        f"Swin, width {encoder.embed_dim}, depths {encoder.depths}, "
+        f"windows of {encoder.window_size}"
+    )
+
+
 def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
     config, vocabulary = facts.config, facts.vocabulary
     off = int((vocabulary.thresholds >= OFF).sum())
     on = vocabulary.thresholds[vocabulary.thresholds < OFF]
     spread = f"{on.min():.2f} to {on.max():.2f}" if len(on) else "none"
     checkpoint = facts.sources.get("checkpoint")
-    encoder = config.image_encoder
     rows = [
         ("Model", f"{facts.title} in {facts.folder}"),
         ("Input", f"{config.image_size_px} x {config.image_size_px} px"),
-        ("Image encoder", f"Swin, width {encoder.embed_dim}, depths {encoder.depths}, "
-                          f"windows of {encoder.window_size}"),
+        ("Image encoder", _encoder_text(config.image_encoder)),
         ("Tag decoder", f"{config.tag_decoder.num_layers} layers of "
                         f"{config.tag_decoder.hidden_dim}"),
         ("Tags", f"{len(on):,}" + (", also in Chinese" * any(vocabulary.names_zh))),

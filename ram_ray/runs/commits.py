@@ -16,9 +16,10 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from types import MappingProxyType
 from typing import TypeVar
 
 import pyarrow as pa
@@ -31,6 +32,8 @@ _COMMIT_KEY = re.compile(r"commits/shard-(\d{6,})\.json")
 _RETRY_COMMIT_KEY = re.compile(r"retries/(\d{6})/commits/shard-(\d{6,})\.json")
 
 Item = TypeVar("Item")
+
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 READERS = 16
 """Commits read at a time: a run of a billion images has 100,000 of them."""
@@ -63,6 +66,8 @@ class Commit:
     quarantined_by_code: dict[str, int]
     committed_at: str
     files: tuple[StagedFile, ...]
+    remarks: dict[str, int] = field(default_factory=dict)
+    """What was repaired in images that are tagged, or lost of them; 0.1.0 did not count it."""
 
     def to_json(self) -> bytes:
         """Return the commit as it is stored."""
@@ -81,11 +86,20 @@ class Commit:
 
 
 def commit_shard(
-    store: Store, shard: int, plan: pa.Table, tags: pa.Table, quarantine: pa.Table
+    store: Store,
+    shard: int,
+    plan: pa.Table,
+    tags: pa.Table,
+    quarantine: pa.Table,
+    *,
+    remarks: Mapping[str, int] = _NONE,
 ) -> Commit:
     """Check conservation, stage both files, commit, publish; return the commit that counts.
 
     That commit is another attempt's when one was there first: this attempt's files are dropped.
+
+    Args:
+        remarks: how many of the tagged images have each remark.
 
     Raises:
         ConservationError: a planned image is missing, doubled or foreign; nothing is written.
@@ -98,6 +112,7 @@ def commit_shard(
         {"tags": tags, "quarantine": quarantine},
         tagged=plan.num_rows - quarantine.num_rows,
         quarantined_by_code=codes,
+        remarks=remarks,
     )
 
 
@@ -108,6 +123,7 @@ def commit_tables(
     *,
     tagged: int,
     quarantined_by_code: Mapping[str, int],
+    remarks: Mapping[str, int] = _NONE,
     retry: int = 0,
 ) -> Commit:
     """Stage a shard's files, one per folder, commit, publish; return the commit that counts.
@@ -130,6 +146,7 @@ def commit_tables(
         quarantined_by_code=dict(quarantined_by_code),
         committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
+        remarks=dict(remarks),
     )
     if not store.create(commit_key(shard, retry), commit.to_json()):
         # Another attempt won, or a retried request met the object its own first try wrote.

@@ -83,7 +83,7 @@ class ShardAssembly:
     num_quarantined: int = 0
 
     def begin(self, chunk: int) -> Begin:
-        """Count a start of a chunk and say how to run it (design: mechanisms A.5).
+        """Count a start of a chunk and say how to run it (docs/how-it-works.md, A.5).
 
         Only a `begin` that meets an unfinished one counts: a plain attempt counter would condemn
         innocent chunks, since Ray re-runs everything a dead worker had finished too.

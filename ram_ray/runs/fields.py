@@ -46,6 +46,8 @@ TAG = RecordFields(
         "text_encoder": None,  # before retries
         "descriptions": None,
         "open_set_threshold": None,
+        "decode.wide_grey": "clip",  # before 0.2.0
+        "decode.formats": [],
     },
 )  # fmt: skip
 """`tag`, `plan`; a retry compares MODEL alone."""

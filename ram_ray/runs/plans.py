@@ -6,9 +6,11 @@ plan/plan.json              written last: shards, rows, skipped names, listing t
 
 import io
 import json
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
@@ -19,6 +21,10 @@ from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import Store
 
 PLAN_KEY = "plan/plan.json"
+
+MAX_SUFFIXES = 50
+"""Suffixes of skipped names that are counted apart; a listing may hold any number."""
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,10}$")
 
 PLAN = pa.schema(
     [
@@ -56,6 +62,8 @@ class PlanSummary:
     skipped: int
     """Objects left out by name."""
     listing_s: float
+    skipped_by_suffix: dict[str, int] = field(default_factory=dict)
+    """Those, by lower-case suffix, the most frequent first; 0.1.0 did not count them."""
 
     def rows_in(self, shards: Iterable[int], shard_rows: int) -> int:
         """Return how many planned images some shards hold; only the last one is shorter."""
@@ -79,10 +87,12 @@ def write_plan(
     started = time.monotonic()
     clear_plan(store)
     shards = rows = size_bytes = skipped = 0
+    suffixes: Counter[str] = Counter()
     pending: list[SourceObject] = []
     for listed in objects:
         if not names.accepts(listed.image_id):
             skipped += 1
+            _count_suffix(suffixes, listed.image_id)
             continue
         pending.append(listed)
         size_bytes += listed.size_bytes
@@ -95,9 +105,17 @@ def write_plan(
         shards, rows = shards + 1, rows + len(pending)
     on_listed(rows)
     listing_s = round(time.monotonic() - started, 3)
-    summary = PlanSummary(shards, rows, size_bytes, skipped, listing_s)
+    told = dict(suffixes.most_common())
+    summary = PlanSummary(shards, rows, size_bytes, skipped, listing_s, told)
     finish_plan(store, summary)
     return summary
+
+
+def _count_suffix(suffixes: Counter[str], image_id: str) -> None:
+    """Count a name by what it ends with; names that end in ever new ways are counted together."""
+    found = _SUFFIX.search(image_id.lower())
+    suffix = found[0] if found else "no suffix"
+    suffixes[suffix if suffix in suffixes or len(suffixes) < MAX_SUFFIXES else "others"] += 1
 
 
 def clear_plan(store: Store) -> None:

@@ -95,11 +95,39 @@ def in_workers(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> li
         IncompleteRunError: a call failed in another way.
     """
     import ray
-    from ray.exceptions import RayError
 
     remote = ray.remote(function).options(num_cpus=0.5)
+    return _results([remote.remote(*arguments) for arguments in calls])
+
+
+def on_every_node(function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Return the result of one call on each machine of the cluster.
+
+    Raises:
+        RamRayError: what a call raised.
+        IncompleteRunError: a call failed in another way.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    remote = ray.remote(function)
+    calls = [
+        remote.options(
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        ).remote(*arguments)
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    return _results(calls)
+
+
+def _results(calls: list[Any]) -> list[Any]:
+    import ray
+    from ray.exceptions import RayError
+
     try:
-        return ray.get([remote.remote(*arguments) for arguments in calls])
+        return ray.get(calls)
     except RayError as error:
         inner = _innermost(error)
         if isinstance(inner, RamRayError):

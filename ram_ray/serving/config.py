@@ -191,6 +191,7 @@ class ServeConfig(Hardware, ModelCalls):
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = option(8000, bounds=(1, 65535))
+    """Port."""
 
     batch_size: int = 16
     """Most images per model call."""

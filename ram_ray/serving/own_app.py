@@ -39,7 +39,7 @@ class PhotoTagger:
 
         Args:
             data: of an image file.
-            selection: `tags`, `threshold`, `score_floor`, `top_k`, `caption`
+            selection: `tags`, `threshold`, `score_floor`, `caption`, ...
                 (`ram_ray.serving.models.backend.Selection`).
         """
         try:

@@ -25,6 +25,10 @@ IMAGE_SUFFIXES = (
 """Names planned when no --include is given: the formats `ram_ray.images.decoder` reads."""
 
 
+EXTRA_SUFFIXES = {"heic": (".heic", ".heif", ".hif"), "jxl": (".jxl",)}
+"""Names planned beside them where a run asks for these formats (`DecodeConfig.formats`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceObject:
     """One listed object: its key as the caller knows it, where it is, and what listing told."""
@@ -38,7 +42,12 @@ class SourceObject:
 class NameFilter:
     """Decides by name alone whether a listed object is planned."""
 
-    def __init__(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+    def __init__(
+        self, include: tuple[str, ...], exclude: tuple[str, ...], formats: tuple[str, ...] = ()
+    ) -> None:
+        """Take the globs; `formats` are those that `DecodeConfig.formats` adds."""
+        added = (suffix for name in formats for suffix in EXTRA_SUFFIXES[name])
+        self._suffixes = (*IMAGE_SUFFIXES, *added)
         self._include = include
         self._exclude = exclude
 
@@ -49,7 +58,7 @@ class NameFilter:
             return False
         if not self._include:
             # macOS keeps `._a.jpg` beside `a.jpg` on foreign drives: no picture
-            return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("._")
+            return name.lower().endswith(self._suffixes) and not name.startswith("._")
         return any(fnmatchcase(image_id, glob) or fnmatchcase(name, glob) for glob in self._include)
 
 

@@ -126,7 +126,7 @@ class TagRows:
 
         Args:
             batch_size: images per model call, whatever Ray's batches are.
-            choice: fields of `ram_ray.config.TagChoice`: tags, threshold, top_k, score_floor, ...
+            choice: fields of `ram_ray.config.TagChoice`: tags, threshold, score_floor, ...
 
         Raises:
             ConfigError: no such model, or a field that is wrong.

@@ -12,11 +12,12 @@ from ram_ray.errors import ConfigError, ImageError, UnreachableError
 from ram_ray.images.decoder import Decoder
 from ram_ray.tagging.config import TagConfig, tag_config
 from ram_ray.tagging.model import tagger_options, threshold_option
+from ram_ray.tagging.remark_notes import remark_notes
 from ram_ray.workers.tagger import load_tagger
 
 # What a single photo understands; any other option belongs to a run and is refused, not ignored.
 PHOTO_SETTINGS = {one.name for one in fields(TagChoice)} | {
-    "source", "device", "precision", "decode.orientation"
+    "source", "device", "precision", "decode.orientation", "decode.wide_grey", "decode.formats"
 }  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def tag_photo(source: str | None = None, /, **settings: object) -> TaggedPhoto:
     Args:
         source: path of the photo.
         settings: fields of TagConfig that a single photo understands (PHOTO_SETTINGS), by dotted
-            name, such as model, tags, threshold, top_k.
+            name, such as model, tags, threshold.
 
     Raises:
         ConfigError: no photo was named, it is a folder or a bucket, or an option needs an OUTPUT.
@@ -58,12 +59,13 @@ def tag_photo(source: str | None = None, /, **settings: object) -> TaggedPhoto:
     tagger, device = _load_tagger(config)
     try:
         with Decoder(tagger.image_size_px, config.decode) as decoder:
-            pixels = decoder.decode(data).pixels
+            image = decoder.decode(data)
     except ImageError as error:
         raise ImageError(error.code, f"{path}: {error.message}") from error
-    tags = tagger(pixels[np.newaxis])[0]
+    tags = tagger(image.pixels[np.newaxis])[0]
     notes = [f"{tagger.model_id} has random weights: its tags mean nothing."] * tagger.is_random
     notes += tagger.notes
+    notes += remark_notes({remark.value: 1 for remark in image.remarks})
     if config.device == "auto" and device == "cpu":
         notes.append("No GPU found: tagged on the CPU.")
     return TaggedPhoto(

@@ -51,7 +51,7 @@ def check_source(config: TagConfig) -> None:
         ConfigError: there is none; says how many objects have other names.
         UnreachableError: the source cannot be listed.
     """
-    names = NameFilter(config.include, config.exclude)
+    names = NameFilter(config.include, config.exclude, config.decode.formats)
     skipped = 0
     for listed in list_source(config.source, config.store):
         if names.accepts(listed.image_id):
@@ -69,7 +69,7 @@ def write_tag_plan(
     Raises:
         ConfigError: the images that `check_source` saw are gone.
     """
-    names = NameFilter(config.include, config.exclude)
+    names = NameFilter(config.include, config.exclude, config.decode.formats)
     objects = list_source(config.source, config.store)
     plan = write_plan(store, objects, names, shard_rows=config.shard_rows, on_listed=on_listed)
     if plan.rows == 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ram_ray import __version__
 from ram_ray.errors import ConfigError
+from ram_ray.images.extra_formats import decoder_versions
 from ram_ray.runs.fields import MODEL, TAG
 from ram_ray.runs.record import Record, difference, stored_fields
 from ram_ray.storage.stores import Store
@@ -81,7 +82,11 @@ def read_record(store: Store) -> RunRecord | None:
 
 
 def tag_record(config: TagConfig, model: ModelIdentity) -> Record:
-    """Return what a call of `tag` or `plan` is, for run.json."""
+    """Return what a call of `tag` or `plan` is, for run.json.
+
+    Raises:
+        ConfigError: what reads the formats that it asks for is not here.
+    """
     threshold = model.threshold_option
     identity = {
         "command": "tag",
@@ -110,6 +115,7 @@ def tag_record(config: TagConfig, model: ModelIdentity) -> Record:
         "open_set_threshold": config.open_set_threshold,
         "batch_size": config.batch_size,
         "versions": {"ram-ray": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")},
+        | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")}
+        | decoder_versions(config.decode.formats),
     }
     return Record(fields=TAG, identity=identity, facts=facts)

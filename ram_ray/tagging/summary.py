@@ -3,13 +3,14 @@
 import time
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ram_ray.runs.commits import read_commits
 from ram_ray.runs.opening import Run
 from ram_ray.runs.plans import PlanSummary
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity
+from ram_ray.tagging.retrying.retries import retry_remarks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +22,11 @@ class RunSummary:
     num_quarantined: int
     num_skipped: int
     """Objects left out by name."""
+    skipped_by_suffix: dict[str, int] = field(default_factory=dict)
+    """Of those; empty where 0.1.0 wrote the plan."""
+    remarks: dict[str, int] = field(default_factory=dict)
+    """What was repaired in tagged images, or lost of them (`ram_ray.images.remarks.Remark`), and in
+    how many."""
     num_shards: int
     quarantined_by_code: dict[str, int]
     wall_s: float
@@ -55,10 +61,12 @@ def summarize(
     plan = run.plan
     tagged = quarantined = 0
     codes: Counter[str] = Counter()
+    remarks = retry_remarks(run.store)
     for commit in read_commits(run.store, range(plan.shards)):
         tagged += commit.tagged
         quarantined += commit.quarantined
         codes.update(commit.quarantined_by_code)
+        remarks.update(commit.remarks)
     wall_s = time.monotonic() - started
     rows_now = plan.rows - plan.rows_in(before, config.shard_rows)
     return RunSummary(
@@ -66,6 +74,8 @@ def summarize(
         num_tagged=tagged,
         num_quarantined=quarantined,
         num_skipped=plan.skipped,
+        skipped_by_suffix=plan.skipped_by_suffix,
+        remarks=dict(remarks.most_common()),
         num_shards=plan.shards,
         quarantined_by_code=dict(codes.most_common()),
         wall_s=round(wall_s, 3),

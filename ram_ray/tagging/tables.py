@@ -4,6 +4,7 @@ Every file is Parquet with exactly these columns, in this order. Readers outside
 (DuckDB, pandas, polars) need nothing else.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -53,10 +54,13 @@ QUARANTINE = pa.schema(
     ]
 )
 
-TAG_ROWS = TAGS.append(ROW)
-CAPTIONED_ROWS = tags_schema(captions=True).append(ROW)
+REMARKS = pa.field("remarks", pa.list_(pa.string()))  # `ram_ray.images.remarks.Remark`
+
+TAG_ROWS = TAGS.append(REMARKS).append(ROW)
+CAPTIONED_ROWS = tags_schema(captions=True).append(REMARKS).append(ROW)
 QUARANTINE_ROWS = QUARANTINE.append(ROW)
-"""What taggers hand to a committer, chunk by chunk: ROW says where in the shard."""
+"""What taggers hand to a committer, chunk by chunk: ROW says where in the shard; REMARKS are
+counted in its commit."""
 
 
 def commit_tags(
@@ -64,4 +68,12 @@ def commit_tags(
 ) -> Commit:
     """Commit a whole shard's rows in the stored schemas: the `CommitRows` of tagging."""
     stored = tags_schema(like=tags.column_names)
-    return commit_shard(store, shard, plan, tags.cast(stored), quarantine.cast(QUARANTINE))
+    told = tags[REMARKS.name].to_pylist() if REMARKS.name in tags.column_names else ()
+    return commit_shard(
+        store,
+        shard,
+        plan,
+        tags.select(stored.names).cast(stored),
+        quarantine.cast(QUARANTINE),
+        remarks=Counter(remark for remarks in told for remark in remarks or ()),
+    )

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ram_ray.console.progress import format_duration
 from ram_ray.console.terminal import facts_table, format_bytes, print_notes, printable, score_table
+from ram_ray.tagging.remark_notes import remark_notes
 
 if TYPE_CHECKING:  # these import ray or torch; a name is enough here
     from ram_ray.tagging.forecast.estimate import Bill, Estimate
@@ -43,13 +44,14 @@ def print_summary(summary: RunSummary) -> None:
     reasons = _reasons(summary.quarantined_by_code)
     table.add_row("Quarantined", f"{summary.num_quarantined:,}{reasons}")
     if summary.num_skipped:
-        table.add_row("Skipped by name", f"{summary.num_skipped:,}")
+        skipped = f"{summary.num_skipped:,}{_reasons(summary.skipped_by_suffix)}"
+        table.add_row("Skipped by name", Text(printable(skipped)))
     speed = f"{format_duration(summary.wall_s)}, {summary.images_per_s:,.1f} images/s"
     table.add_row("Time", speed + (" (resumed)" if summary.resumed else ""))
     table.add_row("Model", summary.model_id)
     table.add_row("Output", Text(printable(summary.output)))
     console.print(table)
-    print_notes(console, summary.notes)
+    print_notes(console, (*summary.notes, *remark_notes(summary.remarks)))
 
 
 def print_plan(report: PlanReport) -> None:
@@ -59,7 +61,8 @@ def print_plan(report: PlanReport) -> None:
     size = f"{format_bytes(report.size_bytes)}" + " (planned before)" * report.planned_before
     table.add_row("Images", f"{report.num_images:,} in {_shards(report.num_shards)}, {size}")
     if report.num_skipped:
-        table.add_row("Skipped by name", f"{report.num_skipped:,}")
+        skipped = f"{report.num_skipped:,}{_reasons(report.skipped_by_suffix)}"
+        table.add_row("Skipped by name", Text(printable(skipped)))
     if report.num_done:
         table.add_row("Done already", f"{report.num_done:,}")
     if report.sample is not None:
@@ -125,7 +128,7 @@ def print_retry(summary: RetrySummary) -> None:
     whole = f"{summary.output_tagged:,} tagged, {summary.output_quarantined:,} quarantined"
     table.add_row("Output", Text(f"{printable(summary.output)}  ({whole})"))
     console.print(table)
-    print_notes(console, summary.notes)
+    print_notes(console, (*summary.notes, *remark_notes(summary.remarks)))
 
 
 def print_verification(report: VerifyReport) -> None:

@@ -17,7 +17,8 @@ from ram_ray.runs.plans import cut_chunks, read_plan_shard
 from ram_ray.storage.stores import open_store
 
 CHUNK_SOURCE_BYTES = 64 * 2**20
-"""Source bytes above which a chunk is cut before the model's batch is full (mechanisms A.1)."""
+"""Source bytes above which a chunk is cut before the model's batch is full (docs/how-it-works.md,
+A.1)."""
 
 STRETCH = pa.schema(
     [
@@ -46,6 +47,7 @@ CHUNK_PIXELS = pa.schema(
         ("error_code", pa.list_(pa.string())),
         ("message", pa.list_(pa.string())),
         ("attempts", pa.list_(pa.int32())),
+        ("remarks", pa.list_(pa.list_(pa.string()))),  # `ram_ray.images.remarks.Remark`
         ("pixels", pa.large_binary()),
     ]
 )

@@ -54,17 +54,19 @@ class FetchAndDecode:
         """Decode a chunk; a failed image is a code, a message and zero pixels."""
         pixels = np.zeros((len(fetches), self._size, self._size, 3), np.uint8)
         facts: dict[str, list[Any]] = {
-            name: [] for name in ("width", "height", "error_code", "message", "attempts")
+            name: [] for name in ("width", "height", "error_code", "message", "attempts", "remarks")
         }
         for position in range(len(fetches)):
             fetched = fetches[position].result()
             fetches[position] = _NOTHING  # its bytes are freed at once
             width = height = 0
+            remarks: list[str] = []
             error = fetched.error
             if fetched.data is not None:
                 try:
                     image = self._decoder.decode(fetched.data)
                     pixels[position], width, height = image.pixels, image.width, image.height
+                    remarks = [remark.value for remark in image.remarks]
                 except ImageError as caught:
                     error = caught
             facts["width"].append(width)
@@ -72,6 +74,7 @@ class FetchAndDecode:
             facts["error_code"].append(error and error.code.value)
             facts["message"].append(error and error.message)
             facts["attempts"].append(fetched.attempts)
+            facts["remarks"].append(remarks)
         return with_pixels(chunk | facts, pixels)
 
 

@@ -124,7 +124,7 @@ def test_an_interrupted_run_says_how_to_resume(tagged):
         (["tag", "a", "out", "--device", "gpu"], 2, "device is 'gpu', but must be auto or cpu"),
         (["verify", "missing-folder"], 5, "ram-ray: There is no folder"),
         (["report", "missing-folder"], 5, "ram-ray: There is no folder"),
-        (["plan", "a"], 2, "Missing argument 'output'"),
+        (["plan", "a"], 2, "output is missing"),
         (["plan", "missing-folder", "out"], 5, "ram-ray: The source"),
         (["plan", "a", "out", "--sample", "-1"], 2, "Invalid value for '--sample'"),
         (["retry", "missing-folder"], 5, "ram-ray: There is no folder"),
@@ -280,3 +280,22 @@ def test_verify_says_what_it_counted(monkeypatch):
 def test_module_and_script_are_the_same_command():
     assert run_process("--version").stdout == f"ram-ray {ram_ray.__version__}\n"
     assert run_process("nope").returncode == 2
+
+
+def test_plan_takes_its_places_from_a_file(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "c.yaml").write_text(f"source: {tmp_path}/in\noutput: {tmp_path}/out\n")
+    result = run("plan", "--config", str(tmp_path / "c.yaml"), "--sample", "0")
+    assert result.exit_code == 0, result.output
+    result = run("plan", str(tmp_path / "in"))
+    assert result.exit_code == 2
+    assert "output is missing" in result.output
+
+
+@pytest.mark.parametrize("module", ["verification", "exports", "rethresholding"])
+def test_commands_over_finished_runs_load_no_torch(module):
+    loaded = "print({name for name in ('torch', 'ray') if name in sys.modules} or None)"
+    code = f"import sys, ram_ray.tagging.outputs.{module}; {loaded}"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "None"

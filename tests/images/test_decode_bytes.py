@@ -87,7 +87,6 @@ ENCODINGS = {
     "tiff": lambda: encode(picture(), "TIFF"),
     "tiff lzw": lambda: encode(picture(), "TIFF", compression="tiff_lzw"),
     "tiff cmyk": lambda: encode(picture("CMYK"), "TIFF"),
-    "tiff float": lambda: encode(picture("L").convert("F"), "TIFF"),
     "tiff pages": lambda: encode(picture(), "TIFF", **animation()),
     "avif": lambda: encode(picture(), "AVIF"),
 }

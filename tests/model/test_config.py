@@ -61,6 +61,7 @@ def test_variants_have_the_published_shapes(
     name: str, width: int, grids: tuple[int, ...], window: int
 ) -> None:
     encoder = variant(name).image_encoder
+    assert isinstance(encoder, SwinConfig)
     assert encoder.width == width
     assert encoder.grid_sizes == grids
     assert encoder.window_size == window
@@ -113,6 +114,6 @@ def test_unknown_fields_are_refused() -> None:
 
 
 def test_configurations_are_frozen() -> None:
-    encoder: SwinConfig = variant("tiny").image_encoder
+    encoder = variant("tiny").image_encoder
     with pytest.raises(FrozenInstanceError):
-        encoder.embed_dim = 3  # type: ignore[misc]
+        encoder.image_size_px = 3  # type: ignore[misc]

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from PIL import Image
 from skimage import data as skimage_data
 
-from ram_model import CaptionOptions, Tagger, load_folder
+from ram_model import CaptionOptions, Ram, Tagger, Vocabulary, load_folder, save_folder
+from ram_model.config import swin_tiny_test, variant
+from ram_model.files.checkpoint import write_checksums
 from ram_model.files.pretrained import PACKAGED
 from ram_model.transforms import resize_for_inference
 from ram_model.vocabulary import OFF
@@ -40,6 +43,22 @@ def test_only_words_that_make_no_tag_are_switched_off():
     assert len(shown) == 228
     assert {"dog", "snow"} < shown
     assert not {"young", "wearing", "him"} & shown
+
+
+def test_a_folder_from_before_the_direct_term_loads(tmp_path: Path):
+    """Its config.json does not know of the direct term."""
+    encoder = swin_tiny_test()
+    config = replace(variant("mini", num_tags=2), image_encoder=encoder)
+    model = Ram(config).eval()
+    vocabulary = Vocabulary(names=("dog", "cat"), thresholds=np.full(2, 0.5, np.float32))
+    save_folder(model, config, vocabulary, tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    assert '"direct": false' in text
+    (tmp_path / "config.json").write_text(text.replace('  "direct": false,\n', ""))
+    write_checksums(tmp_path, ["config.json"])
+    loaded = load_folder(tmp_path)
+    assert loaded.config == config
+    assert Tagger.load(tmp_path, score_floor=0.0).tag_image(Image.new("RGB", (9, 9))).names
 
 
 @pytest.mark.parametrize(

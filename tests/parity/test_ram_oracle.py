@@ -31,9 +31,10 @@ def _assert_close(name: str, ours: Tensor, theirs: Tensor) -> None:
 
 def _record(model: Ram, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Return logits, and the stages of the forward pass under the oracle's names."""
-    stages = model.image_encoder.swin.layers
+    swin: Any = model.image_encoder.swin
+    stages = swin.layers
     parts = {
-        "patch_embed": model.image_encoder.swin.patch_embed,
+        "patch_embed": swin.patch_embed,
         "swin_stage0": stages[1].get_submodule("downsample"),
         "swin_stage1": stages[2].get_submodule("downsample"),
         "swin_stage2": stages[3].get_submodule("downsample"),
@@ -157,13 +158,14 @@ def test_position_indices_and_masks_equal_the_dropped_buffers(reference: dict[st
     model, _ = load_official(reference["path"])
     theirs = torch.load(reference["path"], weights_only=True)["model"]
     checked = 0
+    swin: Any = model.image_encoder.swin
     for name, expected in theirs.items():
         if name.startswith("visual_encoder.") and name.endswith(DEAD_BUFFERS):
             path = name.removeprefix("visual_encoder.")
-            assert torch.equal(model.image_encoder.swin.get_buffer(path), expected), name
+            assert torch.equal(swin.get_buffer(path), expected), name
             checked += 1
     assert checked == 8 + 3
-    masks = [b for n, b in model.image_encoder.swin.named_buffers() if n.endswith(".attn_mask")]
+    masks = [b for n, b in swin.named_buffers() if n.endswith(".attn_mask")]
     assert len(masks) == 3
 
 

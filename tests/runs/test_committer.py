@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
+from ram_ray.runs.commits import read_commit
 from ram_ray.runs.committer import Begin, Committer, ShardAssembly
 from ram_ray.runs.plans import read_plan_shard, write_plan_shard
 from ram_ray.storage.sources import SourceObject
@@ -15,6 +16,7 @@ from ram_ray.tagging.tables import (
     CAPTION,
     CAPTIONED_ROWS,
     QUARANTINE_ROWS,
+    REMARKS,
     TAG_ROWS,
     commit_tags,
     tags_schema,
@@ -144,3 +146,18 @@ def test_rows_that_break_conservation_are_reported_and_can_be_redone(tmp_path: P
     assert failures == (
         "Shard 0: 1 planned images are missing and 0 rows are doubled or foreign; not committed.",
     )
+
+
+def test_remarks_are_counted_in_the_commit_and_stored_nowhere_else(tmp_path: Path) -> None:
+    shard = ShardAssembly(num_chunks=2)
+    tags, quarantine = rows(0)
+    at = tags.schema.get_field_index(REMARKS.name)
+    told = tags.set_column(at, REMARKS, [[["no_end_marker", "wide_grey_clipped"]]])
+    assert not shard.add(0, told, quarantine)
+    assert shard.add(1, *rows(1, 2))
+    store = open_store(str(tmp_path), StoreConfig())
+    write_plan_shard(store, 0, [SourceObject(f"{n}.jpg", f"/{n}.jpg", None, 1) for n in range(3)])
+    commit = commit_tags(store, 0, read_plan_shard(store, 0), *shard.tables())
+    assert commit.remarks == {"no_end_marker": 1, "wide_grey_clipped": 1}
+    assert read_commit(store, 0) == commit
+    assert pq.read_table(tmp_path / "tags/shard-000000.parquet").schema.equals(tags_schema())

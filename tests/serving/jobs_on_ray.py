@@ -6,7 +6,9 @@ FOLDER holds photos/; a Ray of its own, because the test session's has no dashbo
 """
 
 import json
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,6 +27,7 @@ def main(folder: Path) -> None:
     """Run a job to its end, one that fails, and one that is cancelled."""
     # A cluster would name itself as everybody's default in a file that outlives it.
     ray._private.utils.write_ray_address = lambda *args, **kwargs: None
+    sockets = tempfile.mkdtemp(prefix="rr-", dir="/tmp")  # their paths must be short
     cluster = Cluster(
         initialize_head=True,
         head_node_args={
@@ -34,7 +37,7 @@ def main(folder: Path) -> None:
             "dashboard_port": 0,
             # any free one: another Ray of this machine may hold the usual one
             "dashboard_agent_listen_port": 0,
-            "temp_dir": str(folder / "ray"),
+            "temp_dir": sockets,
         },
     )
     ray.init(address=cluster.address, log_to_driver=False)
@@ -47,6 +50,7 @@ def main(folder: Path) -> None:
         print(json.dumps(scenes(address, folder)))
     ray.shutdown()
     cluster.shutdown()
+    shutil.rmtree(sockets, ignore_errors=True)
 
 
 def scenes(address: str, folder: Path) -> dict:

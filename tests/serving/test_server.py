@@ -76,9 +76,9 @@ def test_the_clusters_file_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     build_app(application.args)
 
 
-def test_the_readmes_clients_work(port: int, tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+def test_the_clients_in_the_docs_work(port: int, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     block = next(block for block in blocks if "def tag(" in block)
     names: dict[str, object] = {"json": json, "urllib": urllib, "httpx2": httpx2, "Path": Path}
     exec(block, names)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ram_model import Tagger, Vocabulary, open_model, save_folder, variant
-from ram_model.config import RamConfig
+from ram_model.config import RamConfig, SwinConfig
 from ram_model.files.checkpoint import build_model
 from ram_ray.errors import ConfigError
 from ram_ray.training.pipeline import train
@@ -61,6 +61,7 @@ def test_tags_are_added_or_replace_the_others(scene: dict[str, Any]) -> None:
 def test_a_model_goes_on_at_another_resolution(scene: dict[str, Any]) -> None:
     student = make_student(config_of(scene, image_size_px=256))
     shape = RamConfig.from_json(student.config_json)
+    assert isinstance(shape.image_encoder, SwinConfig)
     assert (shape.image_size_px, shape.image_encoder.window_size) == (256, 8)
     old = dict(open_model(scene["from_model"]).model.state_dict())
     table = "image_encoder.swin.layers.0.blocks.0.attn.relative_position_bias_table"

@@ -21,6 +21,7 @@ TAGGING_PARTS = (
     "label_projection",
     "tag_decoder",
     "classifier",
+    "direct",
 )
 TAG_PIECES, CAPTION_PIECES = 40, 30
 """Word pieces of the tag text and of a caption, for which the caption side is counted."""

@@ -1,5 +1,6 @@
 """The same model for another image size: everything is kept but the position biases.
 
+A convolutional encoder has none: the same weights see more or fewer tokens.
 Swin's windows grow with the image, so that each still covers the same part of it, and their
 tables of relative positions are interpolated by cubic splines on a geometric grid, as the
 reference does between 224 px and 384 px (recognize-anything, `interpolate_relative_pos_embed`).
@@ -13,21 +14,23 @@ import torch
 from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
 
-from ram_model.config import SwinConfig
+from ram_model.config import ConvConfig, EncoderConfig
 from ram_model.networks.filling import build_on_meta, fill_model
 from ram_model.networks.ram import Ram
 
 _TABLE = ".relative_position_bias_table"
 
 
-def resized_encoder(encoder: SwinConfig, image_size_px: int) -> SwinConfig:
+def resized_encoder(encoder: EncoderConfig, image_size_px: int) -> EncoderConfig:
     """Return the image encoder for another image size.
 
-    The window grows with the size where it stays whole (7 at 224 px is 12 at 384 px).
+    A Swin's window grows with the size where it stays whole (7 at 224 px is 12 at 384 px).
 
     Raises:
-        ValueError: no window fits the size.
+        ValueError: no window fits the size, or it is not a multiple of 32.
     """
+    if isinstance(encoder, ConvConfig):
+        return replace(encoder, image_size_px=image_size_px)
     scaled = encoder.window_size * image_size_px
     window = encoder.window_size
     if scaled % encoder.image_size_px == 0:

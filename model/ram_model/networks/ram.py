@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ram_model.config import Kind, RamConfig
 from ram_model.errors import CaptionError
 from ram_model.networks.caption_head import CaptionHead
-from ram_model.networks.image_encoder import ImageEncoder
+from ram_model.networks.image_encoder import build_image_encoder
 from ram_model.networks.tag_decoder import TagDecoder
 
 
@@ -40,13 +40,14 @@ class Ram(nn.Module):
             raise ValueError(f"kind is {config.kind!r}, but must be {self.kind!r} for {name}.")
         self.config = config
         width = config.tag_decoder.hidden_dim
-        self.image_encoder = ImageEncoder(config.image_encoder)
+        self.image_encoder = build_image_encoder(config.image_encoder)
         self.image_projection = nn.Linear(config.image_encoder.width, config.label_dim)
         rows = F.normalize(torch.randn(config.num_label_rows, config.label_dim), dim=-1)
         self.label_embeddings = nn.Parameter(rows, requires_grad=config.train_labels)
         self.label_projection = nn.Linear(config.label_dim, width)
         self.tag_decoder = TagDecoder(config.tag_decoder, token_dim=config.token_dim)
         self.classifier = nn.Linear(width, 1)
+        self.direct = nn.Linear(config.token_dim, width) if config.direct else None
         captions = config.captions
         self.caption_head = None if captions is None else CaptionHead(captions, config)
 
@@ -82,7 +83,11 @@ class Ram(nn.Module):
             projected_QHCP: the result of `TagDecoder.project_queries`; None computes it.
         """
         states_BCD = self.tag_decoder(queries_QCD, tokens_BTE, projected_QHCP)
-        return self.classifier(states_BCD).squeeze(-1)
+        logits_BC = self.classifier(states_BCD).squeeze(-1)
+        if self.direct is None:
+            return logits_BC
+        whole_BD1 = self.direct(tokens_BTE[:, 0]).unsqueeze(-1)
+        return logits_BC + (queries_QCD @ whole_BD1).squeeze(-1) / whole_BD1.shape[1] ** 0.5
 
     def encode_tag_text(self, piece_ids_BR: Tensor, mask_BR: Tensor, tokens_BTE: Tensor) -> Tensor:
         """Return the memory [B, R, D] from which the text decoder writes captions.

@@ -7,7 +7,7 @@ The plan is written; `tag_bucket` with the same settings goes on from it without
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ram_ray.config import require
 from ram_ray.runs.commits import committed_shards
@@ -30,6 +30,8 @@ class PlanReport:
     size_bytes: int
     num_skipped: int
     """Objects left out by name."""
+    skipped_by_suffix: dict[str, int] = field(default_factory=dict)
+    """Of those; empty where 0.1.0 wrote the plan."""
     num_shards: int
     num_done: int
     """Images that are committed already."""
@@ -85,6 +87,7 @@ def plan_bucket(
         num_images=plan.rows,
         size_bytes=plan.size_bytes,
         num_skipped=plan.skipped,
+        skipped_by_suffix=plan.skipped_by_suffix,
         num_shards=plan.shards,
         num_done=done,
         listing_s=plan.listing_s,

@@ -121,5 +121,7 @@ def check_all_scores_kept(record: RunRecord, url: str) -> float:
             "another output."
         )
     if record.top_k is not None:
-        raise ConfigError(f"{url} was tagged with --top-k, which dropped tags; tag again without.")
+        raise ConfigError(
+            f"{url} was tagged with --top-k, which dropped tags; tag again without it."
+        )
     return record.score_floor

@@ -59,7 +59,8 @@ def decode_settings(record: "RunRecord", config: RetryConfig) -> dict[str, Any]:
         ConfigError: a limit is out of its range.
     """
     changes = {name: value for name, value in asdict(config.decode).items() if value is not None}
-    return asdict(DecodeConfig(**record.decode | changes))
+    settings = asdict(DecodeConfig(**record.decode | changes))
+    return settings | {"formats": list(settings["formats"])}  # as JSON gives it back
 
 
 def run_settings(record: "RunRecord", config: RetryConfig) -> TagConfig:

@@ -109,6 +109,7 @@ def replace_rows(store: Store, commit: Commit, rows: list[Row], retry: int) -> C
         {"tags": tags, "quarantine": quarantine},
         tagged=tags.num_rows,
         quarantined_by_code=Counter(quarantine["error_code"].to_pylist()),
+        remarks=commit.remarks,  # those of images tagged by the retry stand in its own commits
         retry=retry,
     )
 

@@ -8,7 +8,7 @@ of this time. A retry that was killed goes on when it is called again.
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ram_ray.cluster import place, ray_session
@@ -51,6 +51,8 @@ class RetrySummary:
     """Of those: quarantined still, or again."""
     quarantined_by_code: dict[str, int]
     """Of those, by the error of this time."""
+    remarks: dict[str, int] = field(default_factory=dict)
+    """Of those: what was repaired in images tagged now, or lost of them, and in how many."""
     output_tagged: int
     """In the whole output."""
     output_quarantined: int
@@ -97,7 +99,8 @@ def retry_quarantined(
                 store, run.store, retry, shards=shards, run_shards=count, on_merged=lease.keep
             )
             summary = _summarize(store, shards, run, started, resumed=resumed, notes=notes)
-            finish_retry(store, retry, {"quarantined_by_code": summary.quarantined_by_code})
+            result = {"quarantined_by_code": summary.quarantined_by_code}
+            finish_retry(store, retry, result | {"remarks": summary.remarks})
             return summary
     except (ConservationError, FileNotFoundError) as error:
         raise ConfigError(
@@ -211,15 +214,18 @@ def _summarize(
     for commit in read_commits(store, range(shards)):
         tagged, quarantined = tagged + commit.tagged, quarantined + commit.quarantined
     codes: Counter[str] = Counter()
+    remarks: Counter[str] = Counter()
     if run is not None:
         retried = run.plan.rows
         for commit in read_commits(run.store, range(run.plan.shards)):
             codes.update(commit.quarantined_by_code)
+            remarks.update(commit.remarks)
     return RetrySummary(
         num_retried=retried,
         num_tagged=retried - codes.total(),
         num_quarantined=codes.total(),
         quarantined_by_code=dict(codes.most_common()),
+        remarks=dict(remarks.most_common()),
         output_tagged=tagged,
         output_quarantined=quarantined,
         wall_s=round(time.monotonic() - started, 3),

@@ -8,6 +8,7 @@ retries/000001/done.json    written last
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,10 @@ from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import Store
 
 _FILE = re.compile(r"retries/(\d{6})/(retry|done)\.json")
+
+
+_BEFORE_0_2_0: dict[str, Any] = {"wide_grey": "clip", "formats": []}
+"""Choices of decoding that 0.1.0 did not write down."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +60,7 @@ def unfinished_retry(store: Store) -> Retry | None:
     key = f"retries/{number:06d}/retry.json"
     try:
         fields = json.loads(store.read(key))
+        fields["decode"] = _BEFORE_0_2_0 | fields["decode"]
         return Retry(**fields | {"error_codes": tuple(fields["error_codes"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{store.url}/{key} cannot be read by this version.") from error
@@ -81,6 +87,16 @@ def begin_retry(
     if not store.create(key, body) and store.read(key) != body:
         raise ConfigError(f"Another driver has just begun a retry of {store.url}.")
     return retry
+
+
+def retry_remarks(store: Store) -> Counter[str]:
+    """Return what was repaired in images that finished retries have tagged, or lost of them."""
+    _, done = _numbers(store)
+    counts: Counter[str] = Counter()
+    for number in done:
+        result = json.loads(store.read(f"retries/{number:06d}/done.json"))
+        counts.update(result.get("remarks", {}))  # 0.1.0 did not count them
+    return counts
 
 
 def finish_retry(store: Store, retry: Retry, result: dict[str, Any]) -> None:
