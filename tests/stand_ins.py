@@ -78,3 +78,15 @@ def _picture(kind: str, mode: str, size: tuple[int, int]) -> bytes:
     out = io.BytesIO()
     image.save(out, kind)
     return out.getvalue()
+
+
+def verdicts_of(folder: Path) -> dict[str, str]:
+    """Return what each hostile file must come to: its manifest's verdict, which is Pillow's, but
+    for float grey, which Pillow shows as black and we refuse (docs/decoding.md)."""
+    with (folder / "MANIFEST.tsv").open(encoding="utf-8") as file:
+        verdicts = {row["path"]: row["expected"] for row in csv.DictReader(file, delimiter="\t")}
+    for path, verdict in verdicts.items():
+        if verdict == "decode" and path.endswith((".tif", ".tiff")):
+            with Image.open(folder / path) as image:
+                verdicts[path] = "reject" if image.mode == "F" else verdict
+    return verdicts

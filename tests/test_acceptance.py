@@ -1,6 +1,5 @@
 """Real photos and hostile files, end to end."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
 from tests.conftest import S3Server
 from tests.faults.scene import rows
+from tests.stand_ins import verdicts_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
@@ -58,8 +58,7 @@ def test_hostile_files_are_all_accounted_for(hostile_files: Path, tmp_path: Path
             score_floor=0.0,
         )
     )
-    with (folder / "MANIFEST.tsv").open(encoding="utf-8") as file:
-        verdicts = {row["path"]: row["expected"] for row in csv.DictReader(file, delimiter="\t")}
+    verdicts = verdicts_of(folder)
     tagged = rows(tmp_path / "out")
     quarantined = rows(tmp_path / "out", "quarantine")
     assert summary.num_images == len(verdicts) + 1 > 100

@@ -1,6 +1,5 @@
 """Real photos and hostile files through the API."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from ram_ray.images.decoder import Decoder
 from ram_ray.serving.config import LimitConfig, ServeConfig
 from ram_ray.serving.problems import STATUS
 from tests.serving.conftest import client_of
+from tests.stand_ins import verdicts_of
 
 pytestmark = pytest.mark.slow
 
@@ -83,8 +83,7 @@ def hostile_client() -> Iterator[TestClient]:
 
 def test_hostile_files_are_all_answered(hostile_files: Path, hostile_client: TestClient) -> None:
     folder = hostile_files
-    with (folder / "MANIFEST.tsv").open(encoding="utf-8") as file:
-        verdicts = {row["path"]: row["expected"] for row in csv.DictReader(file, delimiter="\t")}
+    verdicts = verdicts_of(folder)
     outcomes: Counter[str] = Counter()
     for path, verdict in verdicts.items():
         data = (folder / path).read_bytes()

@@ -1,5 +1,6 @@
 """What a retry found takes the place of what was quarantined; no Ray, real files and S3."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_a_merge_that_dies_anywhere_is_finished_by_the_next(
                 store, run, retry, shards=shards, run_shards=run_shards, on_merged=lambda: None
             )
     found = unfinished_retry(store)
-    assert found == retry
+    assert found == replace(retry, decode={"wide_grey": "clip", "formats": []})  # as of 0.1.0
     merge_retry(store, run, retry, shards=shards, run_shards=run_shards, on_merged=lambda: None)
     finish_retry(store, retry, {})
     report = verify_output(str(tmp_path / "out"), config)
