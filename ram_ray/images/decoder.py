@@ -256,7 +256,7 @@ def _child_environment() -> dict[str, str]:
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     # Have glibc keep freed memory for the next image: fresh pages for each cost a third of the
     # CPU time (benchmarks/results/2026-11-24-decoding.md). 32 MiB is the most it takes for one
-    # block, 64 MiB holds a 16 MP photo; decode_child gives back what larger ones leave.
+    # block, 64 MiB holds a 16 MP photo; `child` gives back what larger ones leave.
     malloc = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
     return os.environ | {"PYTHONPATH": path} | threads | malloc
 

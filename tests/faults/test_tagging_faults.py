@@ -68,7 +68,7 @@ def test_driver_killed_again_and_again(
 
 
 @pytest.mark.parametrize(
-    "title", ["TagImages", "FetchAndDecode", "decode_child", "ReadPlan", "Committer"]
+    "title", ["TagImages", "FetchAndDecode", "images.child", "ReadPlan", "Committer"]
 )
 def test_worker_killed(
     title: str, photos: Path, undisturbed: Path, tmp_path: Path, short: bool
