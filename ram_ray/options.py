@@ -82,7 +82,7 @@ def parse_tags(text: str) -> tuple[str, ...]:
         try:
             lines = read_lines(path)
         except (OSError, TextFileError) as error:
-            raise ConfigError(f"tags cannot be read: {error}") from error
+            raise ConfigError(f"tags cannot be read: {error}.") from error
         return tuple(line.strip() for line in lines if line.strip())
     if "," not in text and (path.suffix == ".txt" or "/" in text):
         raise ConfigError(
@@ -113,7 +113,7 @@ def read_threshold_file(path: str) -> tuple[float, ...]:
     try:
         return tuple(float(line) for line in read_text(path).split())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"threshold_file {path} cannot be read: {error}") from error
+        raise ConfigError(f"threshold_file {path} cannot be read: {error}.") from error
 
 
 def _with_tags_and_threshold(layer: dict[str, object]) -> dict[str, object]:

@@ -51,13 +51,13 @@ def decode_text(data: bytes, name: str) -> str:
     """
     other = other_encoding(data)
     if other is not None:
-        raise TextFileError(f"{name} is {other} text; save it as UTF-8.")
+        raise TextFileError(f"{name} is {other} text; save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise TextFileError(
-            f"{name}, line {line}, is not UTF-8 (byte 0x{data[error.start]:02x}); save it as UTF-8."
+            f"{name}, line {line}, is not UTF-8 (byte 0x{data[error.start]:02x}); save it as UTF-8"
         ) from error
 
 

@@ -72,7 +72,7 @@ def read_label_rows(data: bytes, name: str) -> Iterator[LabelRow]:
     try:
         lines = split_lines(decode_text(data, name))
     except ValueError as error:
-        raise ConfigError(f"The labels cannot be read: {error}") from error
+        raise ConfigError(f"The labels cannot be read: {error}.") from error
     for number, line in enumerate(lines, start=1):
         if line.strip():
             where = f"{name}, line {number}"

@@ -32,5 +32,5 @@ def test_lines(tmp_path: Path, data: bytes, lines: list[str]) -> None:
 )
 def test_other_encodings_are_named(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "words.txt").write_bytes(data)
-    with pytest.raises(TextFileError, match=message):
+    with pytest.raises(TextFileError, match=message + "[^.]*$"):
         read_lines(tmp_path / "words.txt")
