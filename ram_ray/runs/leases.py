@@ -76,8 +76,12 @@ class Lease:
         """Give the lease back, so that the next driver need not wait."""
         self._stop.set()
         self._thread.join()
-        if not self._lost:
+        if self._lost:
+            return
+        try:
             self._store.write(self._beat_key, _RELEASED)
+        except UnreachableError as error:  # the work is done: the next driver waits, that is all
+            _log.warning("The lease could not be given back: %s", error)
 
     def _keep_alive(self) -> None:
         count = 0
@@ -106,7 +110,7 @@ def take_lease(store: Store, *, beat_s: float = BEAT_S, ttl_s: float = TTL_S) ->
     owner = _this_process()
     body = json.dumps(asdict(owner)).encode()
     key = f"{_epoch_key(latest + 1)}.json"
-    if not store.create(key, body) and store.read(key) != body:
+    if not store.create(key, body):
         raise LeaseHeldError(f"Another driver has just started on {store.url}.")
     store.write(f"{_epoch_key(latest + 1)}.beat", f"{owner.token} 0".encode())
     return Lease(store, latest + 1, owner, beat_s)

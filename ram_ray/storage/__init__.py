@@ -1,5 +1,7 @@
 """One way to folders and buckets; no run, no Ray.
 
+again         what is tried again, and when
+reasons       why a store cannot be reached, in a sentence
 stores        a place to write: create-if-absent, move, list
 sources       a source of images, listed in key order
 fetching      image bytes: many requests in flight, each failure a code

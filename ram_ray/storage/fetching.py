@@ -21,8 +21,9 @@ from obstore.store import S3Store
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode, UnreachableError
+from ram_ray.storage.reasons import describe, first_line
 from ram_ray.storage.sources import boto3_client
-from ram_ray.storage.stores import describe, first_line, open_bucket, split_url
+from ram_ray.storage.stores import open_bucket, split_url
 
 MAX_ATTEMPTS = 5
 """Tries per image on throttling, resets and server errors; a missing key is final at once."""

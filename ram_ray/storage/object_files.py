@@ -8,7 +8,8 @@ from obstore.exceptions import BaseError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.storage.stores import describe, open_bucket, split_url
+from ram_ray.storage.reasons import describe
+from ram_ray.storage.stores import open_bucket, split_url
 
 _RETRIES = 5
 

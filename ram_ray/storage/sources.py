@@ -16,7 +16,8 @@ from obstore.exceptions import BaseError, InvalidPathError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.storage.stores import describe, first_line, open_bucket, split_url
+from ram_ray.storage.reasons import describe, first_line
+from ram_ray.storage.stores import open_bucket, split_url
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",

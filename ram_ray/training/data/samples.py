@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.storage.object_files import open_object
+from ram_ray.storage.reasons import first_line
 from ram_ray.storage.sources import IMAGE_SUFFIXES, NameFilter, SourceObject, list_source
-from ram_ray.storage.stores import first_line, split_url
+from ram_ray.storage.stores import split_url
 from ram_ray.storage.tars import COMPRESSED, index_tar
 
 PLACES = pa.schema(
