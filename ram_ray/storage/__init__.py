@@ -2,8 +2,11 @@
 
 again         what is tried again, and when
 reasons       why a store cannot be reached, in a sentence
+clients       of S3: obstore's and boto3's
 stores        a place to write: create-if-absent, move, list
 sources       a source of images, listed in key order
+uris          how a URI names a whole object, or a part of a tar
+bodies        the bytes of an object or of a part of it, checked against what was listed
 fetching      image bytes: many requests in flight, each failure a code
 object_files  an object as a file to read and seek
 tars          the members of a tar, by name and place

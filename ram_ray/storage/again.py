@@ -10,7 +10,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
@@ -41,6 +46,9 @@ _PASSING_CODES = ("RequestTimeout", "SlowDown", "Throttl", "ConditionalRequestCo
 """Codes of S3 that pass, whatever the status."""
 _PASSING_STATUS = (408, 409, 425, 429)
 _STATUS = re.compile(r"status code: (\d{3})")
+
+STORE_ERRORS = (BaseError, BotoCoreError, ClientError, OSError)
+"""What a request of a store fails with."""
 
 T = TypeVar("T")
 
@@ -78,7 +86,7 @@ def until_answered(request: Callable[[], T]) -> T:
     for tries in range(1, TRIES):
         try:
             return request()
-        except Exception as error:
+        except STORE_ERRORS as error:
             if not may_help(error):
                 raise
         time.sleep(pause_s(tries))

@@ -7,17 +7,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
-import boto3
 import obstore
-from botocore.client import BaseClient
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from obstore.exceptions import BaseError, InvalidPathError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
+from ram_ray.storage.clients import boto3_client, open_bucket
 from ram_ray.storage.reasons import describe, first_line
-from ram_ray.storage.stores import open_bucket, split_url
+from ram_ray.storage.stores import split_url
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
@@ -147,20 +145,3 @@ def _list_bucket_exactly(
         raise UnreachableError(
             f"Cannot list s3://{bucket}/{prefix}: {first_line(error)}."
         ) from error
-
-
-def boto3_client(config: StoreConfig) -> BaseClient:
-    """Return an S3 client for the control side: bucket checks, and keys obstore cannot express."""
-    from botocore import UNSIGNED
-
-    return boto3.client(
-        "s3",
-        endpoint_url=config.endpoint_url,
-        region_name=config.region,
-        config=Config(
-            retries={"max_attempts": 5, "mode": "standard"},
-            connect_timeout=10,
-            read_timeout=30,
-            signature_version=UNSIGNED if config.anonymous else None,
-        ),
-    )

@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
@@ -24,10 +23,9 @@ from obstore.store import LocalStore, S3Store
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.storage.again import TRIES, UnsettledError, may_help, pause_s, until_answered
+from ram_ray.storage.clients import open_bucket
 from ram_ray.storage.reasons import Reachable, first_line
 
-CONTROL_TIMEOUT = timedelta(seconds=30)
-"""Per request of a run's own small objects; image fetches have their own deadline."""
 MAX_SINGLE_PUT_BYTES = 16 * 2**20
 """Larger objects are sent in parts."""
 
@@ -91,40 +89,6 @@ def absolute_url(url: str) -> str:
     """
     scheme, bucket, path = split_url(url)
     return path if scheme == "file" else f"{scheme}://{bucket}/{path}"
-
-
-def open_bucket(bucket: str, config: StoreConfig, *, max_retries: int) -> S3Store:
-    """Open one S3 bucket, unprefixed; credentials from the environment, else as boto3 finds them.
-
-    Raises:
-        UnreachableError: no credentials anywhere and access is not anonymous.
-    """
-    options: dict[str, object] = {
-        "client_options": {"allow_http": True, "timeout": CONTROL_TIMEOUT},
-        "retry_config": {"max_retries": max_retries, "retry_timeout": timedelta(seconds=60)},
-        "region": config.region or os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
-    }
-    endpoint = config.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint:
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    if config.anonymous:
-        options["skip_signature"] = True
-    elif "AWS_ACCESS_KEY_ID" not in os.environ:
-        options["credential_provider"] = _boto3_credentials(bucket)
-    return S3Store(bucket, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-
-def _boto3_credentials(bucket: str) -> object:
-    # boto3 knows profiles, SSO and instance roles; obstore alone does not know the first two.
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    try:
-        return Boto3CredentialProvider()
-    except ValueError as error:
-        raise UnreachableError(
-            f"No credentials for s3://{bucket}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "configure an AWS profile, or pass --anonymous for a public bucket."
-        ) from error
 
 
 class Store:

@@ -152,7 +152,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         fault = self.server.choose(request)
         self.server.requests.append(request)
         self.server.happened[f"{self.command} {fault or 'well'}"] += 1
-        if fault in (Fault.SLOW_DOWN, Fault.FAIL, Fault.CONFLICT):
+        if fault is not None and fault in (Fault.SLOW_DOWN, Fault.FAIL, Fault.CONFLICT):
             self._send_error(fault)
         elif fault == Fault.RESET:
             self._reset()
@@ -187,7 +187,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._reset()
         elif fault == Fault.DONE_AND_RESET:
             self._reset()
-        elif fault in (Fault.DONE_AND_412, Fault.DONE_AND_500):
+        elif fault is not None and fault in (Fault.DONE_AND_412, Fault.DONE_AND_500):
             self._send_error(fault)
         elif fault == Fault.SHORT and status < 300:
             self._send(status, headers, body[: len(body) // 2])

@@ -11,15 +11,10 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageErrorCode, UnreachableError
-from ram_ray.storage.fetching import (
-    MAX_ATTEMPTS,
-    Fetched,
-    Fetcher,
-    FetchLimits,
-    member_uri,
-    read_uri,
-)
+from ram_ray.storage.fetching import MAX_ATTEMPTS, Fetched, Fetcher, FetchLimits
+from ram_ray.storage.object_files import read_uri
 from ram_ray.storage.sources import list_source
+from ram_ray.storage.uris import member_uri
 from tests.conftest import S3Server
 from tests.storage.test_sources import ODD_KEYS
 
@@ -99,7 +94,8 @@ def scripted_server(script: dict[str, list[tuple[int, bytes]]]) -> Iterator[Stor
         server.server_close()
 
 
-def test_throttling_is_retried_and_the_tries_are_counted() -> None:
+def test_throttling_is_retried_and_the_tries_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ram_ray.storage.again.FIRST_PAUSE_S", 0.001)
     slow_down = (503, b"<Error><Code>SlowDown</Code></Error>")
     denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
     script = {"busy": [slow_down, slow_down, (200, b"ok")], "down": [slow_down], "secret": [denied]}

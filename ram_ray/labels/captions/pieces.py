@@ -6,8 +6,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-import obstore
-
 from ram_ray.config import StoreConfig
 from ram_ray.labels.captions.files import CaptionSource, read_file
 from ram_ray.labels.captions.forms import Form
@@ -15,8 +13,7 @@ from ram_ray.labels.captions.listing import CaptionFile
 from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.captions.tar_texts import captions_of_tar
 from ram_ray.labels.problems import Problem, Report
-from ram_ray.storage.object_files import open_object
-from ram_ray.storage.stores import open_bucket, split_url
+from ram_ray.storage.object_files import open_object, open_present
 
 BLOCK_BYTES = 1 << 20
 
@@ -121,28 +118,14 @@ def _captions(piece: Piece, form: Form, config: StoreConfig, report: Report) -> 
 
 
 def read_blocks(uri: str, config: StoreConfig, block_bytes: int) -> Iterator[bytes]:
-    """Yield a file's bytes, a block at a time."""
-    scheme, bucket, path = split_url(uri)
-    if scheme == "file":
-        with open(path, "rb") as file:
-            while block := file.read(block_bytes):
-                yield block
-        return
-    key = uri.removeprefix(f"s3://{bucket}/")
-    stream = obstore.get(open_bucket(bucket, config, max_retries=5), key)
-    for block in stream.stream(min_chunk_size=block_bytes):
-        yield bytes(block)
+    """Yield a file's bytes, a block at a time; FileNotFoundError when it is gone."""
+    with closing(open_present(uri, config)) as file:
+        while block := file.read(block_bytes):
+            yield block
 
 
 def read_piece_bytes(piece: Piece, config: StoreConfig) -> bytes:
     """Return the bytes of one piece; FileNotFoundError when its file is gone."""
-    scheme, bucket, path = split_url(piece.uri)
-    if scheme == "file":
-        with open(path, "rb") as file:
-            file.seek(piece.start)
-            return file.read(piece.size_bytes)
-    if not piece.size_bytes:
-        return b""
-    key = piece.uri.removeprefix(f"s3://{bucket}/")
-    raw = open_bucket(bucket, config, max_retries=5)
-    return bytes(obstore.get_range(raw, key, start=piece.start, length=piece.size_bytes))
+    with closing(open_present(piece.uri, config)) as file:
+        file.seek(piece.start)
+        return file.read(piece.size_bytes)
