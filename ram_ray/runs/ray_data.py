@@ -50,6 +50,8 @@ def configure_ray_data(block_bytes: int) -> None:
     context = DataContext.get_current()
     context.target_max_block_size = context.target_min_block_size = block_bytes
     context.enable_progress_bars = False
+    # Nobody reads it here, and each task would start a thread that adds up the process's pages.
+    context.memory_usage_poll_interval_s = None
     context.raise_original_map_exception = True  # else only a traceback says what went wrong
     context.execution_options.preserve_order = False
     # A spot node may die while its actor loads the model; that is no reason to end the job.

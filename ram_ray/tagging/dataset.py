@@ -9,7 +9,7 @@ from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.stores import absolute_url
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity, tagger_options
-from ram_ray.tagging.tag_images import TagImages
+from ram_ray.tagging.tag_images import CHUNKS_IN_FLIGHT, TagImages
 from ram_ray.workers.chunks import ReadPlan
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
 
@@ -45,7 +45,12 @@ def build_pipeline(
     )
     stretch = stretch_chunks(chunks_per_shard(config, batch_size) * len(shards), placement)
     decoders = ActorPoolStrategy(min_size=1, max_size=placement.num_decoders)
-    taggers = ActorPoolStrategy(min_size=1, max_size=placement.num_taggers)
+    taggers = ActorPoolStrategy(
+        min_size=1,
+        max_size=placement.num_taggers,
+        max_concurrent_calls_per_actor=CHUNKS_IN_FLIGHT,
+        enable_true_multi_threading=True,
+    )
     return (
         ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         .map_batches(
