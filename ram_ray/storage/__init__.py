@@ -4,6 +4,8 @@ again         what is tried again, and when
 reasons       why a store cannot be reached, in a sentence
 clients       of S3: obstore's and boto3's
 stores        a place to write: create-if-absent, move, list
+key_ranges    a sorted key space walked at many places at once
+bucket_listing  an S3 prefix, exactly
 sources       a source of images, listed in key order
 uris          how a URI names a whole object, or a part of a tar
 bodies        the bytes of an object or of a part of it, checked against what was listed

@@ -1,5 +1,7 @@
 """Why a store cannot be reached, in one sentence that says what to do."""
 
+import requests
+from botocore.exceptions import NoCredentialsError
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
@@ -9,6 +11,11 @@ from obstore.exceptions import (
 )
 
 from ram_ray.errors import UnreachableError
+
+NO_CREDENTIALS = (
+    "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, configure an AWS "
+    "profile, or pass --anonymous for a public bucket."
+)
 
 
 class Reachable:
@@ -35,11 +42,14 @@ def describe(error: BaseException) -> str:
         return "there is no such bucket."
     if isinstance(error, UnauthenticatedError) or "InvalidAccessKeyId" in text:
         return "the server does not accept the credentials."
+    if isinstance(error, NoCredentialsError):
+        return NO_CREDENTIALS
     if isinstance(error, PermissionDeniedError) or "AccessDenied" in text:
         return "access is denied; check the credentials and the bucket's policy."
     if "SignatureDoesNotMatch" in text:
         return "the secret key does not fit the access key."
-    if "error sending request" in text or "dns error" in text.lower():
+    unreachable = isinstance(error, (requests.ConnectionError, requests.Timeout))
+    if unreachable or "error sending request" in text or "dns error" in text.lower():
         return "the server cannot be reached; check --endpoint-url and the network."
     return f"{first_line(error)}."
 
