@@ -14,6 +14,7 @@ from ram_model.vocabulary import Vocabulary
 from ram_model.wordpiece import WordPieceTokenizer
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.runs.plans import to_parquet
+from ram_ray.storage.sources import PassedOver
 from ram_ray.storage.stores import Store
 from ram_ray.training.checkpoints import Position, save_checkpoint, steps_saved
 from ram_ray.training.config import TrainConfig
@@ -51,7 +52,15 @@ def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipS
         UnreachableError: data, labels or the folder cannot be read.
     """
     student = make_student(config)
-    places = index_samples(config.data, config.store, config.include, config.exclude)
+    passed = PassedOver()
+    places = index_samples(
+        config.data,
+        config.store,
+        config.include,
+        config.exclude,
+        formats=config.decode.formats,
+        on_passed=passed,
+    )
     labelled = label_samples(
         places,
         student.vocabulary,
@@ -61,7 +70,7 @@ def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipS
         caption_columns=config.columns,
     )
     samples = labelled.samples
-    run = _run_of(config, labelled, student)
+    run = _run_of(config, labelled, student, _remarks(passed))
     record = {"position": asdict(run.position), "num_unlabelled": labelled.num_unlabelled}
     record |= {"num_samples": len(samples), "config": asdict(config)}
     if not _is_recorded(store, run):
@@ -93,7 +102,20 @@ def read_run(config: TrainConfig, store: Store) -> Run:
     )
 
 
-def _run_of(config: TrainConfig, labelled: LabelledSamples, student: Student | ClipStudent) -> Run:
+def _remarks(passed: PassedOver) -> tuple[str, ...]:
+    """Return sentences about what was passed over while images were listed."""
+    return tuple(
+        f"{count:,} {why} passed over, such as {passed.examples[why]}."
+        for why, count in passed.counts.items()
+    )
+
+
+def _run_of(
+    config: TrainConfig,
+    labelled: LabelledSamples,
+    student: Student | ClipStudent,
+    remarks: tuple[str, ...],
+) -> Run:
     samples = labelled.samples
     plan = _plan(config, samples)
     position = Position(
@@ -111,7 +133,7 @@ def _run_of(config: TrainConfig, labelled: LabelledSamples, student: Student | C
         plan=plan,
         position=position,
         num_unlabelled=labelled.num_unlabelled,
-        remarks=labelled.remarks,
+        remarks=remarks + labelled.remarks,
         vocabulary=student.vocabulary,
         tokenizer=None if student.word_pieces is None else _tokenizer(student.word_pieces),
     )

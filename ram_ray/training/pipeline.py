@@ -15,6 +15,7 @@ from typing import Any
 
 from ram_ray.cluster import ray_session
 from ram_ray.errors import RamRayError
+from ram_ray.images.extra_formats import decoder_versions
 from ram_ray.storage.stores import Store, open_store, split_url
 from ram_ray.training.checkpoints import newest_whole, read_checkpoint
 from ram_ray.training.config import TrainConfig
@@ -73,6 +74,7 @@ def train(config: TrainConfig, *, on_progress: OnProgress | None = None) -> Trai
     """
     started = time.monotonic()
     check_trackers(config)
+    decoder_versions(config.decode.formats)  # refuse early what no decoder could read
     store = open_store(config.output, config.store, create=True)
     run, student = prepare_run(config, store)
     notes = _run_workers(config, on_progress)

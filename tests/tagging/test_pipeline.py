@@ -18,6 +18,7 @@ from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, Unre
 from ram_ray.runs import opening
 from ram_ray.runs.leases import take_lease
 from ram_ray.runs.waves import Committers
+from ram_ray.storage.sources import SPECIAL_FILE
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import rounds as tag_rounds
 from ram_ray.tagging.config import TagConfig
@@ -25,6 +26,7 @@ from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
 from ram_ray.tagging.tables import QUARANTINE, TAGS
 from tests.conftest import S3Server, photo_bytes, write_photos
+from tests.unreadable import odd_folder
 
 NUM_PHOTOS = 22
 
@@ -82,6 +84,19 @@ def test_every_planned_image_is_one_row(finished: Path, photos: Path) -> None:
     }
     assert tagged["a/photo-0000.jpg"]["uri"] == str(photos / "a/photo-0000.jpg")
     assert verify_output(str(finished), StoreConfig()).ok
+
+
+def test_links_and_pipes_cost_nothing_but_themselves(tmp_path: Path) -> None:
+    with odd_folder(photo_bytes(1)) as folder:
+        (folder / "locked").chmod(0o755)  # Ray's workers are root where the tests are
+        summary = tag_bucket(settings(folder, tmp_path / "out"))
+    assert set(read_rows(tmp_path / "out")) == {
+        "a.jpg", "into-locked.jpg", "locked/b.jpg", "z.jpg",
+    }  # fmt: skip
+    codes = {k: row["error_code"] for k, row in read_rows(tmp_path / "out", "quarantine").items()}
+    assert codes == {"loop.jpg": "not_found"}
+    assert summary.passed_over == {SPECIAL_FILE: 6}
+    assert summary.passed_examples == {SPECIAL_FILE: "pipe-link.jpg"}
 
 
 def test_rows_are_sorted_by_score_and_carry_sizes(finished: Path) -> None:
