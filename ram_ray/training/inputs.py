@@ -22,6 +22,7 @@ from ram_ray.training.contrastive import ClipStudent
 from ram_ray.training.data.labels import LabelledSamples, label_samples
 from ram_ray.training.data.order import EpochOrder, Plan
 from ram_ray.training.data.samples import index_hash, index_samples
+from ram_ray.training.remarks import left_behind, passed_over, without_positives
 from ram_ray.training.students import Student, make_student
 
 RECORD, SAMPLES = "run.json", "samples.parquet"
@@ -41,7 +42,7 @@ class Run:
     tokenizer: WordPieceTokenizer | None
     """Of the caption side; None where captions are not trained."""
     remarks: tuple[str, ...] = ()
-    """What labels and captions were passed over; known to the driver alone."""
+    """What the user should hear first; known to the driver alone."""
 
 
 def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipStudent]:
@@ -70,7 +71,10 @@ def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipS
         caption_columns=config.columns,
     )
     samples = labelled.samples
-    run = _run_of(config, labelled, student, _remarks(passed))
+    remarks = left_behind(config) + passed_over(passed) + labelled.remarks
+    if config.tag_weight > 0:
+        remarks += without_positives(labelled.samples, student.vocabulary)
+    run = _run_of(config, labelled, student, remarks)
     record = {"position": asdict(run.position), "num_unlabelled": labelled.num_unlabelled}
     record |= {"num_samples": len(samples), "config": asdict(config)}
     if not _is_recorded(store, run):
@@ -102,14 +106,6 @@ def read_run(config: TrainConfig, store: Store) -> Run:
     )
 
 
-def _remarks(passed: PassedOver) -> tuple[str, ...]:
-    """Return sentences about what was passed over while images were listed."""
-    return tuple(
-        f"{count:,} {why} passed over, such as {passed.examples[why]}."
-        for why, count in passed.counts.items()
-    )
-
-
 def _run_of(
     config: TrainConfig,
     labelled: LabelledSamples,
@@ -133,7 +129,7 @@ def _run_of(
         plan=plan,
         position=position,
         num_unlabelled=labelled.num_unlabelled,
-        remarks=remarks + labelled.remarks,
+        remarks=remarks,
         vocabulary=student.vocabulary,
         tokenizer=None if student.word_pieces is None else _tokenizer(student.word_pieces),
     )

@@ -63,12 +63,22 @@ class TrainResult:
     seconds: float
 
 
-def train(config: TrainConfig, *, on_progress: OnProgress | None = None) -> TrainResult:
+def train(
+    config: TrainConfig,
+    *,
+    on_progress: OnProgress | None = None,
+    on_remark: Callable[[str], None] = lambda remark: None,
+) -> TrainResult:
     """Train a model and return where it is.
+
+    Args:
+        on_progress: told the metrics of a step.
+        on_remark: told, before the first step, what the user should hear; the result has it too.
 
     Raises:
         ConfigError: a setting is wrong, or the output holds another run; nothing was changed.
-        UnreachableError: data, labels, output or cluster cannot be reached, or the disk is full.
+        UnreachableError: data, labels, output or cluster cannot be reached.
+        DiskFullError: the output's disk is full.
         CheckpointLostError: every checkpoint of the run is gone or damaged.
         TrainingFailedError: what workers met, such as a loss that is not finite.
     """
@@ -77,6 +87,8 @@ def train(config: TrainConfig, *, on_progress: OnProgress | None = None) -> Trai
     decoder_versions(config.decode.formats)  # refuse early what no decoder could read
     store = open_store(config.output, config.store, create=True)
     run, student = prepare_run(config, store)
+    for remark in run.remarks:
+        on_remark(remark)
     notes = _run_workers(config, on_progress)
     if notes["failure"] is not None:
         raise TrainingFailedError(*notes["failure"])

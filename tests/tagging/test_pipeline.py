@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,13 @@ import pytest
 
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.console.progress import Progress
-from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, UnreachableError
+from ram_ray.errors import (
+    ConfigError,
+    DiskFullError,
+    IncompleteRunError,
+    LeaseHeldError,
+    UnreachableError,
+)
 from ram_ray.runs import opening
 from ram_ray.runs.leases import take_lease
 from ram_ray.runs.waves import Committers
@@ -282,3 +291,34 @@ def test_config_is_recorded(finished: Path, photos: Path) -> None:
     decode = dataclasses.asdict(DecodeConfig(max_image_bytes=20_000))
     assert record["decode"] == json.loads(json.dumps(decode))
     assert len(record["weights_sha256"]) == 64
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder with room for 400 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("A SMALL DISK CANNOT BE MOUNTED: run as root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run_at_once_with_a_sentence(photos: Path, small_disk: Path) -> None:
+    phases: list[str] = []
+
+    def fill(progress: Progress) -> None:
+        if progress.phase == "tagging" and "tagging" not in phases:
+            with suppress(OSError):
+                (small_disk / "filler").write_bytes(bytes(400_000))
+        phases.append(progress.phase)
+
+    config = settings(photos, small_disk / "out")
+    with pytest.raises(DiskFullError, match=r"The disk of .*/out is full: make room") as raised:
+        tag_bucket(config, on_progress=fill)
+    assert raised.value.exit_code == 4
+    assert phases.count("committing") <= 1  # one wave, no further round
+    (small_disk / "filler").unlink()
+    assert tag_bucket(config).num_tagged == NUM_PHOTOS
+    assert verify_output(str(small_disk / "out"), StoreConfig()).ok
