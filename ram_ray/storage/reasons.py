@@ -10,7 +10,7 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
-from ram_ray.errors import UnreachableError
+from ram_ray.errors import DiskFullError, UnreachableError, is_full_disk
 
 NO_CREDENTIALS = (
     "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, configure an AWS "
@@ -21,8 +21,9 @@ NO_CREDENTIALS = (
 class Reachable:
     """Turns store errors into one sentence; leaves the answers callers act upon alone."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, url: str) -> None:
         self._what = what
+        self._url = url
 
     def __enter__(self) -> None:
         return None
@@ -32,6 +33,11 @@ class Reachable:
         if isinstance(error, answers) and "NoSuchBucket" not in str(error):
             return
         if isinstance(error, (BaseError, OSError)):
+            if is_full_disk(error):
+                raise DiskFullError(
+                    f"The disk of {self._url} is full: make room and run the same command again "
+                    "to resume."
+                ) from error
             raise UnreachableError(f"{self._what}: {describe(error)}") from error
 
 

@@ -1,6 +1,6 @@
 """Keys that real buckets hold and that are easily taken for other keys."""
 
-ODD_KEYS = (
+ODD_KEYS: tuple[str, ...] = (
     "b.jpg", "/b.jpg", "//b.jpg", "b.jpg/", "a//b.jpg", "a/b.jpg", "a/b.jpg/", "a/./b.jpg",
     "a/../b.jpg", "..", "x.tar#0+1", "x.tar#0+1#", "x.tar", "q?#.jpg", "#.jpg", "per%25cent.jpg",
     "per%2Fcent.jpg", "plus+and space.jpg", " lead.jpg", "trail.jpg ", "z ü.jpg", "\U0001f600.jpg",
