@@ -172,6 +172,7 @@ def one_run(count: int, seconds: float) -> dict[str, Any]:
     }
     rate = times[:, 2].sum() / (times[:, 1].max() - times[:, 0].min())
     gaps = np.sort(times[:, 0])[1:] - np.sort(times[:, 1])[:-1]
+    if os.environ.get("GAPS"): print([round(float(g)*1e3) for g in gaps])
     return {
         "images_per_s": round(float(rate), 1),
         "gap_ms_median": round(float(np.median(gaps)) * 1e3, 1),

@@ -4,6 +4,7 @@ obstore and boto3 have retries of their own, which are off: they neither read a 
 broke off, nor send a second create or delete after a broken connection.
 """
 
+import errno
 import random
 import re
 import time
@@ -28,6 +29,8 @@ from obstore.exceptions import (
     UnknownConfigurationKeyError,
 )
 
+from ram_ray.storage.regular_files import SpecialFileError
+
 TRIES = 8
 """Of one request of a run's own objects. Where a fifth of all answers fails, one request in
 400,000 is given up."""
@@ -38,8 +41,8 @@ MAX_PAUSE_S = 5.0
 _FINAL = (
     AlreadyExistsError, FileNotFoundError, InvalidPathError, IsADirectoryError, NotADirectoryError,
     NoCredentialsError, NotModifiedError, NotSupportedError, ParamValidationError,
-    PermissionDeniedError, PermissionError, PreconditionError, UnauthenticatedError,
-    UnknownConfigurationKeyError,
+    PermissionDeniedError, PermissionError, PreconditionError, SpecialFileError,
+    UnauthenticatedError,     UnknownConfigurationKeyError,
 )  # fmt: skip
 _FINAL_CODES = ("AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "SignatureDoesNotMatch")
 _PASSING_CODES = ("RequestTimeout", "SlowDown", "Throttl", "ConditionalRequestConflict")
@@ -60,6 +63,8 @@ class UnsettledError(OSError):
 def may_help(error: BaseException) -> bool:
     """Tell whether a request that failed like this may go well when it is sent again."""
     text = str(error)
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return False
     if isinstance(error, _FINAL) or any(code in text for code in _FINAL_CODES):
         return False
     status = _status(error, text)

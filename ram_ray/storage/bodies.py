@@ -6,7 +6,6 @@ A body that is shorter than it should be is an `UnsettledError`: whoever asks ag
 import asyncio
 import hashlib
 import os
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.storage.again import UnsettledError
 from ram_ray.storage.clients import boto3_client, open_bucket
+from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url
 from ram_ray.storage.uris import object_key, obstore_keeps, split_member
 
@@ -35,7 +35,6 @@ MAX_CHANGES = 3
 MAX_STALL_S = 15.0
 """Longest wait for the next bytes before they are asked for again; at most a third of the
 image's time, so that there is time to."""
-NO_FILE = "It is not a regular file."
 _PIECE_BYTES = 2**20
 
 T = TypeVar("T")
@@ -82,7 +81,7 @@ class Objects:
             again: calls a request, and calls it again where that may help.
 
         Raises:
-            ImageError: it is too large, not a regular file, or not the pinned content any more.
+            ImageError: it is too large, or not the pinned content any more.
         """
         place, part = split_member(uri)
         scheme, bucket, path = split_url(place)
@@ -237,29 +236,24 @@ def get_exact_key(
 
 
 def read_file(path: str, part: tuple[int, int] | None, pin: Pin | None, max_bytes: int) -> Body:
-    """Return a local file or a part of it; never waits for a pipe's other end.
+    """Return a local file or a part of it.
 
     Raises:
-        ImageError: it is too large, not a regular file, or not the pinned content any more.
+        ImageError: it is too large, or not the pinned content any more.
+        SpecialFileError: it is a pipe, a device or a socket.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        told = os.fstat(handle)
-        if not stat.S_ISREG(told.st_mode):
-            raise ImageError(ImageErrorCode.NOT_FOUND, NO_FILE)
+    with open_regular(path) as file:
+        told = os.fstat(file.fileno())
         etag = local_etag(told)
         fits = pin is None or pin.etag is None or (pin.etag, pin.size_bytes) == (etag, told.st_size)
         if pin is not None and not fits and (pin.strict or part is not None):
             raise changed()
         start, size_bytes = part or (0, told.st_size)
         check_size(size_bytes, max_bytes)
-        with open(handle, "rb", closefd=False) as file:
-            file.seek(start)
-            data = file.read(size_bytes)
+        file.seek(start)
+        data = file.read(size_bytes)
         check_length(data, size_bytes)
         return Body(data, etag)
-    finally:
-        os.close(handle)
 
 
 def local_etag(told: os.stat_result) -> str:

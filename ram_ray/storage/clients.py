@@ -10,6 +10,7 @@ from obstore.store import S3Store
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
+from ram_ray.storage.reasons import NO_CREDENTIALS
 
 CONTROL_TIMEOUT = timedelta(seconds=30)
 """Per request of a run's own small objects; image fetches have their own deadline."""
@@ -32,7 +33,7 @@ def open_bucket(
         "retry_config": {"max_retries": max_retries, "retry_timeout": timedelta(seconds=60)},
         "region": config.region or os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
     }
-    endpoint = config.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = _endpoint(config)
     if endpoint:
         options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
     if config.anonymous:
@@ -42,6 +43,10 @@ def open_bucket(
     return S3Store(bucket, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
+def _endpoint(config: StoreConfig) -> str | None:
+    return config.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+
+
 def _boto3_credentials(bucket: str) -> object:
     # boto3 knows profiles, SSO and instance roles; obstore alone does not know the first two.
     from obstore.auth.boto3 import Boto3CredentialProvider
@@ -49,10 +54,7 @@ def _boto3_credentials(bucket: str) -> object:
     try:
         return Boto3CredentialProvider()
     except ValueError as error:
-        raise UnreachableError(
-            f"No credentials for s3://{bucket}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "configure an AWS profile, or pass --anonymous for a public bucket."
-        ) from error
+        raise UnreachableError(f"Cannot use s3://{bucket}: {NO_CREDENTIALS}") from error
 
 
 def boto3_client(config: StoreConfig, *, tries: int = 5) -> Any:
@@ -72,6 +74,7 @@ def boto3_client(config: StoreConfig, *, tries: int = 5) -> Any:
             connect_timeout=10,
             read_timeout=30,
             max_pool_connections=32,
-            signature_version=UNSIGNED if config.anonymous else None,
+            signature_version=UNSIGNED if config.anonymous else "s3v4",
+            s3={"addressing_style": "path" if _endpoint(config) else "auto"},
         ),
     )

@@ -1,6 +1,7 @@
 """Fetch image bytes: many requests in flight, every failure one error code, nothing lost."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from obstore.exceptions import PermissionDeniedError, PreconditionError, Unauthe
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode, UnreachableError
 from ram_ray.storage.again import STORE_ERRORS, may_help, pause_s
-from ram_ray.storage.bodies import NO_FILE, Objects, Pin, changed
+from ram_ray.storage.bodies import Objects, Pin, changed
 from ram_ray.storage.reasons import first_line
+from ram_ray.storage.regular_files import SpecialFileError
 
 MAX_ATTEMPTS = 10
 """Tries per request where trying again may help; a missing key is final at once. Where a fifth of
@@ -128,6 +130,10 @@ class _Tries:
 def classify(error: BaseException) -> ImageError:
     """Name a store's failure: the one that is final, or that outlasted the tries."""
     text = str(error)
+    if isinstance(error, SpecialFileError):
+        return ImageError(ImageErrorCode.NOT_AN_IMAGE, f"{text}.")
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return ImageError(ImageErrorCode.NOT_FOUND, "It is a link that leads back to itself.")
     missing = "NoSuchKey" in text or "NoSuchBucket" in text
     if isinstance(error, FileNotFoundError) or missing:
         return ImageError(ImageErrorCode.NOT_FOUND, "It was listed, but is gone.")
@@ -137,5 +143,5 @@ def classify(error: BaseException) -> ImageError:
     if isinstance(error, denied) or "AccessDenied" in text or "InvalidAccessKeyId" in text:
         return ImageError(ImageErrorCode.ACCESS_DENIED, "The store denies access to it.")
     if isinstance(error, (IsADirectoryError, NotADirectoryError)):
-        return ImageError(ImageErrorCode.NOT_FOUND, NO_FILE)
+        return ImageError(ImageErrorCode.NOT_FOUND, "It is not a file any more.")
     return ImageError(ImageErrorCode.FETCH_FAILED, f"Reading failed: {first_line(error)}.")

@@ -2,7 +2,6 @@
 
 import io
 import os
-from pathlib import Path
 from typing import IO, Any, cast
 
 import obstore
@@ -14,6 +13,7 @@ from ram_ray.storage.again import STORE_ERRORS, until_answered
 from ram_ray.storage.bodies import Body, check_length, get_exact_key
 from ram_ray.storage.clients import boto3_client, open_bucket
 from ram_ray.storage.reasons import describe
+from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url
 from ram_ray.storage.uris import object_key, obstore_keeps, split_member
 
@@ -31,7 +31,7 @@ def read_uri(uri: str, config: StoreConfig) -> bytes:
     scheme, bucket, path = split_url(place)
     try:
         if scheme == "file":
-            return _read_part(path, part) if part else Path(path).read_bytes()
+            return _read_part(path, part) if part else _read_all(path)
         span = (part[0], sum(part)) if part else None
         return _S3Object(bucket, object_key(place, bucket), config).read(span).data
     except FileNotFoundError:
@@ -52,21 +52,11 @@ def open_object(uri: str, store: StoreConfig) -> IO[bytes]:
     scheme, bucket, path = split_url(place)
     try:
         if scheme == "file":
-            return open(path, "rb")
+            return open_regular(path)
         found = _S3Object(bucket, object_key(place, bucket), store)
         return cast(IO[bytes], io.BufferedReader(_ObjectFile(found), 2**20))
     except STORE_ERRORS as error:
         raise UnreachableError(f"Cannot read {uri}: {describe(error)}") from error
-
-
-def open_present(uri: str, store: StoreConfig) -> IO[bytes]:
-    """As `open_object`, but FileNotFoundError where there is nothing."""
-    try:
-        return open_object(uri, store)
-    except UnreachableError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise FileNotFoundError(uri) from error
-        raise
 
 
 class _S3Object:
@@ -138,8 +128,13 @@ class _ObjectFile(io.RawIOBase):
         return self._at
 
 
-def _read_part(path: str, part: tuple[int, int]) -> bytes:
-    with open(path, "rb") as file:
+def _read_all(path: str) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
+
+
+def _read_part(path: str, part: Span) -> bytes:
+    with open_regular(path) as file:
         file.seek(part[0])
         data = file.read(part[1])
     check_length(data, part[1])

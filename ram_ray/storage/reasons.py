@@ -1,5 +1,7 @@
 """Why a store cannot be reached, in one sentence that says what to do."""
 
+import requests
+from botocore.exceptions import NoCredentialsError
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
@@ -8,14 +10,20 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
-from ram_ray.errors import UnreachableError
+from ram_ray.errors import DiskFullError, UnreachableError, is_full_disk
+
+NO_CREDENTIALS = (
+    "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, configure an AWS "
+    "profile, or pass --anonymous for a public bucket."
+)
 
 
 class Reachable:
     """Turns store errors into one sentence; leaves the answers callers act upon alone."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, url: str) -> None:
         self._what = what
+        self._url = url
 
     def __enter__(self) -> None:
         return None
@@ -25,6 +33,11 @@ class Reachable:
         if isinstance(error, answers) and "NoSuchBucket" not in str(error):
             return
         if isinstance(error, (BaseError, OSError)):
+            if is_full_disk(error):
+                raise DiskFullError(
+                    f"The disk of {self._url} is full: make room and run the same command again "
+                    "to resume."
+                ) from error
             raise UnreachableError(f"{self._what}: {describe(error)}") from error
 
 
@@ -35,11 +48,14 @@ def describe(error: BaseException) -> str:
         return "there is no such bucket."
     if isinstance(error, UnauthenticatedError) or "InvalidAccessKeyId" in text:
         return "the server does not accept the credentials."
+    if isinstance(error, NoCredentialsError):
+        return NO_CREDENTIALS
     if isinstance(error, PermissionDeniedError) or "AccessDenied" in text:
         return "access is denied; check the credentials and the bucket's policy."
     if "SignatureDoesNotMatch" in text:
         return "the secret key does not fit the access key."
-    if "error sending request" in text or "dns error" in text.lower():
+    unreachable = isinstance(error, (requests.ConnectionError, requests.Timeout))
+    if unreachable or "error sending request" in text or "dns error" in text.lower():
         return "the server cannot be reached; check --endpoint-url and the network."
     return f"{first_line(error)}."
 

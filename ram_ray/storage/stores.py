@@ -223,7 +223,7 @@ class Store:
             return request() if self._folder else until_answered(request)
 
     def _reachable(self, verb: str, key: str) -> Reachable:
-        return Reachable(f"Cannot {verb} {key or 'objects'} in {self.url}")
+        return Reachable(f"Cannot {verb} {key or 'objects'} in {self.url}", self.url)
 
 
 def _md5(data: bytes) -> str:

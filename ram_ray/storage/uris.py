@@ -7,7 +7,7 @@ s3://bucket/x.tar#512+1000#         the object whose key is "x.tar#512+1000"
 
 import re
 
-_MEMBER = re.compile(r"(?P<tar>.+\.tar)#(?P<offset>\d+)\+(?P<size>\d+)", re.DOTALL)
+_MEMBER = re.compile(r"(?P<tar>.+\.(?i:tar))#(?P<offset>\d+)\+(?P<size>\d+)", re.DOTALL)
 _LIKE_MEMBER = re.compile(_MEMBER.pattern + "#*", re.DOTALL)
 
 

@@ -17,6 +17,7 @@ from ram_ray.storage.sources import list_source
 from ram_ray.storage.uris import member_uri
 from tests.conftest import S3Server
 from tests.storage.test_sources import ODD_KEYS
+from tests.unreadable import as_nobody, odd_folder
 
 LIMITS = FetchLimits(timeout_s=20, max_image_bytes=1_000, concurrency=4)
 
@@ -41,6 +42,16 @@ def test_files(tmp_path: Path) -> None:
     fetched = fetch(uris, StoreConfig())
     assert fetched[0] == Fetched(b"bytes", None, 1)
     assert codes(fetched) == [None, "too_large", "not_found", "not_found"]
+
+
+def test_what_is_no_file_is_never_opened() -> None:
+    with odd_folder(b"x") as folder, as_nobody():
+        names = ["pipe.jpg", "pipe-link.jpg", "zero.jpg", "socket.jpg", "loop.jpg",
+                 "into-locked.jpg", "z.jpg"]  # fmt: skip
+        fetched = fetch([str(folder / name) for name in names], StoreConfig())
+    no_file = ["not_an_image"] * 4
+    assert codes(fetched) == [*no_file, "not_found", "access_denied", None]
+    assert [one.attempts for one in fetched] == [1] * 7
 
 
 def test_objects_by_any_key(s3: S3Server) -> None:
@@ -68,7 +79,7 @@ class _Scripted(http.server.BaseHTTPRequestHandler):
     script: dict[str, list[tuple[int, bytes]]]
 
     def do_GET(self) -> None:
-        answers = self.script[self.path.rsplit("/", 1)[-1]]
+        answers = self.script[self.path.split("?")[0].rsplit("/", 1)[-1]]
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -140,7 +151,7 @@ def test_a_bucket_that_refuses_is_unreachable_with_a_reason(
 ) -> None:
     answer = [(status, f"<Error><Code>{code}</Code></Error>".encode())]
     with (
-        scripted_server({"bucket?list-type=2": answer}) as config,
+        scripted_server({"bucket": answer}) as config,
         pytest.raises(UnreachableError, match=sentence),
     ):
         list(list_source("s3://bucket", config))

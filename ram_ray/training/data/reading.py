@@ -22,6 +22,7 @@ from ram_ray.storage.clients import open_bucket
 from ram_ray.storage.fetching import classify
 from ram_ray.storage.object_files import open_object
 from ram_ray.storage.reasons import first_line
+from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url
 
 _CONCURRENCY = 16  # requests in flight per reader: a tar range is a few hundred kB
@@ -83,7 +84,7 @@ class SampleReader:
     def _read_range(self, uri: str, start: int, length: int) -> bytes:
         scheme, _, path = split_url(uri)
         if scheme == "file":
-            with open(path, "rb", buffering=0) as file:
+            with open_regular(path, buffering=0) as file:
                 return os.pread(file.fileno(), length, start)
         bucket, key = self._bucket_of(uri)
         return bytes(obstore.get_range(bucket, key, start=start, length=length))
@@ -91,7 +92,7 @@ class SampleReader:
     def _read_object(self, uri: str) -> bytes:
         scheme, _, path = split_url(uri)
         if scheme == "file":
-            with open(path, "rb", buffering=0) as file:
+            with open_regular(path, buffering=0) as file:
                 return file.read()
         bucket, key = self._bucket_of(uri)
         return bytes(obstore.get(bucket, key).bytes())
