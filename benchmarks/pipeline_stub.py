@@ -43,9 +43,7 @@ BATCH = 64
 FROM = 2_048
 """CPU is counted from this image on: start-ups are behind."""
 SLEEP, CALLS = "RAM_RAY_BENCH_SLEEP_S", "RAM_RAY_BENCH_CALLS"
-TAGS = Tags(
-    np.arange(5, dtype=np.int32), np.linspace(0.9, 0.5, 5, dtype=np.float32), list("abcde")
-)
+TAGS = Tags(np.arange(5, dtype=np.int32), np.linspace(0.9, 0.5, 5, dtype=np.float32), list("abcde"))
 
 
 class NoPixels(FetchAndDecode):
@@ -71,7 +69,7 @@ class SleepingTagger:
 
     def __init__(self) -> None:
         self._seconds = float(os.environ[SLEEP])
-        self._calls = open(os.environ[CALLS], "a", buffering=1)  # noqa: SIM115  as the process
+        self._calls = open(os.environ[CALLS], "a", buffering=1)
 
     def __call__(self, images: np.ndarray) -> list[Tags]:
         started = time.monotonic()
@@ -172,7 +170,8 @@ def one_run(count: int, seconds: float) -> dict[str, Any]:
     }
     rate = times[:, 2].sum() / (times[:, 1].max() - times[:, 0].min())
     gaps = np.sort(times[:, 0])[1:] - np.sort(times[:, 1])[:-1]
-    if os.environ.get("GAPS"): print([round(float(g)*1e3) for g in gaps])
+    if os.environ.get("GAPS"):
+        print([round(float(g) * 1e3) for g in gaps], file=sys.stderr)
     return {
         "images_per_s": round(float(rate), 1),
         "gap_ms_median": round(float(np.median(gaps)) * 1e3, 1),
@@ -193,12 +192,18 @@ def main() -> None:
     for _ in range(options.repeat):
         bare = bare_loop(options.ms / 1e3)
         run = one_run(options.images, options.ms / 1e3)
-        runs.append({"bare_images_per_s": round(bare, 1), "share": run["images_per_s"] / bare} | run)
+        runs.append(
+            {"bare_images_per_s": round(bare, 1), "share": run["images_per_s"] / bare} | run
+        )
     medians = {
         name: round(statistics.median(run[name] for run in runs), 3)
         for name in ("share", "cpu_ms_per_image")
     }
-    print(json.dumps({"ms": options.ms, "images": options.images} | medians | {"runs": runs}, indent=1))
+    print(
+        json.dumps(
+            {"ms": options.ms, "images": options.images} | medians | {"runs": runs}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -111,7 +111,9 @@ class ShardAssembly:
         if state.at is not None:
             state.deaths[state.at] += 1
             state.at = None
-        condemned = {at for at, deaths in state.deaths.items() if deaths >= DEATHS_BEFORE_CONDEMNING}
+        condemned = {
+            at for at, deaths in state.deaths.items() if deaths >= DEATHS_BEFORE_CONDEMNING
+        }
         one_by_one = state.begins >= BEGINS_BEFORE_ONE_BY_ONE
         return Begin(one_by_one=one_by_one, condemned=frozenset(condemned))
 

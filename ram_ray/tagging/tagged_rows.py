@@ -34,11 +34,11 @@ def to_rows(
     images_ok = images.filter(pc.invert(is_bad))
     schema = CAPTIONED_ROWS if captions else TAG_ROWS
     tags = [found[position] for position in np.flatnonzero(~is_bad.to_numpy())]
-    made = _tag_columns(tags) | ({CAPTION.name: pa.array([one.caption for one in tags], pa.string())} if captions else {})
+    made = _tag_columns(tags) | (
+        {CAPTION.name: pa.array([one.caption for one in tags], pa.string())} if captions else {}
+    )
     columns = [
-        made[field.name]
-        if field.name in made
-        else images_ok[field.name].cast(field.type)
+        made[field.name] if field.name in made else images_ok[field.name].cast(field.type)
         for field in schema
     ]
     quarantine = images.filter(is_bad).select(QUARANTINE_ROWS.names).cast(QUARANTINE_ROWS)

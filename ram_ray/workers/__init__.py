@@ -8,5 +8,6 @@ scheduling.
 
     chunks            how the plan is cut into rows that travel
     fetch_and_decode  places to pixels
+    turns             chunks in flight in one process
     tagger            the Tagger of a run, as a process loads it
 """
