@@ -10,7 +10,7 @@ from ram_ray.errors import IncompleteRunError, RamRayError
 from ram_ray.storage.reasons import first_line
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    from ray.data import ActorPoolStrategy, Dataset
 
 ONE_ROW = 1
 """Bytes of a block below any row: every row is a block, the unit of retry and of scheduling."""
@@ -63,6 +63,22 @@ def configure_ray_data(block_bytes: int) -> None:
     context.execution_options.preserve_order = False
     # A spot node may die while its actor loads the model; that is no reason to end the job.
     context.max_consecutive_actor_init_deaths = 3
+
+
+def threads_of(processes: int | None, calls: int) -> "ActorPoolStrategy":
+    """Return a pool of processes, each of which works on several calls at a time, in threads.
+
+    Args:
+        processes: at most so many; None: as many as the cluster has room for.
+    """
+    from ray.data import ActorPoolStrategy
+
+    return ActorPoolStrategy(
+        min_size=1,
+        max_size=processes,
+        max_concurrent_calls_per_actor=calls,
+        enable_true_multi_threading=True,
+    )
 
 
 def over_shards(
