@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from ram_ray.errors import UnreachableError
 from ram_ray.runs.opening import Run
 from ram_ray.runs.plans import PlanSummary, read_plan_shard
 from ram_ray.storage.sources import NameFilter, PassedOver, SourceObject, list_source
+from ram_ray.storage.stores import first_line
 from ram_ray.tagging.config import TagConfig
 
 MAX_COMPARED = 1_000_000
@@ -40,8 +42,8 @@ def change_notes(run: Run[PlanSummary], config: TagConfig) -> tuple[str, ...]:
         return (f"The source was not listed again (more than {limit} images): {kept}.",)
     try:
         found = compare_source(run, config)
-    except UnreachableError as error:
-        return (f"Whether the source has changed is not known: {error}",)
+    except (UnreachableError, FileNotFoundError, pa.ArrowInvalid) as error:
+        return (f"Whether the source has changed is not known: {first_line(error)}.",)
     told = (
         (found.new, "new and not in the plan", "tag into another output to have all"),
         (found.gone, "in the plan, but gone", kept),
