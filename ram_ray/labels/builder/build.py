@@ -71,8 +71,8 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
     )
     if not kept:
         raise ConfigError(
-            f"The rules keep none of {len(tags)} candidates{_unread(problems)}: give lists, or lower "
-            "min_frequency."
+            f"The rules keep none of {len(tags)} candidates{_unread(problems)}: give lists, or "
+            "lower min_frequency."
         )
     _tell_apart(kept, lexicon)
     if config.text_encoder is not None:
