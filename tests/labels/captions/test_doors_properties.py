@@ -57,7 +57,7 @@ def _parquet(rows: list[tuple[str, str]]) -> dict[str, bytes]:
 FORMS: list[Callable[[list[tuple[str, str]]], dict[str, bytes]]] = [_jsonl, _json, _csv, _parquet]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_captions_stay_with_their_images_through_all_doors(data: st.DataObject) -> None:
     names = data.draw(st.lists(NAMES, min_size=1, max_size=4, unique_by=str.casefold))
@@ -70,7 +70,7 @@ def test_captions_stay_with_their_images_through_all_doors(data: st.DataObject) 
     _check(dict.fromkeys(names, JPEG), captions, {name: [text] for name, text in rows})
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(NAMES, min_size=1, max_size=4, unique_by=lambda name: name.rpartition(".")[0]))
 def test_files_beside_and_members_of_tars_stay_with_their_images(names: list[str]) -> None:
     beside = {name: [f"a dog {at}"] for at, name in enumerate(names)}

@@ -85,7 +85,7 @@ def test_a_run_goes_on_from_the_plan(
     first.write_bytes(gone)
     second.write_bytes(kept)
     (photos / "later.jpg").unlink()
-    assert plan_bucket(config, sample=0).notes == again.notes[:-3]
+    assert not [note for note in plan_bucket(config, sample=0).notes if "new" in note]
     monkeypatch.setattr(source_changes, "MAX_COMPARED", 5)
     assert "was not listed again" in plan_bucket(config, sample=0).notes[-1]
     plan = read_plan(store)
