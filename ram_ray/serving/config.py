@@ -32,11 +32,16 @@ class LimitConfig:
     """Of a request, counted as it arrives."""
     max_images_per_request: int = 32
     max_pending_images: int = 256
-    """Accepted and unanswered images of one ingress process; the next request gets a 503."""
+    """Accepted and unanswered images of one ingress process; the next request gets a 503. One
+    client may have as many as stay free beside it, likewise of bytes and bodies; then a 429."""
     max_pending_bytes: int = 512 * 2**20
     """Bodies being read and images held, of one ingress process; the next request gets a 503."""
+    max_pending_bodies: int = 192
+    """Bodies on their way in, of one ingress process; below the 256 requests of HAProxy."""
     body_timeout_s: float = 30.0
     """For a body to arrive in full."""
+    min_body_bytes_per_s: int = 4 * 2**10
+    """Pace of a body after its first 5 s; what comes slower is given up."""
     request_timeout_s: float = 60.0
     """From acceptance to the answer, retries included."""
     max_wait_s: float = 10.0
@@ -51,7 +56,8 @@ class LimitConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_body_bytes", "max_images_per_request", "max_pending_images",
-                     "max_pending_bytes", "burst_images"):  # fmt: skip
+                     "max_pending_bytes", "max_pending_bodies", "min_body_bytes_per_s",
+                     "burst_images"):  # fmt: skip
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("body_timeout_s", "request_timeout_s", "max_wait_s"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")

@@ -1,6 +1,5 @@
-"""First and last thing a request meets: its id, who sent it, and the limits of its body."""
+"""First and last thing a request meets: its id, who sent it, and whether it may come in."""
 
-import asyncio
 import logging
 import re
 import time
@@ -15,6 +14,7 @@ from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import LimitConfig
 from ram_ray.serving.guard.access import Access
 from ram_ray.serving.guard.admission import Admission
+from ram_ray.serving.guard.body import Body
 from ram_ray.serving.guard.draining import Draining
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.problems import Problem, problem_response
@@ -55,14 +55,23 @@ class Gate:
         state = scope.setdefault("state", {})
         state["request_id"] = _request_id(Headers(scope=scope))
         answer = _Answer(send, state["request_id"])
-        body = _Body(receive, self._admission, self._limits)
+        body: Body | None = None
         try:
-            state["client"] = self._access.client_of(scope)
-            if (scope["method"], scope["path"]) in self._tagging:
-                self._admission.check()  # before anything costs time: under overload most end here
-            body.announce(Headers(scope=scope).get("content-length"))
+            caller = self._access.caller_of(scope)
+            state["client"] = caller.name
+            body = state["body"] = Body(
+                receive,
+                self._admission,
+                self._limits,
+                caller.name,
+                is_proven=caller.is_proven,
+            )
             if scope["method"] != "GET":
                 self._draining.check()
+                if (scope["method"], scope["path"]) in self._tagging:
+                    # before anything costs time: under overload most end here
+                    self._admission.check(caller.name)
+                body.announce(Headers(scope=scope))
             with self._draining.accepted():
                 await self._app(scope, body.receive, answer.send)
         except Problem as problem:
@@ -72,7 +81,8 @@ class Gate:
             problem = Problem(RequestErrorCode.INTERNAL, "A bug in the server; it was logged.")
             await answer.end(scope, problem)
         finally:
-            body.release()
+            if body is not None:
+                body.release()
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(route, str(answer.status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.monotonic() - started)
@@ -98,72 +108,6 @@ class _Answer:
         """Answer with an error, unless an answer is on its way already."""
         if self.status == 499:
             await problem_response(problem, Request(scope))(scope, _no_body, self.send)
-
-
-class _Body:
-    """The incoming side: counts bytes as they arrive, against the request's and all limits."""
-
-    def __init__(self, receive: Receive, admission: Admission, limits: LimitConfig) -> None:
-        self._receive = receive
-        self._admission = admission
-        self._limits = limits
-        self._deadline = time.monotonic() + limits.body_timeout_s
-        self._held = 0  # bytes of room taken
-        self._read = 0
-        self._complete = False
-
-    def announce(self, content_length: str | None) -> None:
-        """Take room for the whole body at once where its length is known.
-
-        Raises:
-            Problem: body_too_large, overloaded, invalid_request.
-        """
-        if content_length is None:
-            return
-        if not (content_length.isascii() and content_length.isdecimal()):
-            raise Problem(RequestErrorCode.INVALID_REQUEST, "Content-Length is not a number.")
-        self._check(int(content_length))
-        self._hold(int(content_length))
-
-    async def receive(self) -> Message:
-        """Return the next message.
-
-        Raises:
-            Problem: body_too_large, overloaded, request_timeout.
-        """
-        if self._complete:
-            return await self._receive()  # a wait for the client to leave
-        try:
-            async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
-                message = await self._receive()
-        except TimeoutError:
-            raise Problem(
-                RequestErrorCode.REQUEST_TIMEOUT,
-                f"The body did not arrive within {self._limits.body_timeout_s:g} s.",
-            ) from None
-        if message["type"] == "http.request":
-            self._read += len(message.get("body", b""))
-            self._complete = not message.get("more_body", False)
-            self._check(self._read)
-            self._hold(self._read - self._held)
-        return message
-
-    def release(self) -> None:
-        """Give the room back."""
-        self._admission.give_bytes(self._held)
-        self._held = 0
-
-    def _check(self, num_bytes: int) -> None:
-        if num_bytes > self._limits.max_body_bytes:
-            raise Problem(
-                RequestErrorCode.BODY_TOO_LARGE,
-                f"The body is larger than {self._limits.max_body_bytes} bytes.",
-            )
-
-    def _hold(self, num_bytes: int) -> None:
-        if num_bytes > 0:
-            self._admission.take_bytes(num_bytes)
-            self._held += num_bytes
 
 
 async def _no_body() -> Message:

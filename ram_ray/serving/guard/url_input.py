@@ -50,23 +50,23 @@ class UrlFetcher:
         is_allowed_address: Callable[[str], bool] = is_public,
     ) -> None:
         self._config = config
-        self._admission = admission
+        self._rooms = admission.body_rooms(is_proven=True)
         self._max_bytes = max_image_bytes
         self._is_allowed_address = is_allowed_address
 
     @asynccontextmanager
-    async def image(self, url: str) -> AsyncIterator[bytes]:
+    async def image(self, url: str, client: str) -> AsyncIterator[bytes]:
         """Give the bytes of an image; its room is given back at the end of the block.
 
         Raises:
-            Problem: url_not_allowed, overloaded.
+            Problem: url_not_allowed, overloaded, rate_limited.
             ImageError: not_found, access_denied, fetch_timeout, fetch_failed, too_large.
         """
         data = bytearray()
         try:
             try:
                 async with asyncio.timeout(self._config.timeout_s):
-                    await self._fetch(url, data)
+                    await self._fetch(url, data, client)
             except TimeoutError:
                 message = f"Not fetched within {self._config.timeout_s:g} s."
                 raise ImageError(ImageErrorCode.FETCH_TIMEOUT, message) from None
@@ -75,9 +75,9 @@ class UrlFetcher:
                 raise ImageError(ImageErrorCode.FETCH_FAILED, message) from None
             yield bytes(data)
         finally:
-            self._admission.give_bytes(len(data))
+            self._rooms.bytes.give(client, len(data))
 
-    async def _fetch(self, url: str, data: bytearray) -> None:
+    async def _fetch(self, url: str, data: bytearray, client: str) -> None:
         for _ in range(self._config.max_redirects + 1):
             addresses = await self._checked_addresses(url)
             connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False)
@@ -95,15 +95,15 @@ class UrlFetcher:
                     continue
                 _check_status(response.status)
                 async for piece in response.content.iter_chunked(_PIECE_BYTES):
-                    self._keep(piece, data)
+                    self._keep(piece, data, client)
                 return
         raise ImageError(ImageErrorCode.FETCH_FAILED, "More redirects than this server follows.")
 
-    def _keep(self, piece: bytes, data: bytearray) -> None:
+    def _keep(self, piece: bytes, data: bytearray, client: str) -> None:
         if len(data) + len(piece) > self._max_bytes:
             message = f"The file has more than {self._max_bytes} bytes."
             raise ImageError(ImageErrorCode.TOO_LARGE, message)
-        self._admission.take_bytes(len(piece))
+        self._rooms.take_bytes(client, len(piece), own=len(data))
         data += piece
 
     async def _checked_addresses(self, url: str) -> list[ResolveResult]:

@@ -158,6 +158,8 @@ def _check_signature(request: Request, context: Context, body: bytes) -> None:
     secret = context.access.keys.get(signature.name, "")
     if not signature.is_of(secret, headers=request.headers, body=body):
         raise Problem(RequestErrorCode.UNAUTHORIZED, "The request's signature does not fit.")
+    request.state.body.prove(signature.name)
+    request.state.client = signature.name
 
 
 def _parse(body: bytes) -> DetectLabelsRequest:

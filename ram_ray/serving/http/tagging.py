@@ -61,7 +61,7 @@ async def tag_images(
     """Return the tags of each image; an image that cannot be tagged carries its error.
 
     Args:
-        client: who is counted, from `Access.client_of`.
+        client: who is counted, from `Access.caller_of`.
 
     Raises:
         Problem: the request as a whole is refused, or was not done in time.
@@ -69,13 +69,13 @@ async def tag_images(
     name = model_name(context.config, model)
     check_count(context.config, len(images))
     limits = context.config.limits
-    with context.admission.images(len(images)):
+    with context.admission.images(len(images), client):
         context.access.spend(client, len(images))
         deadline = time.monotonic() + limits.request_timeout_s
         try:
             async with asyncio.timeout(limits.request_timeout_s):
                 await _wait_until_ready(context)
-                tagged = await _tag_admitted(context, name, images, selection, deadline)
+                tagged = await _tag_admitted(context, client, name, images, selection, deadline)
         except TimeoutError:
             raise Problem(
                 RequestErrorCode.DEADLINE_EXCEEDED,
@@ -127,6 +127,7 @@ async def _wait_until_ready(context: ServingContext) -> None:
 
 async def _tag_admitted(
     context: ServingContext,
+    client: str,
     model: str,
     images: Sequence[SentImage],
     selection: Selection,
@@ -134,7 +135,7 @@ async def _tag_admitted(
 ) -> TaggedRequest:
     card = await context.backend.card(model)
     _check_selection(card, selection)
-    one = _OneImage(context, model, card.info.image_size_px, selection, deadline)
+    one = _OneImage(context, client, model, card.info.image_size_px, selection, deadline)
     tagged = list(await asyncio.gather(*(one.tag(image) for image in images)))
     while len(versions := _versions(tagged)) > 1:
         # An update is under way: an answer is of one version, the newer one, so redo the others.
@@ -157,6 +158,7 @@ def _versions(tagged: Sequence[TaggedImage]) -> list[ModelVersion]:
 @dataclass(frozen=True, slots=True)
 class _OneImage:
     context: ServingContext
+    client: str
     model: str
     image_size_px: int
     selection: Selection
@@ -168,7 +170,7 @@ class _OneImage:
             if image.data is not None:
                 decoded, prediction = await self._predict(image.data)
             else:
-                async with self.context.urls.image(image.url or "") as data:
+                async with self.context.urls.image(image.url or "", self.client) as data:
                     decoded, prediction = await self._predict(data)
         except ImageError as error:
             return TaggedImage(name=image.name, error=error)

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from ram_ray.errors import ConfigError
 from ram_ray.serving.config import AccessConfig, LimitConfig, ServeConfig, check_access
-from ram_ray.serving.guard.access import RateLimit, load_keys
+from ram_ray.serving.guard.access import RateLimit, load_keys, network_of
 from ram_ray.serving.problems import Problem
 from tests.conftest import photo_bytes
 from tests.serving.conftest import client_of
@@ -120,3 +120,19 @@ def test_an_open_door_without_a_lock_is_refused(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
 def test_loopback_needs_no_keys(host: str) -> None:
     check_access(ServeConfig(host=host), {})
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_who_has_one_ipv6_address_has_a_whole_network(address: str, network: str) -> None:
+    assert network_of(address) == network

@@ -67,7 +67,7 @@ def fetch(url: str, *hosts: str, **options: Any) -> bytes:
     config = UrlConfig(hosts=hosts, timeout_s=5.0)
 
     async def run() -> bytes:
-        async with UrlFetcher(config, admission, MAX_BYTES, **options).image(url) as data:
+        async with UrlFetcher(config, admission, MAX_BYTES, **options).image(url, "me") as data:
             assert admission.pending_bytes == len(data)
             return data
 
