@@ -78,16 +78,19 @@ class UrlConfig:
     """Images by URL: off unless hosts are named."""
 
     hosts: tuple[str, ...] = option((), flag="--url-host", metavar="HOST")
-    """Take images by URL from this host; `*.example.org` for every name below; (): no URLs."""
+    """Take images by URL from this host, at ports 80 and 443 or at HOST:PORT; `*.example.org`
+    for every name below; (): no URLs."""
     timeout_s: float = 20.0
     """For one image, redirects included."""
     max_redirects: int = 3
 
     def __post_init__(self) -> None:
         for host in self.hosts:
-            name = host.removeprefix("*.")
-            ok = bool(name) and "*" not in name and "/" not in name and ":" not in name
-            require(ok, "hosts", host, "host names, such as images.example.org or *.example.org")
+            name, colon, port = host.removeprefix("*.").partition(":")
+            ok = bool(name) and not set("*/@") & set(name)
+            ok = ok and (not colon or (port.isdecimal() and 0 < int(port) < 65536))
+            require(ok, "hosts", host, "host names, such as images.example.org, *.example.org or "
+                    "images.example.org:8443")  # fmt: skip
         require(self.timeout_s > 0, "timeout_s", self.timeout_s, "above 0")
         require(self.max_redirects >= 0, "max_redirects", self.max_redirects, "at least 0")
 

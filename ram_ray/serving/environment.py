@@ -20,6 +20,8 @@ _ALWAYS = {
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    # Serve repeats a caller's request id as it came.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "ram_ray.serving.guard.request_ids:middlewares",
     # The controller looks around 2 times a second instead of 10, metrics are added up in between.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",

@@ -7,8 +7,7 @@
 # - health and readiness do not wait behind them: they go to the same processes by a way of their own;
 # - one client (of IPv6: one /64) has 1,024 of the 4,096 connections; headers come within 10 s;
 # - without an ingress that is up or time its answer is a 503 to be tried again, not a 500;
-# - an ingress hears who asks: rates without keys are counted per client address;
-# - a request id that is no plain word is dropped: Serve makes one, and would repeat any other.
+# - an ingress hears who asks: rates without keys are counted per client address.
 set -eu
 busy='{"error":{"code":"not_ready","message":"No ingress process is free.","details":[]}}'
 sed -i \
@@ -38,7 +37,6 @@ awk '
                 print "    tcp-request connection track-sc0 src,ipmask(32,64)"
                 print "    tcp-request connection reject if { sc0_conn_cur gt 1024 }"
                 print "    http-request set-header X-Forwarded-For %[src]"
-                print "    http-request del-header X-Request-ID if !{ req.hdr(X-Request-ID) -m reg ^[A-Za-z0-9._:-]{1,128}$ }"
             }
         }
         if (own_way) printf "backend ram_ray_health\n%s", health

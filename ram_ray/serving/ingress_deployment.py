@@ -23,7 +23,9 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app; Serve calls it in the replica."""
-        return create_app(self._config, self._backend, self._metrics, self._draining)
+        return create_app(
+            self._config, self._backend, self._metrics, self._draining, sends_request_id=False
+        )
 
     async def drain(self) -> int:
         """Take no new work from now on; return how many requests are not answered yet."""

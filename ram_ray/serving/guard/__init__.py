@@ -1,6 +1,7 @@
 """What a request passes before any work: identity, limits, safe URLs, safe images.
 
 gate           first and last thing a request meets
+request_ids    what it is called
 access         who it is from
 aws_signature  AWS Signature Version 4, the receiving side
 body           a body on its way in

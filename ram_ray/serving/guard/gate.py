@@ -1,9 +1,7 @@
 """First and last thing a request meets: its id, who sent it, and whether it may come in."""
 
 import logging
-import re
 import time
-import uuid
 from collections.abc import Collection
 
 from fastapi import Request
@@ -16,11 +14,11 @@ from ram_ray.serving.guard.access import Access
 from ram_ray.serving.guard.admission import Admission
 from ram_ray.serving.guard.body import Body
 from ram_ray.serving.guard.draining import Draining
+from ram_ray.serving.guard.request_ids import request_id_of
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.problems import Problem, problem_response
 
 _log = logging.getLogger(__name__)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Gate:
@@ -36,8 +34,14 @@ class Gate:
         draining: Draining,
         metrics: Metrics,
         tagging: Collection[tuple[str, str]],
+        sends_request_id: bool,
     ) -> None:
-        """Remember the parts; `tagging`: methods and paths that bring images."""
+        """Remember the parts.
+
+        Args:
+            tagging: methods and paths that bring images.
+            sends_request_id: False where Serve does.
+        """
         self._app = app
         self._access = access
         self._admission = admission
@@ -45,6 +49,7 @@ class Gate:
         self._draining = draining
         self._metrics = metrics
         self._tagging = frozenset(tagging)
+        self._sends_request_id = sends_request_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every way out is an answer with a request id."""
@@ -53,8 +58,8 @@ class Gate:
             return
         started = time.monotonic()
         state = scope.setdefault("state", {})
-        state["request_id"] = _request_id(Headers(scope=scope))
-        answer = _Answer(send, state["request_id"])
+        state["request_id"] = request_id_of(Headers(scope=scope))
+        answer = _Answer(send, state["request_id"] if self._sends_request_id else None)
         body: Body | None = None
         try:
             caller = self._access.caller_of(scope)
@@ -91,7 +96,7 @@ class Gate:
 class _Answer:
     """The outgoing side: adds the request id, remembers the status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str | None) -> None:
         self._send = send
         self._request_id = request_id
         self.status = 499  # the client left before an answer began
@@ -100,7 +105,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self._request_id
+            if self._request_id is not None:
+                headers["X-Request-ID"] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
         await self._send(message)
 
@@ -112,8 +118,3 @@ class _Answer:
 
 async def _no_body() -> Message:
     return {"type": "http.disconnect"}
-
-
-def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

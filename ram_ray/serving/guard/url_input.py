@@ -23,6 +23,12 @@ from ram_ray.serving.problems import Problem
 
 _PIECE_BYTES = 64 * 2**10
 _REDIRECTS = (301, 302, 303, 307, 308)
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA has given out
+_OBSOLETE = (
+    ipaddress.ip_network("3ffe::/16"),  # 6bone, RFC 3701
+    ipaddress.ip_network("3fff::/20"),  # documentation, RFC 9637
+)
+_USUAL_PORTS = (80, 443)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last 32 bits
 
 
@@ -35,6 +41,9 @@ def is_public(address: str) -> bool:
             inner = ipaddress.ip_address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        # site-local, IPv4-compatible and reserved ranges: `is_global` says yes to them
+        if ip not in _GLOBAL_UNICAST or any(ip in network for network in _OBSOLETE):
+            return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -114,8 +123,10 @@ class UrlFetcher:
             raise _not_allowed("It cannot be read as a URL.") from None
         if parts.scheme not in ("http", "https") or not host or parts.username is not None:
             raise _not_allowed("Only http:// and https:// without user names are fetched.")
-        if not self._is_allowed_host(host):
-            raise _not_allowed("This server does not fetch from that host.")
+        if not self._config.hosts:
+            raise _not_allowed("This server takes no URLs: send the image's bytes.")
+        if not self._is_allowed_host(host, port):
+            raise _not_allowed("This server does not fetch from that host and port.")
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -137,9 +148,12 @@ class UrlFetcher:
             for family, _, proto, _, address in found
         ]
 
-    def _is_allowed_host(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str, port: int) -> bool:
         host = host.lower().rstrip(".")
-        for allowed in self._config.hosts:
+        for named in self._config.hosts:
+            allowed, _, named_port = named.partition(":")
+            if not (port == int(named_port) if named_port else port in _USUAL_PORTS):
+                continue
             suffix = allowed.lower().removeprefix("*")
             if host == suffix or (suffix != allowed.lower() and host.endswith(suffix)):
                 return True

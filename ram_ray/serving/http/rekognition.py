@@ -104,8 +104,8 @@ async def detect_labels(request: Request, context: Context) -> JSONResponse:
         model=None,
         selection=Selection(threshold=None if confidence is None else confidence / 100),
     )
-    if error := tagged.images[0].error:
-        raise Problem.of_image(error)
+    if problem := tagged.images[0].problem():
+        raise problem
     card = await context.backend.card(context.config.models[0])
     answer = {
         "Labels": _labels(tagged, asked, _same(card.vocabulary, card.info.version, tagged)),

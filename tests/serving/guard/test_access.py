@@ -90,8 +90,26 @@ def test_pages_of_other_web_sites_are_refused(client: TestClient) -> None:
 def test_a_named_origin_may_call() -> None:
     access = AccessConfig(allowed_origins=("https://app.example.org",))
     with client_of(ServeConfig(device="cpu", access=access)) as client:
-        headers = JPEG | {"origin": "https://app.example.org"}
-        assert client.post("/v1/tag", content=b"", headers=headers).status_code == 400
+        origin = {"origin": "https://app.example.org"}
+        asked = {"access-control-request-method": "POST"}
+        asked["access-control-request-headers"] = "content-type,x-api-key"
+        preflight = client.options("/v1/tag", headers=origin | asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == origin["origin"]
+        assert "x-api-key" in preflight.headers["access-control-allow-headers"]
+        refused = client.post("/v1/tag", content=b"", headers=JPEG | origin)
+        assert refused.status_code == 400  # an empty image: the page may read why
+        assert refused.headers["access-control-allow-origin"] == origin["origin"]
+        assert "X-Request-ID" in refused.headers["access-control-expose-headers"]
+        other = client.options("/v1/tag", headers=asked | {"origin": "https://evil.example"})
+        assert other.status_code == 400
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_without_named_origins_nobody_elsewhere_may_read(client: TestClient) -> None:
+    answer = client.get("/healthz", headers={"origin": "https://app.example.org"})
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
 
 
 def test_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from ram_ray.serving.problems import Problem
 
 def fill(room: Room, client: str) -> int:
     """Let a client take one by one until it is refused; return how many it has."""
+
     def take_all() -> None:
         while True:
             room.take(client, 1, is_first=False)
