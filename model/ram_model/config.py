@@ -125,13 +125,15 @@ class TagDecoderConfig:
     hidden_dim: int = 768
     num_heads: int = 4
     num_layers: int = 2
+    """0: there is no decoder, and `RamConfig.direct` alone looks at the image."""
     intermediate_dim: int = 3072
     dropout: float = 0.1
     """On attention weights and both outputs of a layer, in training only; 0..1."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dim", "num_heads", "num_layers", "intermediate_dim"):
+        for name in ("hidden_dim", "num_heads", "intermediate_dim"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.num_layers >= 0, "num_layers", self.num_layers, "at least 0")
         allowed = f"a divisor of hidden_dim ({self.hidden_dim})"
         _require(self.hidden_dim % self.num_heads == 0, "num_heads", self.num_heads, allowed)
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "in 0..1")
@@ -178,8 +180,8 @@ class RamConfig:
     """Label embeddings are trained with the rest; otherwise they are frozen text embeddings."""
     direct: bool = False
     """Each label query is compared with the image as a whole, too, and what that says is added to
-    the logit: a linear classifier beside the decoder, whose rank is the decoder's width. Not in
-    the released models; it lets a narrow decoder keep a thousand classes apart."""
+    the logit: a linear classifier beside the decoder, or in its place, whose rank is the decoder's
+    width. Not in the released models; it keeps a thousand classes apart at little cost."""
     captions: CaptionConfig | None = None
     """The caption side; None for a model that only tags."""
     open_set_threshold: float = OPEN_SET_THRESHOLD
@@ -194,7 +196,9 @@ class RamConfig:
         one = self.kind == "ram_plus" or self.descriptions_per_tag == 1
         allowed = f"1 for kind {self.kind!r}"
         _require(one, "descriptions_per_tag", self.descriptions_per_tag, allowed)
-        width = self.tag_decoder.hidden_dim
+        width, layers = self.tag_decoder.hidden_dim, self.tag_decoder.num_layers
+        allowed = "at least 1 without the direct term"
+        _require(self.direct or layers >= 1, "tag_decoder.num_layers", layers, allowed)
         if self.kind == "tag2text":
             allowed = f"the tag decoder's width ({width}) for kind 'tag2text'"
             _require(self.label_dim == width, "label_dim", self.label_dim, allowed)
@@ -204,12 +208,11 @@ class RamConfig:
             heads = self.captions.num_heads
             allowed = f"a divisor of the tag decoder's width ({width})"
             _require(width % heads == 0, "captions.num_heads", heads, allowed)
-            shared = self.tag_decoder.num_layers
             fits = (
-                self.captions.num_layers >= shared
+                self.captions.num_layers >= layers
                 and self.captions.intermediate_dim == self.tag_decoder.intermediate_dim
             )
-            allowed = f"of the tag decoder's intermediate_dim, with at least its {shared} layers"
+            allowed = f"of the tag decoder's intermediate_dim, with at least its {layers} layers"
             _require(fits, "captions", self.captions, allowed)
 
     @property
@@ -315,9 +318,11 @@ _OFFICIAL_DECODER = TagDecoderConfig()
 # Half the width of a BERT feed-forward ratio: with 450 tags the decoder stays under a third of
 # the .6 GFLOP that an image may cost on a laptop.
 _MINI_DECODER = TagDecoderConfig(hidden_dim=128, num_heads=4, num_layers=2, intermediate_dim=192)
-# Wider, because a thousand tags want more directions than 450 do; one image still costs the
-# encoder more than the decoder.
-_LITE2_DECODER = TagDecoderConfig(hidden_dim=192, num_heads=4, num_layers=2, intermediate_dim=256)
+# No layers: a thousand queries that read the image cost more than Lite2 itself, and a linear
+# classifier on its mean token is better. Captions have this width, too.
+_LITE2_DECODER = TagDecoderConfig(
+    hidden_dim=256, num_heads=4, num_layers=0, intermediate_dim=256, dropout=0.0
+)
 _TINY_DECODER = TagDecoderConfig(hidden_dim=64, num_heads=4, num_layers=2, intermediate_dim=128)
 
 # variant -> (encoder, decoder, tags, label embeddings are trained)

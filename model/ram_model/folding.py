@@ -38,7 +38,7 @@ class FoldedRam(nn.Module):
     queries: Tensor | None
     """Label queries [1, C, D]; None where they depend on the image."""
     projected: Tensor | None
-    """Their projection in the first decoder layer, [1, H, C, P]."""
+    """Their projection in the first decoder layer, [1, H, C, P]; None without layers."""
 
     @torch.no_grad()
     def __init__(self, model: Ram) -> None:
@@ -63,7 +63,8 @@ class FoldedRam(nn.Module):
         queries = projected = None
         if model.queries_are_constant:
             queries = model.label_queries()
-            projected = model.tag_decoder.project_queries(queries).contiguous()
+            projected = model.tag_decoder.project_queries(queries)
+            projected = None if projected is None else projected.contiguous()
         self.register_buffer("queries", queries)
         self.register_buffer("projected", projected)
         super().train(False)

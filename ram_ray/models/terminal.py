@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ram_model.config import ConvConfig, EncoderConfig
+from ram_model.config import ConvConfig, EncoderConfig, TagDecoderConfig
 from ram_model.files.checkpoint import CHECKSUMS, CONFIG
 from ram_model.files.costs import total
 from ram_model.files.inspection import ModelFacts, inspect_folder
@@ -108,8 +108,7 @@ def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
         ("Model", f"{facts.title} in {facts.folder}"),
         ("Input", f"{config.image_size_px} x {config.image_size_px} px"),
         ("Image encoder", _encoder_text(config.image_encoder)),
-        ("Tag decoder", f"{config.tag_decoder.num_layers} layers of "
-                        f"{config.tag_decoder.hidden_dim}"),
+        ("Tag decoder", _decoder_text(config.tag_decoder)),
         ("Tags", f"{len(on):,}" + (", also in Chinese" * any(vocabulary.names_zh))),
         ("Thresholds", f"{spread}; {off} more are switched off, never shown"),
         ("New words", facts.new_words),
@@ -120,6 +119,12 @@ def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
     if checkpoint is not None:
         rows.append(("Made from", f"{checkpoint['from']}, sha256 {checkpoint['sha256']}"))
     return rows
+
+
+def _decoder_text(decoder: TagDecoderConfig) -> str:
+    if decoder.num_layers == 0:
+        return f"none: labels of {decoder.hidden_dim} are compared with the whole image"
+    return f"{decoder.num_layers} layers of {decoder.hidden_dim}"
 
 
 def _cost_table(facts: ModelFacts) -> Table:

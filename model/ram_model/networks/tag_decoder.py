@@ -15,7 +15,10 @@ NORM_EPS = 1e-12  # of the BERT blocks the reference builds on; Swin's is 1e-5
 
 
 class TagDecoder(nn.Module):
-    """A stack of post-norm layers of cross-attention and feed-forward (RAM, arXiv 2306.03514)."""
+    """A stack of post-norm layers of cross-attention and feed-forward (RAM, arXiv 2306.03514).
+
+    Without layers the states are the label queries, the same for all images.
+    """
 
     def __init__(self, config: TagDecoderConfig, *, token_dim: int) -> None:
         super().__init__()
@@ -27,7 +30,7 @@ class TagDecoder(nn.Module):
     def forward(
         self, queries_QCD: Tensor, tokens_BTE: Tensor, projected_QHCP: Tensor | None = None
     ) -> Tensor:
-        """Return one state per image and tag, [B, C, D].
+        """Return one state per image and tag, [B, C, D]; the queries where there are no layers.
 
         Args:
             queries_QCD: label queries [B, C, D], or [1, C, D] when all images share them.
@@ -40,8 +43,10 @@ class TagDecoder(nn.Module):
             projected_QHCP = None  # of the first layer only: the others' queries see the image
         return states
 
-    def project_queries(self, queries_QCD: Tensor) -> Tensor:
-        """Return what the first layer asks the image with, [Q, H, C, P]."""
+    def project_queries(self, queries_QCD: Tensor) -> Tensor | None:
+        """Return what the first layer asks the image with, [Q, H, C, P]; None without layers."""
+        if not self.layers:
+            return None
         return cast(TagDecoderLayer, self.layers[0]).project_queries(queries_QCD)
 
 

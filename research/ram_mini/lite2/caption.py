@@ -28,8 +28,8 @@ from ram_model.wordpiece import WordPieceTokenizer
 from ram_ray.evaluation.cider import Cider
 from research.ram_mini import caption as first
 from research.ram_mini.cider import project
-from research.ram_mini.lite2.features import Features
-from research.ram_mini.lite2.train import predict
+from research.ram_mini.lite2.features import TUNED, Features
+from research.ram_mini.lite2.finish import predict
 from research.ram_mini.prepare import has_fast_bfloat16
 
 PHOTOS_AT_ONCE = 50
@@ -104,7 +104,7 @@ def cider_d(folder: Path, features: Features, rows: np.ndarray) -> dict:
 
 def main(cache: Path, folder: Path, old: Path, minutes: float) -> dict:
     """Train the caption side, write it into the folder, and measure."""
-    loaded, features = load_folder(folder), Features(cache)
+    loaded, features = load_folder(folder), Features(cache, TUNED)
     assert isinstance(loaded.model, Ram)
     pieces = cache / WORD_PIECES
     shutil.copyfile(old / WORD_PIECES, pieces)

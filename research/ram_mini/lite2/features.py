@@ -10,15 +10,18 @@ from torch import Tensor
 from research.ram_mini.lite2.photos import CAPTION_TARS, IMAGENET, TEST_TARS, THRESHOLD_TAR
 from research.ram_mini.prepare import caption_words
 
+PUBLISHED, TUNED = "tokens.npy", "tuned.npy"
+
 
 class Features:
     """Rows are views; the first `len(photos)` are the whole photos, in order."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, tokens: str = PUBLISHED) -> None:
+        """Open the tokens of the published encoder, or of the trained one (`TUNED`)."""
         self.photos: list[dict] = json.loads((cache / "photos.json").read_text())
         self.views: np.ndarray = np.load(cache / "views.npy")
         """[rows, 6]: photo number, box, mirrored."""
-        self.tokens: np.ndarray = np.load(cache / "tokens.npy", mmap_mode="r")
+        self.tokens: np.ndarray = np.load(cache / tokens, mmap_mode="r")
         """float16 [rows, 36, 1280]."""
         self.group = np.array([photo["group"] for photo in self.photos])
         self.photo_of = self.views[:, 0].astype(int)

@@ -1,4 +1,4 @@
-"""Turn a run of `train` into the model folder: weights, vocabulary, thresholds, text encoder.
+"""Turn a run of `tune` into the model folder: weights, vocabulary, thresholds, text encoder.
 
     python -m research.ram_mini.lite2.finish --data ../shared/data --wheels WHEELS --cache CACHE \
         --vocabulary VOCABULARY --text model/ram_model/weights/ram-mini --run RUN --folder FOLDER
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from timm.layers.norm_act import FrozenBatchNormAct2d
+from torch import Tensor, nn
 
 from ram_model import ConvConfig, Vocabulary
 from ram_model.files.checkpoint import write_folder
@@ -20,13 +22,15 @@ from ram_model.networks.ram import Ram
 from ram_model.vocabulary import OFF
 from ram_model.words.label_embeddings import TEMPLATES, TEXT_ENCODER
 from ram_model.words.text_encoder import CONFIG, WEIGHTS
-from research.ram_mini.lite2.features import Features
+from research.ram_mini.lite2.features import TUNED, Features
+from research.ram_mini.lite2.lower import LOWER_STAGES
+from research.ram_mini.lite2.pack import Linear, pack, with_encoder
 from research.ram_mini.lite2.photos import IMAGE_SIZE_PX
 from research.ram_mini.lite2.source import ARCHITECTURE, read_wheel, to_timm
-from research.ram_mini.lite2.thresholds import Chosen, choose, drawn_objects
-from research.ram_mini.lite2.train import finished_model, label_texts, predict
-from research.ram_mini.lite2.vocabulary import Words, coco_names, load_words
-from research.ram_mini.open import OPEN_SET_THRESHOLD
+from research.ram_mini.lite2.thresholds import Chosen, choose, read_seen
+from research.ram_mini.lite2.vocabulary import Words, load_words
+from research.ram_mini.open import OPEN_SET_THRESHOLD, embed
+from research.ram_mini.probe import decode
 
 
 def published_encoder(wheels: Path) -> ImageEncoder:
@@ -39,11 +43,61 @@ def published_encoder(wheels: Path) -> ImageEncoder:
     return encoder.eval()
 
 
+def tuned_encoder(wheels: Path, tuned: dict[str, Tensor]) -> ImageEncoder:
+    """Return the encoder with the upper half of a `Tuned`, whose norms are inside convolutions."""
+    encoder = published_encoder(wheels)
+    state = encoder.state_dict()
+    for conv, norm in _pairs(encoder.get_submodule("conv"), "conv"):
+        name = conv.removeprefix("conv.")
+        if name.startswith("blocks."):
+            stage, _, rest = name.removeprefix("blocks.").partition(".")
+            name = f"upper.blocks.{int(stage) - LOWER_STAGES}.{rest}"
+        name = name.replace("conv_head", "upper.head.0")
+        if f"{name}.weight" not in tuned:  # of the lower half
+            continue
+        eps = encoder.get_submodule(norm).eps
+        state[f"{conv}.weight"] = tuned[f"{name}.weight"]
+        state[f"{norm}.bias"] = tuned[f"{name}.bias"]
+        for part, value in (("weight", 1.0), ("running_mean", 0.0), ("running_var", 1.0 - eps)):
+            state[f"{norm}.{part}"] = torch.full_like(state[f"{norm}.{part}"], value)
+    encoder.load_state_dict(state)
+    return encoder.eval()
+
+
+def _pairs(module: nn.Module, prefix: str) -> list[tuple[str, str]]:
+    """Return the names of each convolution and of the norm that follows it."""
+    pairs, before = [], ""
+    for name, child in module.named_children():
+        full = f"{prefix}.{name}"
+        if isinstance(child, nn.Conv2d):
+            before = full
+        elif isinstance(child, FrozenBatchNormAct2d):
+            pairs.append((before, full))
+        else:
+            pairs += _pairs(child, full)
+    return pairs
+
+
+def make_model(
+    tuned: dict[str, Tensor], features: Features, texts: Tensor, num_tags: int, wheels: Path
+) -> Ram:
+    """Return the whole model of a run, its classifiers packed into label queries."""
+    linear = Linear(tuned["head.weight"], tuned["head.bias"])
+    pooled = features.pooled(features.train_rows)
+    return with_encoder(pack(linear, pooled, texts, num_tags), tuned_encoder(wheels, tuned))
+
+
+@torch.inference_mode()
+def predict(model: Ram, features: Features, rows: np.ndarray) -> np.ndarray:
+    """Return scores [rows, C] of whole photos."""
+    parts = np.array_split(rows, max(1, len(rows) // 50))
+    return torch.cat([decode(model, features.batch(p)) for p in parts]).float().sigmoid().numpy()
+
+
 def thresholds_of(
     model: Ram,
     features: Features,
     words: Words,
-    data: Path,
     said: np.ndarray,
     by_captions: np.ndarray,
 ) -> Chosen:
@@ -53,10 +107,10 @@ def thresholds_of(
         said: bool [photos, C], captions say the tag.
         by_captions: bool [C], captions taught it.
     """
-    nine, coco = features.threshold_rows, features.rows_of("coco_train2014_100_224")
-    drawn = drawn_objects([features.photos[n]["labels"] for n in coco], coco_names(data))
-    scores = predict(model, features, nine), predict(model, features, coco)
-    return choose(words, by_captions, (said[nine], scores[0]), (drawn, scores[1]))
+    nine, seen = features.threshold_rows, read_seen(features, words)
+    elsewhere = ~np.isin(seen.rows, nine)
+    at_nine, at_seen = predict(model, features, nine), predict(model, features, seen.rows)
+    return choose(words, by_captions, (said[nine], at_nine), seen, at_seen, elsewhere)
 
 
 def write(model: Ram, vocabulary: Vocabulary, text: Path, folder: Path) -> None:
@@ -76,14 +130,14 @@ def main(
     data: Path, wheels: Path, cache: Path, vocabulary: Path, text: Path, run: Path, folder: Path
 ) -> dict:
     """Write the folder; return how the thresholds came about."""
-    words, features = load_words(data, vocabulary), Features(cache)
-    average = torch.load(run / "checkpoint.pt", weights_only=True)["average"]
+    words, features = load_words(data, vocabulary), Features(cache, TUNED)
     with np.load(cache / "targets.npz") as kept:
-        by_captions = kept["by_captions"]
+        by_captions, others = kept["by_captions"], kept["others"].tolist()
     said = np.load(cache / "said.npy")
-    texts = label_texts(text, words.names, [])
-    model = finished_model(average, texts, published_encoder(wheels))
-    chosen = thresholds_of(model, features, words, data, said, by_captions)
+    tuned = torch.load(run / "tuned.pt", weights_only=True)
+    texts = embed(text, [*words.names, *others])
+    model = make_model(tuned, features, texts, len(words.names), wheels)
+    chosen = thresholds_of(model, features, words, said, by_captions)
     known = words.vocabulary
     made = Vocabulary(
         names=known.names, thresholds=chosen.thresholds, names_zh=known.names_zh,

@@ -66,6 +66,34 @@ def start_from_teachers(
         return pack(model, directions, spread, gain, bias, texts[:count])
 
 
+def linear_teachers(
+    features: Features,
+    soft: np.ndarray,
+    by_captions: np.ndarray,
+    class_tags: np.ndarray,
+    wheels: Path,
+) -> tuple[Tensor, Tensor]:
+    """Return weight [C + L, F] and bias [C + L] that give logits of the mean token.
+
+    Args:
+        soft, by_captions, class_tags: as of `start_from_teachers`.
+    """
+    rows = np.flatnonzero(features.trains)
+    pooled = features.pooled(rows)
+    wanted = torch.from_numpy(soft[rows].astype(np.float32))
+    others = soft.shape[1] - len(by_captions)
+    taught = np.concatenate([by_captions, np.ones(others, bool)])
+    no_class = np.zeros((len(class_tags), others), bool)
+    weight = teacher_weights(
+        pooled, wanted, taught, np.concatenate([class_tags, no_class], axis=1), wheels
+    )
+    scores = (pooled - pooled.mean(0)) @ weight.T
+    scale = scores.std(0) + 1e-6
+    gain, bias = calibrate(scores / scale, wanted)
+    weight = weight * (gain / scale)[:, None]
+    return weight, bias - weight @ pooled.mean(0)
+
+
 @torch.no_grad()
 def pack(
     model: Ram, directions: Tensor, spread: Tensor, gain: Tensor, bias: Tensor, texts: Tensor

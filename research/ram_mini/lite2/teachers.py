@@ -36,7 +36,8 @@ WHOLE_SHARE = 0.6  # of the class head's word on the whole view, against the bes
 LABEL_SHARE = 0.5  # of ImageNet's label, against the class head
 SCENE_SHARE = 0.8  # how much the things of a scene say about it
 OTHER_SHARE = 0.8  # how much class head and detector say about a tag that captions teach
-FOLDS = 2
+MENTION_SHARE = 0.5  # of what a photo's own captions say, against the probe's word
+FOLDS = 4
 WIDE_SCENES = ("indoors", "outdoors")  # told by mentions of their parts as well
 
 
@@ -190,8 +191,7 @@ def union(
     captions: np.ndarray, things: np.ndarray, learnable: np.ndarray, mentioned: np.ndarray
 ) -> np.ndarray:
     """Return the targets [training rows, C + L] of what captions, and of what the others say."""
-    weight = 0.3 / 1.3  # of what a photo's own captions say, as in the first recipe
-    soft = (1 - weight) * captions + weight * mentioned
+    soft = (1 - MENTION_SHARE) * captions + MENTION_SHARE * mentioned
     soft[:, ~learnable] = mentioned[:, ~learnable]
     count = things.shape[1]
     share = np.where(learnable[:count], OTHER_SHARE, 1.0)

@@ -1,22 +1,27 @@
 """From which score a tag is shown: per tag where captions of tar 9 tell, else one per teacher.
 
 - A tag that 20 photos of tar 9 mention gets a threshold of its own, from these photos, and not
-  below the one that all such tags would share by the next rule.
-- All others share one threshold per teacher (captions, class head, detector), the lowest with the
-  target precision on COCO's drawn objects of `coco_train2014_100_224`.
+  below a floor that all such tags share: what holds on Flickr8k fires at random on other photos.
+- All others share one threshold per teacher (captions, class head, detector); words for kinds of
+  things ("electronics"), which are shown alone only where nothing finer is found, have their own.
+- Floor and shared thresholds are the lowest with the target precision by eye (`seen.txt`), on
+  photos of `coco_train2014_100_224`, and but for the floor of tar 9.
 - A guess of sex or age stays off unless it is right in 80 % on tar 9; `person` is shown instead.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ram_model.vocabulary import OFF
+from ram_model.vocabulary import OFF, read_lines
+from research.ram_mini.lite2.features import Features
 from research.ram_mini.lite2.vocabulary import Words
 from research.ram_mini.package import choose_thresholds
 
+SEEN = Path(__file__).with_name("seen.txt")
 LEAST_POSITIVES = 20
-TARGET_PRECISION = 0.8  # of the tags of a teacher, on COCO's drawn objects
+TARGET_PRECISION = 0.8  # of the tags of a teacher, by eye
 GRID = np.arange(0.2, 0.96, 0.02)
 LEAST_FIRINGS = 12  # of all tags of a teacher, for a precision to say something
 SEX_AND_AGE = (
@@ -32,6 +37,7 @@ NEVER_SHOWN = (
     "falling", "fighting", "wild animal", "projectile", "nail",
 )  # fmt: skip
 TEACHERS = ("captions", "class head", "detector")
+KINDS = "kinds of things"  # the finer tags below them come first
 
 
 class Chosen(NamedTuple):
@@ -40,41 +46,80 @@ class Chosen(NamedTuple):
     thresholds: np.ndarray
     """float32 [C]."""
     origin: np.ndarray
-    """Per tag: tar 9, one of `TEACHERS`, or off."""
+    """Per tag: tar 9, one of `TEACHERS`, `KINDS`, or off."""
     by_teacher: dict[str, float]
     """The shared threshold of each teacher."""
+
+
+class Seen(NamedTuple):
+    """What was judged by eye."""
+
+    rows: np.ndarray
+    """Photos, numbers as in `Features`."""
+    right: np.ndarray
+    """bool [photos, C]."""
+    judged: np.ndarray
+    """bool [photos, C]."""
+
+
+def read_seen(features: Features, words: Words) -> Seen:
+    """Return `seen.txt`."""
+    numbers = {(p["group"], p["name"]): n for n, p in enumerate(features.photos)}
+    lines = [line.split("|") for line in read_lines(SEEN) if not line.startswith("#")]
+    right, wrong = (np.zeros((len(lines), len(words.names)), bool) for _ in range(2))
+    for row, parts in enumerate(lines):
+        for part, matrix in zip(parts[1:], (right, wrong), strict=True):
+            for name in part.split():
+                matrix[row, words.names.index(name.replace("_", " "))] = True
+    rows = np.array([numbers[tuple(parts[0].split())] for parts in lines])
+    return Seen(rows, right, right | wrong)
 
 
 def choose(
     words: Words,
     by_captions: np.ndarray,
     tar_9: tuple[np.ndarray, np.ndarray],
-    coco: tuple[np.ndarray, np.ndarray],
+    seen: Seen,
+    scores: np.ndarray,
+    elsewhere: np.ndarray,
 ) -> Chosen:
     """Return the thresholds.
 
     Args:
         by_captions: bool [C], captions teach the tag.
         tar_9: truth by captions and scores, each [500, C].
-        coco: drawn objects [48, 80] and scores [48, C].
+        scores: of the photos of `seen`, [photos, C].
+        elsewhere: bool, of the photos of `seen`: not of Flickr8k.
     """
     names = np.array(words.names)
-    truth, scores = tar_9
-    thresholds = choose_thresholds(truth.astype(np.float32), scores)
+    truth, own_scores = tar_9
+    thresholds = choose_thresholds(truth.astype(np.float32), own_scores)
     own = truth.sum(0) >= LEAST_POSITIVES
-    origin = np.where(own, "tar 9", teacher_of(words, by_captions))
-    # what holds on Flickr8k fires at random on photos of other kinds, below some score
-    by_teacher = {"tar 9, at least": shared_threshold(words, coco, np.flatnonzero(own))}
-    thresholds[own] = np.maximum(thresholds[own], by_teacher["tar 9, at least"])
-    for teacher in TEACHERS:
-        rest = origin == teacher
-        by_teacher[teacher] = shared_threshold(words, coco, np.flatnonzero(rest))
-        thresholds[rest] = by_teacher[teacher]
+    kinds = (words.above.sum(0) > 1) & ~own
+    origin = np.where(own, "tar 9", np.where(kinds, KINDS, teacher_of(words, by_captions)))
+    never = np.isin(names, NEVER_SHOWN) | (words.vocabulary.thresholds >= OFF)
+    judged = seen.judged & ~never & ~np.isin(names, SEX_AND_AGE)
+    by_teacher = {}
+    for teacher in ("tar 9", *TEACHERS, KINDS):
+        mine = np.flatnonzero(origin == teacher)
+        photos = elsewhere if teacher == "tar 9" else np.ones_like(elsewhere)
+        alone = judged[photos]
+        if teacher == KINDS:
+            alone &= ~has_finer(words, scores[photos] > thresholds, kinds)
+        found = shared_threshold(seen.right[photos], alone, scores[photos], mine)
+        by_teacher[teacher] = found
+        thresholds[mine] = np.maximum(thresholds[mine], found) if teacher == "tar 9" else found
     for tag in np.flatnonzero(np.isin(names, SEX_AND_AGE)):
-        thresholds[tag] = guess_threshold(truth[:, tag], scores[:, tag])
-    thresholds[np.isin(names, NEVER_SHOWN)] = OFF
+        thresholds[tag] = guess_threshold(truth[:, tag], own_scores[:, tag])
+    thresholds[never] = OFF
     origin[thresholds >= OFF] = "off"
     return Chosen(thresholds.astype(np.float32), origin, by_teacher)
+
+
+def has_finer(words: Words, fired: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Return bool [photos, C]: a tag below it, itself no kind, fired."""
+    below = words.above & ~np.eye(len(kinds), dtype=bool)  # row: the finer one
+    return (fired & ~kinds).astype(np.float32) @ below.astype(np.float32) > 0
 
 
 def teacher_of(words: Words, by_captions: np.ndarray) -> np.ndarray:
@@ -83,44 +128,17 @@ def teacher_of(words: Words, by_captions: np.ndarray) -> np.ndarray:
     return np.where(by_captions, "captions", np.where(detected, "detector", "class head"))
 
 
-def shared_threshold(words: Words, coco: tuple[np.ndarray, np.ndarray], tags: np.ndarray) -> float:
-    """Return the lowest threshold with the target precision from there on; the last if none."""
-    right, known = judge(words, coco[0])
-    scores = coco[1]
+def shared_threshold(
+    right: np.ndarray, judged: np.ndarray, scores: np.ndarray, tags: np.ndarray
+) -> float:
+    """Return the lowest threshold with the target precision; the last one if none has it."""
     best = float(GRID[-1])
     for threshold in GRID[::-1]:
-        fired = (scores[:, tags] > threshold) & known[:, tags]
-        if fired.sum() < LEAST_FIRINGS:
+        fired = (scores[:, tags] > threshold) & judged[:, tags]
+        enough = fired.sum() >= LEAST_FIRINGS
+        if enough and right[:, tags][fired].mean() >= TARGET_PRECISION:
             best = float(threshold)
-            continue
-        if right[:, tags][fired].mean() < TARGET_PRECISION:
-            break
-        best = float(threshold)
     return best
-
-
-def judge(words: Words, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return bool [photos, C] twice: drawn objects say that the tag is right; they can tell.
-
-    A tag is right that is a drawn object or above one, and a finer name of one ("beagle" of a
-    dog). They can tell of tags that have something above them that an object of COCO has too.
-    """
-    objects = words.detector_tags.astype(np.float32)
-    below_or_at = drawn.astype(np.float32) @ objects > 0
-    itself = np.zeros((len(drawn), len(words.names)), np.float32)
-    for column in range(objects.shape[0]):
-        found = words.vocabulary.find(_name_of(words, column))
-        itself[:, found] = np.maximum(itself[:, found], drawn[:, column : column + 1])
-    finer = itself @ words.above.T.astype(np.float32) > 0
-    reach = words.above[:, words.detector_tags.any(0)].any(1)
-    known = np.broadcast_to(reach, below_or_at.shape)
-    return below_or_at | finer, known
-
-
-def _name_of(words: Words, column: int) -> str:
-    """Return the most specific tag of a class of the detector."""
-    own = np.flatnonzero(words.detector_tags[column])
-    return words.names[own[words.above[own].sum(1).argmax()]]
 
 
 def guess_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -134,8 +152,3 @@ def guess_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
             break
         found = float(threshold)
     return found
-
-
-def drawn_objects(labels: list[list[str]], names: list[str]) -> np.ndarray:
-    """Return bool [photos, 80] of COCO's labels."""
-    return np.array([[name in own for name in names] for own in labels])

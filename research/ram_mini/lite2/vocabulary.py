@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ram_model.vocabulary import Vocabulary, read_lines
+from ram_model.vocabulary import OFF, Vocabulary, read_lines
 from ram_ray.labels.builder.build import build_vocabulary
 from ram_ray.labels.builder.config import BuildConfig, ListConfig
 from research.ram_mini.prepare import TagLine, read_tags
@@ -113,12 +113,29 @@ def build(data: Path, output: Path) -> Vocabulary:
         next((known[n].strip() for n in (name, *aliases) if n in known), "")
         for name, aliases in zip(built.names, built.aliases, strict=True)
     ]
-    vocabulary = Vocabulary(
+    vocabulary = with_hidden(Vocabulary(
         names=built.names, thresholds=built.thresholds, names_zh=tuple(names_zh),
         kinds=built.kinds, aliases=built.aliases, parents=built.parents,
-    )  # fmt: skip
+    ))  # fmt: skip
     vocabulary.to_parquet(output / "words.parquet")
     return vocabulary
+
+
+def with_hidden(built: Vocabulary) -> Vocabulary:
+    """Return the vocabulary and, after its tags, the words that the first ram-mini never showed.
+
+    They are no everyday tags ("young", "wearing"), but captions often say them: `--tags` may ask
+    for them, and they are scored. `thresholds` keeps them off.
+    """
+    hidden = [tag for tag in read_tags() if not tag.shown and not built.find(tag.name)]
+    nothing = ((),) * len(hidden)
+    return Vocabulary(
+        names=(*built.names, *(tag.name for tag in hidden)),
+        thresholds=np.concatenate([built.thresholds, np.full(len(hidden), OFF, np.float32)]),
+        names_zh=(*built.names_zh, *("" for _ in hidden)),
+        kinds=(*built.kinds, *(tag.kind for tag in hidden)),
+        aliases=(*built.aliases, *nothing), parents=(*built.parents, *nothing),
+    )  # fmt: skip
 
 
 def as_wanted(built: Vocabulary, output: Path) -> Vocabulary:
@@ -170,8 +187,9 @@ def load_words(data: Path, output: Path) -> Words:
         for scene, parts in read_relations("scenes.txt").items()
         if vocabulary.find(scene)
     }
-    shown = [tag for tag in read_tags() if tag.shown]
-    old = {tag_id: tag for tag in shown for tag_id in vocabulary.find(tag.name)[:1]}
+    # a shown tag's words last: they win where a hidden one is found under the same tag
+    first = sorted(read_tags(), key=lambda tag: tag.shown)
+    old = {tag_id: tag for tag in first for tag_id in vocabulary.find(tag.name)[:1]}
     forms = [_forms(old.get(tag), name) for tag, name in enumerate(vocabulary.names)]
     return Words(
         vocabulary,

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from ram_model import ConvConfig, Ram, RamConfig, Tagger, Vocabulary, load_folder, save_folder
-from ram_model.config import TagDecoderConfig, variant
+from ram_model.config import CaptionConfig, TagDecoderConfig, variant
 from ram_model.files.costs import count_costs, total
 from ram_model.files.resolution import change_resolution
 from ram_model.folding import FoldedRam
@@ -151,6 +151,50 @@ def test_the_direct_term_compares_each_query_with_the_whole_image(model: Ram) ->
     with torch.inference_mode():
         logits = model(images())
         assert torch.allclose(chosen(images()), logits[:, [4, 2]], atol=1e-5)
+
+
+def test_without_decoder_layers_the_direct_term_decides() -> None:
+    decoder = replace(DECODER, num_layers=0)
+    model = Ram(
+        RamConfig(kind="ram", image_encoder=LITE0, tag_decoder=decoder, num_tags=7, direct=True)
+    ).eval()
+    assert model.direct is not None
+    with torch.inference_mode():
+        tokens, queries = model.encode_images(images()), model.label_queries()
+        bias = model.classifier(queries).squeeze(-1)
+        expected = model.direct(tokens[:, 0]) @ queries[0].T / DECODER.hidden_dim**0.5 + bias
+        logits = model(images())
+        assert torch.allclose(logits, expected, atol=1e-6)
+        assert logits.shape == (2, 7)
+        assert torch.allclose(FoldedRam(model)(images()), logits, atol=1e-5)
+    assert count_costs(model.config)["tag_decoder"] == (0, 0.0)
+
+
+def test_without_decoder_layers_captions_read_the_image(tmp_path: Path) -> None:
+    config = RamConfig(
+        kind="ram", image_encoder=LITE0, num_tags=2, direct=True,
+        tag_decoder=replace(DECODER, num_layers=0),
+        captions=CaptionConfig(
+            num_heads=4, num_layers=1, intermediate_dim=64, vocab_size=30, num_positions=9
+        ),
+    )  # fmt: skip
+    model = Ram(config).eval()
+    pieces = torch.tensor([[29, 5, 6]])
+    with torch.inference_mode():
+        one, other = (
+            model.encode_tag_text(pieces, pieces > 0, model.encode_images(image[None]))
+            for image in images()
+        )
+    assert one.shape == (1, 3, 64)
+    assert not torch.allclose(one, other)
+
+
+def test_no_layers_and_no_direct_term_would_see_no_image() -> None:
+    decoder = replace(DECODER, num_layers=0)
+    with pytest.raises(ValueError, match="num_layers is 0, but must be at least 1 without the dir"):
+        RamConfig(kind="ram", image_encoder=LITE0, tag_decoder=decoder, num_tags=7)
+    with pytest.raises(ValueError, match="num_layers is -1, but must be at least 0"):
+        replace(DECODER, num_layers=-1)
 
 
 def test_wrong_settings_are_named() -> None:
