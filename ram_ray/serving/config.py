@@ -3,6 +3,7 @@
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from ram_ray.config import (
     DecodeConfig,
@@ -16,6 +17,8 @@ from ram_ray.config import (
 from ram_ray.errors import ConfigError
 from ram_ray.options import merge_settings
 from ram_ray.serving.job_locations import normal_location
+
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def check_prefix(name: str, prefix: str) -> None:
@@ -210,6 +213,8 @@ class ServeConfig(Hardware, ModelCalls):
     """Most images per model call."""
     threads: int | None = None
     """Of torch in a model process on a CPU; None: torch's own choice."""
+    log_level: LogLevel = "info"
+    """Least level of the JSON lines on standard error; debug: also probes and parts of the page."""
     loaded_models: int = 2
     """Models that one process keeps in memory; others wait for the least used to leave."""
     text_encoder: str | None = option(None, metavar="PATH")
@@ -236,6 +241,8 @@ class ServeConfig(Hardware, ModelCalls):
         Hardware.__post_init__(self)
         ModelCalls.__post_init__(self)
         require_at_least_one(self, "loaded_models", "threads")
+        known = get_args(LogLevel)
+        require(self.log_level in known, "log_level", self.log_level, f"one of {', '.join(known)}")
         self.threshold_of()
 
     def threshold_of(self) -> dict[str, float]:

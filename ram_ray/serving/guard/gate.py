@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Collection
+from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,6 +16,7 @@ from ram_ray.serving.guard.admission import Admission
 from ram_ray.serving.guard.body import Body
 from ram_ray.serving.guard.draining import Draining
 from ram_ray.serving.guard.request_ids import request_id_of
+from ram_ray.serving.log import note, request_facts
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.problems import Problem, problem_response
 
@@ -59,6 +61,8 @@ class Gate:
         started = time.monotonic()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id_of(Headers(scope=scope))
+        facts: dict[str, Any] = {"images": 0, "model": None}
+        request_facts.set(facts)
         answer = _Answer(send, state["request_id"] if self._sends_request_id else None)
         body: Body | None = None
         try:
@@ -88,9 +92,37 @@ class Gate:
         finally:
             if body is not None:
                 body.release()
-            route = getattr(scope.get("route"), "path", "none")
-            self._metrics.requests.labels(route, str(answer.status)).inc()
-            self._metrics.request_seconds.labels(route).observe(time.monotonic() - started)
+            self._note(scope, facts, answer.status, time.monotonic() - started)
+
+    def _note(self, scope: Scope, facts: dict[str, Any], status: int, seconds: float) -> None:
+        is_known = (scope["method"], scope["path"]) in self._tagging
+        route = getattr(scope.get("route"), "path", scope["path"] if is_known else "none")
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        state = scope["state"]
+        note(
+            "request",
+            level=_level(route, status),
+            id=state["request_id"],
+            client=state.get("client"),
+            method=scope["method"],
+            route=route,
+            **facts,
+            status=status,
+            refused=state.get("refused"),
+            ms=round(seconds * 1000, 1),
+        )
+
+
+_QUIET = ("/healthz", "/readyz", "/metrics", "/static/{name:path}", "/static/examples/{name:path}")
+
+
+def _level(route: str, status: int) -> int:
+    if status == 500:
+        return logging.ERROR
+    if status in (429, 503):
+        return logging.DEBUG if route == "/readyz" else logging.WARNING
+    return logging.DEBUG if route in _QUIET else logging.INFO
 
 
 class _Answer:

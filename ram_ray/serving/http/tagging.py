@@ -14,6 +14,7 @@ from ram_ray.images.decoder import DecodedImage
 from ram_ray.serving.api import ErrorDetail, ModelVersion, RequestErrorCode
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.context import ServingContext
+from ram_ray.serving.log import request_facts
 from ram_ray.serving.models.backend import ImageSizeError, ModelCard, Prediction, Selection
 from ram_ray.serving.problems import Problem
 
@@ -75,6 +76,7 @@ async def tag_images(
         Problem: the request as a whole is refused, or was not done in time.
     """
     name = model_name(context.config, model)
+    request_facts.get({}).update(images=len(images), model=name)
     check_count(context.config, len(images))
     limits = context.config.limits
     with context.admission.images(len(images), client):

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -66,7 +65,7 @@ def web_port() -> Iterator[int]:
 def fetch(url: str, *hosts: str, **options: Any) -> bytes:
     admission = Admission(LimitConfig())
     # the port of tests' own servers is named, whatever it is
-    port = urlsplit(url).netloc.rpartition("]")[2].rpartition(":")[2]
+    port = url.partition("://")[2].partition("/")[0].rpartition(":")[2]
     named = port if port.isdecimal() and int(port) < 65536 else "1"
     config = UrlConfig(hosts=(*hosts, *(f"{host}:{named}" for host in hosts)), timeout_s=5.0)
 
