@@ -32,6 +32,10 @@ _ALWAYS = {
     # Ray's workers run at nice 15, behind everything else on the machine; these answer requests.
     "RAY_worker_niceness": "0",
 }
+_ON_THIS_MACHINE = {
+    # Ray's own ports bind to loopback (read when ray is imported).
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
 _HAPROXY_SCRIPT = str(Path(__file__).with_name("haproxy.sh"))
 _HAPROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -81,7 +85,7 @@ def prepare_environment(host: str) -> None:
         host: address that will be listened on. HAProxy needs 127.0.0.1 or all of them; elsewhere,
             and where its binary is missing (it comes with Ray on Linux), Serve's own proxy does.
     """
-    values = dict(_ALWAYS)
+    values = _ALWAYS | _ON_THIS_MACHINE
     folder = os.environ.get(FOLDER)
     if folder is None:  # a socket's path must be short
         folder = values[FOLDER] = tempfile.mkdtemp(prefix="ram-ray-", dir="/tmp")

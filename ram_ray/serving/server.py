@@ -81,12 +81,12 @@ def running_server(
     Raises:
         UnreachableError: no Ray, or a model process that does not start.
     """
+    if config.address is None:  # a cluster's nodes have their own
+        prepare_environment(config.host)
     import ray
 
     # A Ray of our own ends with us: nothing is left for Serve to put in order, which takes 10 s.
     is_ray_ours = config.address is None and not ray.is_initialized()
-    if config.address is None:  # a cluster's nodes have their own
-        prepare_environment(config.host)
     with (
         relayed_log() if config.address is None else nullcontext(),
         ray_session(config.address, with_dashboard=config.jobs.enabled),

@@ -82,6 +82,10 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path, proxy: str
         url = f"http://127.0.0.1:{port}"
         assert status_of(f"{url}/readyz")[0] == 200
         family = psutil.Process(process.pid).children(recursive=True)
+        heard = [
+            c.laddr.ip for one in family for c in one.net_connections() if c.status == "LISTEN"
+        ]
+        assert {ip.removeprefix("::ffff:") for ip in heard} == {"127.0.0.1"}  # Ray's own, too
         accepted = [open_request(port, body) for _ in range(7)]
         assert status_of(f"{url}/v1/tag", body)[0] == 200  # came after them
         process.send_signal(signal.SIGTERM)
