@@ -83,6 +83,11 @@ class UrlConfig:
     hosts: tuple[str, ...] = option((), flag="--url-host", metavar="HOST")
     """Take images by URL from this host, at ports 80 and 443 or at HOST:PORT; `*.example.org`
     for every name below; (): no URLs."""
+    buckets: tuple[str, ...] = ()
+    """Take images as `s3://bucket/key` (Rekognition's S3Object) from these buckets, read with the
+    server's own credentials; (): none."""
+    store: StoreConfig = field(default_factory=StoreConfig)
+    """How to reach those buckets."""
     timeout_s: float = 20.0
     """For one image, redirects included."""
     max_redirects: int = 3
@@ -94,6 +99,9 @@ class UrlConfig:
             ok = ok and (not colon or (port.isdecimal() and 0 < int(port) < 65536))
             require(ok, "hosts", host, "host names, such as images.example.org, *.example.org or "
                     "images.example.org:8443")  # fmt: skip
+        for bucket in self.buckets:
+            ok = normal_location(f"s3://{bucket}") == f"s3://{bucket}" and "/" not in bucket
+            require(ok, "buckets", bucket, "the name of a bucket")
         require(self.timeout_s > 0, "timeout_s", self.timeout_s, "above 0")
         require(self.max_redirects >= 0, "max_redirects", self.max_redirects, "at least 0")
 

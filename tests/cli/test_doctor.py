@@ -1,5 +1,7 @@
 """The doctor finds what works here, and what a bucket does with create-if-absent."""
 
+from pathlib import Path
+
 import pytest
 
 from ram_ray.cli import doctor

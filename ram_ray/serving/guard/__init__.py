@@ -9,5 +9,6 @@ admission      how much work is held
 rooms          of all clients, and of each
 draining       the end: no new work, answers for the accepted
 url_input      images by URL, public addresses only
+bucket_input   images in buckets that the operator has named
 decoding       bytes to pixels, off the event loop
 """

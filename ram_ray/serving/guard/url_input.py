@@ -19,6 +19,7 @@ from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import UrlConfig
 from ram_ray.serving.guard.admission import Admission
+from ram_ray.serving.guard.bucket_input import SCHEME, BucketReader
 from ram_ray.serving.problems import Problem
 
 _PIECE_BYTES = 64 * 2**10
@@ -61,6 +62,7 @@ class UrlFetcher:
         self._config = config
         self._rooms = admission.body_rooms(is_proven=True)
         self._max_bytes = max_image_bytes
+        self._buckets = BucketReader(config.buckets, config.store, max_image_bytes)
         self._is_allowed_address = is_allowed_address
 
     @asynccontextmanager
@@ -72,10 +74,20 @@ class UrlFetcher:
             ImageError: not_found, access_denied, fetch_timeout, fetch_failed, too_large.
         """
         data = bytearray()
+        held = 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            self._rooms.take_bytes(client, count, own=held)
+            held += count
+
         try:
             try:
                 async with asyncio.timeout(self._config.timeout_s):
-                    await self._fetch(url, data, client)
+                    if url.startswith(SCHEME):
+                        data += await self._buckets.read(url, hold)
+                    else:
+                        await self._fetch(url, data, hold)
             except TimeoutError:
                 message = f"Not fetched within {self._config.timeout_s:g} s."
                 raise ImageError(ImageErrorCode.FETCH_TIMEOUT, message) from None
@@ -84,9 +96,9 @@ class UrlFetcher:
                 raise ImageError(ImageErrorCode.FETCH_FAILED, message) from None
             yield bytes(data)
         finally:
-            self._rooms.bytes.give(client, len(data))
+            self._rooms.bytes.give(client, held)
 
-    async def _fetch(self, url: str, data: bytearray, client: str) -> None:
+    async def _fetch(self, url: str, data: bytearray, hold: Callable[[int], None]) -> None:
         for _ in range(self._config.max_redirects + 1):
             addresses = await self._checked_addresses(url)
             connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False)
@@ -104,16 +116,13 @@ class UrlFetcher:
                     continue
                 _check_status(response.status)
                 async for piece in response.content.iter_chunked(_PIECE_BYTES):
-                    self._keep(piece, data, client)
+                    if len(data) + len(piece) > self._max_bytes:
+                        message = f"The file has more than {self._max_bytes} bytes."
+                        raise ImageError(ImageErrorCode.TOO_LARGE, message)
+                    hold(len(piece))
+                    data += piece
                 return
         raise ImageError(ImageErrorCode.FETCH_FAILED, "More redirects than this server follows.")
-
-    def _keep(self, piece: bytes, data: bytearray, client: str) -> None:
-        if len(data) + len(piece) > self._max_bytes:
-            message = f"The file has more than {self._max_bytes} bytes."
-            raise ImageError(ImageErrorCode.TOO_LARGE, message)
-        self._rooms.take_bytes(client, len(piece), own=len(data))
-        data += piece
 
     async def _checked_addresses(self, url: str) -> list[ResolveResult]:
         try:

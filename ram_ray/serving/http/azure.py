@@ -78,8 +78,8 @@ async def analyze(
     if "tags" in wanted:
         answer["tagsResult"] = {"values": _tags(found, _LANGUAGES[language])}
     if "caption" in wanted:
-        # our captions carry no confidence
-        answer["captionResult"] = {"text": found.caption, "confidence": 1.0}
+        confidence = found.caption_confidence
+        answer["captionResult"] = {"text": found.caption, "confidence": confidence}
     return JSONResponse(answer, headers={"apim-request-id": request_id(request)})
 
 

@@ -84,6 +84,7 @@ def _result(image: TaggedImage) -> ImageResult:
         height=image.height,
         tags=_tags(image.prediction),
         caption=image.prediction.caption,
+        caption_confidence=image.prediction.caption_confidence,
         boxes=None if boxes is None else [Box.model_validate(box) for box in boxes],
     )
 
