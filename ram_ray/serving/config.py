@@ -175,6 +175,11 @@ class JobsConfig:
     """What Ray reserves for a job's driver; above 0, so that a head without CPUs runs none."""
     timeout_s: float = 15.0
     """For the job server and the buckets to answer."""
+    price_per_million: float | None = None
+    """What a million images cost the operator, for the plan that is shown before a job starts; as
+    `ram-ray plan` forecasts it. None: no price is shown."""
+    currency: str = "USD"
+    """Of that price."""
 
     def __post_init__(self) -> None:
         for name in ("sources", "outputs"):
@@ -183,6 +188,10 @@ class JobsConfig:
         both = bool(self.sources) == bool(self.outputs)
         require(both, "outputs", self.outputs, "given together with sources, or neither")
         merge_settings({}, settings=self.settings)  # says what is not key=value
+        price = self.price_per_million
+        ok = price is None or price >= 0
+        require(ok, "price_per_million", price, "at least 0, or left out")
+        require(len(self.currency) == 3, "currency", self.currency, "a code such as USD")
         for name in ("entrypoint_num_cpus", "timeout_s"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
 
