@@ -1,6 +1,7 @@
 """The page in a real browser, against the real app and model, with real photos."""
 
 import csv
+import importlib.resources
 import io
 import itertools
 import json
@@ -743,6 +744,38 @@ def test_captions_stand_on_cards_and_start_over_takes_choices_back(visit):
         settle(page)
         assert page.locator("blockquote").count() == 0
         assert page.locator("#choices-now").text_content() == "Recommended"
+
+
+AXE = importlib.resources.files("axe_core_python") / "axe.min.js"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(visit, address, theme):
+    # the test's own script is what the page's policy forbids
+    page = visit(address, bypass_csp=True, color_scheme=theme)
+    page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+
+    def check(where):
+        found = page.evaluate("() => axe.run().then((result) => result.violations)")
+        told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+        assert (where, told) == (where, [])
+
+    check("start")
+    choose(page, *PHOTOS, ("broken.gif", BROKEN))
+    settle(page)
+    open_filters(page)
+    page.get_by_role("checkbox", name="rocket.webp").check()
+    settle(page)
+    check("many")
+    page.locator(".card a").first.click()
+    slide(page, 0.2)
+    page.locator(".weaker summary").click()
+    check("one")
+    jobs = {"enabled": True, "sources": ["/photos"], "outputs": ["/tags"], "jobs": []}
+    page.route("**/v1/jobs", lambda route: route.fulfill(json=jobs))
+    page.evaluate("location.hash = '#jobs'")
+    page.get_by_text("No job yet.").wait_for()
+    check("jobs")
 
 
 def test_headings_go_down_one_by_one(visit, address):
