@@ -62,7 +62,7 @@ def check_bucket(bucket: str, store: StoreConfig) -> Iterator[Check]:
     """Yield whether `bucket` can be listed, written and read, and honours If-None-Match."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from ram_ray.storage.sources import boto3_client
+    from ram_ray.storage.clients import boto3_client
     from ram_ray.storage.stores import split_url
 
     _, name, prefix = split_url(bucket)

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from ram_ray.runs.plans import shard_name, to_parquet
 from ram_ray.storage.parquet import table_of
-from ram_ray.storage.stores import Store
+from ram_ray.storage.stores import Store, is_dead_probe
 
 _COMMIT_KEY = re.compile(r"commits/shard-(\d{6,})\.json")
 _RETRY_COMMIT_KEY = re.compile(r"retries/(\d{6})/commits/shard-(\d{6,})\.json")
@@ -149,12 +149,9 @@ def commit_tables(
         remarks=dict(remarks),
     )
     if not store.create(commit_key(shard, retry), commit.to_json()):
-        # Another attempt won, or a retried request met the object its own first try wrote.
-        winner = read_commit(store, shard, retry)
-        if winner.attempt != attempt:
-            for file in files:
-                store.delete(file.staged)
-            return winner
+        for file in files:
+            store.discard(file.staged)
+        return read_commit(store, shard, retry)
     publish(store, commit)
     return commit
 
@@ -181,14 +178,19 @@ def finish_publishing(store: Store, committed: set[int]) -> int:
         parts = key.split("/")
         if len(parts) == 4 and parts[1].startswith("shard-"):
             staged.setdefault(int(parts[1].removeprefix("shard-")), []).append(key)
+        elif is_dead_probe(key):
+            store.discard(key)
     published = 0
-    for shard in staged.keys() & committed:
+    done = staged.keys() & committed
+    retries = retried_shards(store) if done else {}
+    for shard in done:
         commit = read_commit(store, shard)
-        if any(file.staged in staged[shard] for file in commit.files):
+        left = any(file.staged in staged[shard] for file in commit.files)
+        if left and shard not in retries:  # a retry's files have taken the place of these
             publish(store, commit)
             published += 1
         for key in staged[shard]:
-            store.delete(key)
+            store.discard(key)
     store.remove_empty_folders("staging")
     return published
 

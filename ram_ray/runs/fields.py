@@ -36,6 +36,7 @@ TAG = RecordFields(
         "command", "source", "include", "exclude", "shard_rows", "model_id", "weights_sha256",
         "labels_sha256", "vocabulary_sha256", "thresholds_sha256", "threshold_option", "tags",
         "top_k", "score_floor", "caption", "precision", "image_size_px", "decode",
+        "pinned",
     ),
     facts=("model", "text_encoder", "descriptions", "open_set_threshold", "batch_size",
            "versions", "created_at"),
@@ -48,6 +49,7 @@ TAG = RecordFields(
         "open_set_threshold": None,
         "decode.wide_grey": "clip",  # before 0.2.0
         "decode.formats": [],
+        "pinned": False,
     },
 )  # fmt: skip
 """`tag`, `plan`; a retry compares MODEL alone."""

@@ -46,6 +46,7 @@ class RunRecord:
     text_encoder: str | None
     descriptions: str | None
     open_set_threshold: float | None
+    pinned: bool
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -107,6 +108,7 @@ def tag_record(config: TagConfig, model: ModelIdentity) -> Record:
         "precision": config.precision,
         "image_size_px": model.image_size_px,
         "decode": asdict(config.decode),
+        "pinned": config.pinned,
     }
     facts = {
         "model": config.model,

@@ -39,6 +39,7 @@ def test_read_plan_yields_stretches_of_chunks(tmp_path: Path) -> None:
         "image_id": ["4.jpg", "5.jpg"],
         "uri": ["/in/4.jpg", "/in/5.jpg"],
         "size_bytes": [7, 7],
+        "etag": [None, None],
     }
     assert chunks[3]["image_id"] == ["6.jpg"]
 
@@ -51,6 +52,7 @@ def stretch_of(files: dict[str, bytes | None], starts: list[int], folder: Path) 
     row = {"shard": 0, "first_chunk": 0, "num_chunks": 2, "starts": starts, "image_id": list(files)}
     row["uri"] = [str(folder / name) for name in files]
     row["size_bytes"] = [len(data or b"") for data in files.values()]
+    row["etag"] = [None] * len(files)
     return pa.Table.from_pylist([row], STRETCH)
 
 

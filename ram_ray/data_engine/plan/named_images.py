@@ -19,10 +19,10 @@ from ram_ray.labels.captions.listing import (
 )
 from ram_ray.labels.captions.pieces import cut_pieces, read_piece
 from ram_ray.labels.problems import Problem
-from ram_ray.storage.fetching import member_uri
 from ram_ray.storage.object_files import open_object
 from ram_ray.storage.sources import SourceObject, image_suffixes, list_source
 from ram_ray.storage.tars import index_tar
+from ram_ray.storage.uris import member_uri
 
 PIECE_BYTES = 16 * 2**20
 """Of a caption file, read into memory at a time."""

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from hashlib import blake2b
 
+import numpy as np
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
@@ -63,9 +65,11 @@ def verify_output(output: str, store: StoreConfig | None = None) -> VerifyReport
     count: Counter[str] = Counter()
     problems: list[str] = _strays(opened, plan)
     retries = retried_shards(opened)
+    hashes: list[np.ndarray] = []
     for shard in range(plan.shards):
         planned = read_plan_shard(opened, shard)
         count["planned"] += planned.num_rows
+        hashes.append(_hashes(planned))
         try:
             commit = read_commit(opened, shard, retries.get(shard, 0))
         except FileNotFoundError:
@@ -75,6 +79,7 @@ def verify_output(output: str, store: StoreConfig | None = None) -> VerifyReport
         count.update(_count_shard(opened, planned, commit, schemas, problems))
     if count["planned"] != plan.rows:
         problems.append(f"The plan counts {plan.rows} images, its shards hold {count['planned']}.")
+    problems += _repeated_ids(opened, hashes)
     return VerifyReport(
         planned=count["planned"],
         tagged=count["tagged"],
@@ -119,6 +124,25 @@ def _count_shard(
 
 def _keys(table: pa.Table) -> list[tuple[str, str]]:
     return list(zip(table["image_id"].to_pylist(), table["uri"].to_pylist(), strict=True))
+
+
+def _hashes(planned: pa.Table) -> np.ndarray:
+    """Return uint64 [n], one of each image id: 8 bytes in memory instead of the id."""
+    digests = (blake2b(name.encode(), digest_size=8) for name in planned["image_id"].to_pylist())
+    return np.frombuffer(b"".join(each.digest() for each in digests), np.uint64)
+
+
+def _repeated_ids(store: Store, hashes: list[np.ndarray]) -> list[str]:
+    """Name image ids that stand in the plan more than once: one of them would be another's row."""
+    values, counts = np.unique(
+        np.concatenate([*hashes, np.zeros(0, np.uint64)]), return_counts=True
+    )
+    suspect = values[counts > 1]
+    found: Counter[str] = Counter()
+    for shard, some in enumerate(hashes):
+        if np.isin(some, suspect).any():
+            found.update(read_plan_shard(store, shard)["image_id"].to_pylist())
+    return [f"{name!r} is planned {times} times." for name, times in found.items() if times > 1]
 
 
 def _strays(store: Store, plan: PlanSummary) -> list[str]:

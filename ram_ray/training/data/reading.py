@@ -18,10 +18,12 @@ from obstore.exceptions import BaseError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, UnreachableError
+from ram_ray.storage.clients import open_bucket
 from ram_ray.storage.fetching import classify
 from ram_ray.storage.object_files import open_object
+from ram_ray.storage.reasons import first_line
 from ram_ray.storage.regular_files import open_regular
-from ram_ray.storage.stores import first_line, open_bucket, split_url
+from ram_ray.storage.stores import split_url
 
 _CONCURRENCY = 16  # requests in flight per reader: a tar range is a few hundred kB
 _RETRIES = 5

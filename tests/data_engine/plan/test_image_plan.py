@@ -18,7 +18,7 @@ from ram_ray.data_engine.plan.image_plan import (
     shard_of,
     write_image_plan,
 )
-from ram_ray.storage.fetching import read_uri
+from ram_ray.storage.object_files import read_uri
 from ram_ray.storage.stores import Store, open_store
 
 
