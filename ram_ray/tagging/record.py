@@ -47,6 +47,8 @@ class RunRecord:
     descriptions: str | None
     open_set_threshold: float | None
     pinned: bool
+    changed_etag: bool
+    """Its rows have the column `changed_etag`."""
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -116,6 +118,7 @@ def tag_record(config: TagConfig, model: ModelIdentity) -> Record:
         "descriptions": config.descriptions,
         "open_set_threshold": config.open_set_threshold,
         "batch_size": config.batch_size,
+        "changed_etag": True,
         "versions": {"ram-ray": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")}
         | decoder_versions(config.decode.formats),

@@ -61,7 +61,9 @@ def verify_output(output: str, store: StoreConfig | None = None) -> VerifyReport
     if plan is None:
         raise ConfigError(f"{output} holds no finished plan; give the OUTPUT of `ram-ray tag`.")
     record = read_record(opened)
-    schemas = (tags_schema(captions=record is not None and record.caption is not None), QUARANTINE)
+    captions = record is not None and record.caption is not None
+    changes = record is not None and record.changed_etag
+    schemas = (tags_schema(captions=captions, changes=changes), QUARANTINE)
     count: Counter[str] = Counter()
     problems: list[str] = _strays(opened, plan)
     retries = retried_shards(opened)
