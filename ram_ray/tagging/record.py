@@ -1,5 +1,6 @@
 """run.json: what makes two calls the same run, so that resuming never mixes results."""
 
+import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -57,6 +58,19 @@ class RunRecord:
         return {name: getattr(self, name) for name in names}
 
 
+SETTLED_KEY = "settled.json"
+"""Create-if-absent: what the first call found out that knew the hardware. 0.1.0 put it into
+run.json itself."""
+
+
+def settled_batch_size(store: Store) -> int | None:
+    """Return the images per model call that the run keeps; None before its first call."""
+    try:
+        return json.loads(store.read(SETTLED_KEY))["batch_size"]
+    except FileNotFoundError:
+        return None
+
+
 def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
     """Check that a model is the one of a run, whatever its folder is called by now.
 
@@ -78,6 +92,8 @@ def read_record(store: Store) -> RunRecord | None:
         ConfigError: it is not one this version can read.
     """
     fields = stored_fields(store, TAG)
+    if fields is not None and fields.get("batch_size") is None:
+        fields["batch_size"] = settled_batch_size(store)
     try:
         return None if fields is None else RunRecord(**fields)
     except TypeError as error:

@@ -10,7 +10,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.storage.bodies import local_etag
 from ram_ray.tagging.config import TagConfig
-from ram_ray.tagging.forecast.pipeline import PlanConfig, plan_bucket
+from ram_ray.tagging.forecast.pipeline import plan_bucket
 from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
 from ram_ray.tagging.remark_notes import remark_notes
@@ -27,7 +27,7 @@ def planned(tmp_path: Path, **changes: Any) -> TagConfig:
     for seed in range(4):
         (photos / f"{seed}.jpg").write_bytes(photo_bytes(seed))
     config = settings(photos, tmp_path / "out", **changes)
-    plan_bucket(PlanConfig(**{**config.__dict__, "sample": 0}))
+    plan_bucket(config, sample=0)
     (photos / "1.jpg").write_bytes(photo_bytes(7, size=(80, 40)))
     os.utime(photos / "2.jpg", ns=(5, 5))  # the same bytes, written again
     (photos / "3.jpg").unlink()

@@ -10,7 +10,6 @@ from ram_model import ModelOutputError, Tags
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.images.decoder import decode
 from ram_ray.runs.committer import Begin
-from ram_ray.runs.plans import write_plan_shard
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
@@ -18,6 +17,7 @@ from ram_ray.tagging.tag_images import TagImages, to_rows
 from ram_ray.workers.chunks import STRETCH, ReadPlan, split_stretch
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
 from tests.conftest import photo_bytes
+from tests.runs.plan_shards import write_plan_shard
 
 SIZE = 32
 

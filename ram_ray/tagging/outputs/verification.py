@@ -16,6 +16,7 @@ from ram_ray.runs.commits import (
     read_published,
     retried_shards,
 )
+from ram_ray.runs.plan_files import plan_place
 from ram_ray.runs.plans import PlanSummary, read_plan, read_plan_shard, shard_name
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.record import read_record
@@ -78,6 +79,8 @@ def verify_output(output: str, store: StoreConfig | None = None) -> VerifyReport
             count["uncommitted"] += 1
             count["missing"] += planned.num_rows
             continue
+        if commit.plan_sha256 not in (None, plan_place(opened).sha256):
+            problems.append(f"The commit of {shard_name(shard)} is of another plan.")
         count.update(_count_shard(opened, planned, commit, schemas, problems))
     if count["planned"] != plan.rows:
         problems.append(f"The plan counts {plan.rows} images, its shards hold {count['planned']}.")
