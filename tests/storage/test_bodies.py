@@ -163,4 +163,6 @@ def test_local_files_are_pinned_by_size_and_time(tmp_path: Path) -> None:
     assert code(fetch(listed.uri, strict, StoreConfig())) == "changed"
     assert code(fetch(member_uri(f"{path}.tar", 0, 1), pin, StoreConfig())) == "not_found"
     path.rename(f"{path}.tar")
+    member = member_uri(f"{path}.tar", 1, 2)
+    assert fetch(member, Pin("mtime:2", 2), StoreConfig()).data == b"th"
     assert code(fetch(member_uri(f"{path}.tar", 0, 1), pin, StoreConfig())) == "changed"

@@ -39,6 +39,7 @@ IMAGES = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("captions", pa.list_(pa.string()), nullable=False),  # each text once
         pa.field("caption_sources", pa.list_(pa.string()), nullable=False),  # file:line, parallel
+        pa.field("etag", pa.string()),  # of the object, or of the tar that holds it; null: unknown
     ]
 )
 ORPHANS = pa.schema(
@@ -194,7 +195,8 @@ def join_captions(
         if row["uri"] is None:
             captions.append(row)
         else:
-            facts = {"image_id": row["name"], "uri": row["uri"], "size_bytes": row["size_bytes"]}
+            facts = {"image_id": row["name"]}
+            facts |= {name: row[name] for name in ("uri", "size_bytes", "etag")}
             image = facts | {"captions": [], "caption_sources": []}
             images[row["key"]].setdefault(row["name"], image)
     orphans: list[dict[str, Any]] = []
