@@ -39,9 +39,10 @@ TAG = RecordFields(
         "pinned",
     ),
     facts=("model", "text_encoder", "descriptions", "open_set_threshold", "batch_size",
-           "versions", "created_at"),
+           "versions", "created_at", "changed_etag"),
     places=("source",),
     absent=_BEFORE_COMMANDS | {
+        "changed_etag": False,  # before 0.2.0
         "labels_sha256": None,  # before open sets
         "caption": None,  # before captions
         "text_encoder": None,  # before retries
@@ -116,7 +117,7 @@ WRITTEN_OUT: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Configs that 0.1.0 wrote out whole, by `repr`, in the fingerprints of steps."""
 
-OPTIONAL_COLUMNS = ("caption", "embedding", "boxes", "masks")
+OPTIONAL_COLUMNS = ("caption", "embedding", "boxes", "masks", "changed_etag")
 """Columns that a run adds to its tags files when asked, always in this order."""
 
 

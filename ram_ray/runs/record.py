@@ -148,8 +148,10 @@ def agree_on_record(store: Store, record: Record) -> dict[str, Any]:
     stored = check_record(store, record)
     if stored is None:
         data = record.to_json()
-        store.write(record.fields.key, data)
-        stored = json.loads(data)
+        if store.create(record.fields.key, data):
+            stored = json.loads(data)
+        else:  # another driver was first
+            stored = agree_on_record(store, record)
     for key, data in record.files.items():
         if not store.exists(key):  # also where the first driver died between the two
             store.write(key, data)

@@ -40,6 +40,9 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
                 placement = place(config)
                 batch_size = settle_batch_size(run, config, placement)
                 notes += placement.notes
-                notes += tag_shards(shards, config, model, placement, batch_size, report)
+                changes = run.record["changed_etag"]
+                notes += tag_shards(
+                    shards, config, model, placement, batch_size, report, changes=changes
+                )
         shards.finish()
         return summarize(run, shards.before, config, model, started, notes)
