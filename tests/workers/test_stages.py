@@ -10,7 +10,6 @@ from ram_model import ModelOutputError, Tags
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.images.decoder import decode
 from ram_ray.runs.committer import Begin
-from ram_ray.runs.plans import write_plan_shard
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
@@ -20,6 +19,7 @@ from ram_ray.workers.chunks import CHUNK_PIXELS, STRETCH, ReadPlan, split_stretc
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
 from ram_ray.workers.turns import Turns
 from tests.conftest import photo_bytes
+from tests.runs.plan_shards import write_plan_shard
 
 SIZE = 32
 
@@ -102,11 +102,12 @@ def test_to_rows_splits_by_error_and_keeps_plan_rows() -> None:
         "message": [None, "The file has zero bytes."],
         "attempts": [1, 2],
         "remarks": [["bad_checksum"], []],
+        "changed_etag": ['"new"', None],
     }
     tags, quarantine = to_rows(facts_of(row), [found, None])
     assert tags.to_pylist() == [
         {"image_id": "a", "uri": "/a", "width": 1, "height": 2, "tags": ["x"], "tag_ids": [4]}
-        | {"scores": [0.5], "remarks": ["bad_checksum"], "row": 40}
+        | {"scores": [0.5], "changed_etag": '"new"', "remarks": ["bad_checksum"], "row": 40}
     ]
     assert quarantine.to_pylist() == [
         {"image_id": "b", "uri": "/b", "error_code": "empty", "attempts": 2, "size_bytes": 6}
@@ -119,7 +120,7 @@ def test_captions_are_a_column_of_their_own() -> None:
     row = {"first_row": 0, "image_id": ["a"], "uri": ["/a"], "width": [1], "height": [2]}
     row |= {"size_bytes": [5], "message": [None], "attempts": [1], "remarks": [[]]}
     tags, _ = to_rows(facts_of(row | {"error_code": [None]}), [found], captions=True)
-    assert tags.column_names[-3:] == ["caption", "remarks", "row"]
+    assert tags.column_names[-4:] == ["caption", "changed_etag", "remarks", "row"]
     assert tags["caption"].to_pylist() == ["a cat"]
     nothing, _ = to_rows(
         facts_of(row | {"error_code": ["empty"], "message": ["It is."]}), [None], captions=True
