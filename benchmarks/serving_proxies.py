@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving_proxies --seconds 5 --out proxies.json
 
-Prints JSON: for HAProxy or Serve's own proxy, with calls between Serve's processes by Ray or by gRPC,
-and for bodies of 160 kB, 1 MB and 10 MB: latencies, requests per second, and CPU time per request
+Prints JSON: for HAProxy or Serve's own proxy, with calls between Serve's processes by Ray or by
+gRPC, and for bodies of 160 kB, 1 MB and 10 MB: latencies, requests per second, and CPU time per request
 of everything but decoding and the model, which are the same everywhere. "ingress": the same request
 to the ingress process itself, without a proxy (where HAProxy stands before it).
 """
@@ -88,7 +88,8 @@ def main() -> None:
                 os.environ["RAY_SERVE_USE_GRPC_BY_DEFAULT"] = by_grpc
                 key = f"{number}: {proxy}, {calls}"
                 with served() as (_, port):
-                    row = result[key] = {"load_average": os.getloadavg()[0]}
+                    row: dict[str, Any] = {"load_average": os.getloadavg()[0]}
+                    result[key] = row
                     row["proxy"] = measure(port, bodies, options.seconds)
                     if proxy == "haproxy":
                         row["ingress"] = measure(ingress_port(), bodies, options.seconds)
