@@ -61,6 +61,18 @@ MODEL = (
 )  # fmt: skip
 """Fields of TAG that say which model it is, wherever it lies."""
 
+WORDS: Mapping[str, str] = {
+    "model_id": "model",
+    "weights_sha256": "model (by its weights)",
+    "labels_sha256": "new words (by their embeddings)",
+    "vocabulary_sha256": "vocabulary (by its content)",
+    "thresholds_sha256": "model's own thresholds (by their values)",
+    "threshold_option": "threshold",
+    "image_size_px": "model's image size",
+    "folds": "number of models",
+}
+"""What people call a field whose name is ours alone; the others are called as the settings are."""
+
 RETRY = ("error_codes", "decode")
 """Fields of a retry's own record, retry.json."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from ram_ray import __version__
 from ram_ray.errors import ConfigError
 from ram_ray.images.extra_formats import decoder_versions
-from ram_ray.runs.fields import MODEL, TAG
+from ram_ray.runs.fields import MODEL, TAG, WORDS
 from ram_ray.runs.record import Record, difference, stored_fields
 from ram_ray.storage.stores import Store
 from ram_ray.tagging.config import TagConfig
@@ -80,8 +80,8 @@ def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
     found = difference(asdict(record), asdict(model), MODEL)
     if found is not None:
         raise ConfigError(
-            f"The model {record.model} is not the one of this run: its {found.name} is "
-            f"{found.here!r}, the run's is {found.there!r}; say with --model where that one is now."
+            f"The model {record.model} is not the one of this run: its "
+            f"{WORDS.get(found.name, found.name)} differs; say with --model where that one is now."
         )
 
 
