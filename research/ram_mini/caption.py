@@ -107,12 +107,12 @@ def learn_word_pieces(captions: Sequence[str]) -> list[str]:
     return [piece for _, piece in by_id]
 
 
-def with_caption_head(old: Ram, tokenizer: WordPieceTokenizer) -> Ram:
+def with_caption_head(old: Ram, tokenizer: WordPieceTokenizer, num_layers: int = NUM_LAYERS) -> Ram:
     """Return `old` with a random caption side, the only part that is trained."""
     torch.manual_seed(0)
     captions = CaptionConfig(
         num_heads=NUM_HEADS,
-        num_layers=NUM_LAYERS,
+        num_layers=num_layers,
         intermediate_dim=old.config.tag_decoder.intermediate_dim,
         vocab_size=tokenizer.vocab_size,
         num_positions=LONGEST_TEXT,

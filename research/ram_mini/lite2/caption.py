@@ -33,6 +33,7 @@ from research.ram_mini.lite2.finish import predict
 from research.ram_mini.prepare import has_fast_bfloat16
 
 PHOTOS_AT_ONCE = 50
+NUM_LAYERS = 2  # the tag decoder has none to lend
 
 
 class Views:
@@ -109,7 +110,7 @@ def main(cache: Path, folder: Path, old: Path, minutes: float) -> dict:
     pieces = cache / WORD_PIECES
     shutil.copyfile(old / WORD_PIECES, pieces)
     tokenizer = WordPieceTokenizer.from_file(pieces)
-    model = first.with_caption_head(loaded.model, tokenizer)
+    model = first.with_caption_head(loaded.model, tokenizer, NUM_LAYERS)
     guides = Guides(loaded.model, features, loaded.vocabulary, np.load(cache / "said.npy"))
     photos = cast(first.Photos, Photos(features))
     first.train(model, tokenizer, photos, cast(first.Guides, guides), minutes * 60)
