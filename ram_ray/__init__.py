@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from ram_ray.serving.own_app import tagger_app
     from ram_ray.serving.server import serve
     from ram_ray.tagging.config import TagConfig
+    from ram_ray.tagging.exports.pipeline import export
     from ram_ray.tagging.forecast.pipeline import plan_bucket as plan
-    from ram_ray.tagging.outputs.exports import export
     from ram_ray.tagging.outputs.rethresholding import rethreshold
     from ram_ray.tagging.outputs.verification import verify_output as verify
     from ram_ray.tagging.own_dataset import DecodeRows as FetchAndDecode
@@ -88,7 +88,7 @@ _HOME = {
     "retry": "tagging.retrying.pipeline:retry_quarantined",
     "verify": "tagging.outputs.verification:verify_output",
     "rethreshold": "tagging.outputs.rethresholding:rethreshold",
-    "export": "tagging.outputs.exports:export",
+    "export": "tagging.exports.pipeline:export",
     "evaluate": "evaluation.pipeline:evaluate",
     "calibrate": "evaluation.pipeline:calibrate",
     "parse_captions": "labels.parsing.pipeline:parse_captions",

@@ -180,25 +180,29 @@ def place(config: Resources) -> Placement:
     """Decide devices, processes and batch from the cluster's resources and the configuration.
 
     Raises:
-        ConfigError: `--device cuda` without GPUs, or more taggers than GPU shares.
+        ConfigError: `--device cuda` or a GPU share without such GPUs, or more taggers than shares.
     """
     import ray
 
     have = ray.cluster_resources()
     cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
     nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    shares = int(gpus / config.gpus_per_tagger)
+    share = config.gpus_per_tagger or 1.0
+    shares = int(gpus / share)
     # An autoscaling cluster may have no GPU yet: asking for a number of taggers brings them.
     expects_gpus = config.device == "cuda" and config.address and config.num_taggers
     if config.device == "cpu" or (shares == 0 and not expects_gpus):
-        if config.device == "cuda":
+        if config.device == "cuda" or config.gpus_per_tagger is not None:
+            asked = (
+                "device is 'cuda'" if config.device == "cuda" else f"gpus_per_tagger is {share:g}"
+            )
             raise ConfigError(
-                f"device is 'cuda', but Ray has {gpus:g} GPUs and a tagger needs "
-                f"{config.gpus_per_tagger:g}; use --device cpu, or on a cluster that "
-                "scales up from nothing give --num-taggers."
+                f"{asked}, but Ray has {gpus:g} GPUs and a tagger needs {share:g}; use --device "
+                "cpu alone, or on a cluster that scales up from nothing --device cuda and "
+                "--num-taggers."
             )
         return _place_on_cpus(config, cpus, nodes)
-    return _place_on_gpus(config, cpus, shares)
+    return _place_on_gpus(config, cpus, share, shares)
 
 
 def _place_on_cpus(config: Resources, cpus: float, nodes: int) -> Placement:
@@ -217,12 +221,11 @@ def _place_on_cpus(config: Resources, cpus: float, nodes: int) -> Placement:
     )
 
 
-def _place_on_gpus(config: Resources, cpus: float, shares: int) -> Placement:
+def _place_on_gpus(config: Resources, cpus: float, share: float, shares: int) -> Placement:
     num_taggers = config.num_taggers or shares
     if shares and num_taggers > shares and not config.address:
         raise ConfigError(
-            f"num_taggers is {num_taggers}, but {config.gpus_per_tagger:g} GPUs each leave "
-            f"room for {shares}."
+            f"num_taggers is {num_taggers}, but {share:g} GPUs each leave room for {shares}."
         )
     # Decoding is the first bottleneck beside a fast GPU: it gets every CPU that is left, and on a
     # cluster, which may grow, every CPU that comes.
@@ -232,7 +235,7 @@ def _place_on_gpus(config: Resources, cpus: float, shares: int) -> Placement:
     return Placement(
         device=config.device,
         num_taggers=num_taggers,
-        gpus_per_tagger=config.gpus_per_tagger,
+        gpus_per_tagger=share,
         cpus_per_tagger=0.25,
         threads_per_tagger=1,
         num_decoders=config.num_decoders or fitting,

@@ -192,8 +192,8 @@ class Processes(Hardware):
 
     num_taggers: int | None = None
     """Model processes; None: one per GPU share, or one on a CPU."""
-    gpus_per_tagger: float = 1.0
-    """GPU share of a model process: 1, a whole number, or a fraction."""
+    gpus_per_tagger: float | None = None
+    """GPU share of a model process: a whole number, or a fraction; None: 1 where there are GPUs."""
     num_decoders: int | None = None
     """Fetch-and-decode processes; None: as many as the CPUs carry."""
 
@@ -202,11 +202,13 @@ class Processes(Hardware):
         require_at_least_one(self, "num_taggers", "num_decoders")
         share = self.gpus_per_tagger
         require(
-            0 < share < 1 or (share >= 1 and share == int(share)),
+            share is None or 0 < share < 1 or (share >= 1 and share == int(share)),
             "gpus_per_tagger",
             share,
             "a fraction between 0 and 1, or a whole number",
         )
+        on_gpus = share is None or self.device != "cpu"
+        require(on_gpus, "gpus_per_tagger", share, "left out with device 'cpu'")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,14 @@
 RamRayError                 exit code
 |-- ConfigError             2   wrong usage or configuration; nothing was written
 |-- UnreachableError        5   a source, model or cluster cannot be reached
+|   `-- DiskFullError       4   the output's disk is full; make room and run again to resume
 |-- IncompleteRunError      4   some shards are not committed; run again to resume
 `-- LeaseHeldError          2   another driver works on this output
 
 ImageError                  never leaves a run: becomes a quarantine row with an ImageErrorCode
 """
 
+import errno
 from enum import StrEnum
 
 
@@ -70,3 +72,17 @@ class UnreachableError(RamRayError):
     """A source, output, model or cluster cannot be reached or read."""
 
     exit_code = 5
+
+
+class DiskFullError(UnreachableError):
+    """The output's disk has no room left: every further try would fail as well."""
+
+    exit_code = 4
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Tell whether there was no room to write, or none that this user may take."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error)  # obstore passes on the number alone
+    return any(f"os error {number})" in text for number in (errno.ENOSPC, errno.EDQUOT))

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ram_ray.errors import ImageError, RamRayError
+from ram_ray.errors import ImageError, RamRayError, is_full_disk
 
 DONE = 0
 FAILED_CHECK = 1  # `ram-ray doctor` found something that does not work
@@ -32,6 +32,16 @@ def exit_on_error(*, debug: bool = False) -> Iterator[None]:
         print(f"ram-ray: {error}", file=sys.stderr)
         code = error.exit_code if isinstance(error, RamRayError) else TOO_MANY_QUARANTINED
         raise SystemExit(code) from None
+    except OSError as error:  # a file that the user named: no room, no permission, a folder
+        if error.filename is None and not is_full_disk(error):
+            raise
+        if debug:
+            traceback.print_exc()
+        full = is_full_disk(error)
+        advice = "; make room and run the same command again" if full else ""
+        named = f"{error.filename}: " if error.filename is not None else ""
+        print(f"ram-ray: {named}{error.strerror or error}{advice}.", file=sys.stderr)
+        raise SystemExit(INCOMPLETE if full else UNREACHABLE) from None
     except KeyboardInterrupt:
         print("\nStopped; run the same command again to resume.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
 
 from ram_ray import cluster
 from ram_ray.cluster import _check_address, _check_nodes, place
@@ -58,13 +59,23 @@ def test_everything_fits_on_two_cpus() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_gpus_that_are_not_there_are_refused_or_said_aloud() -> None:
+def test_gpus_that_are_not_there_are_refused_or_said_aloud(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(ConfigError, match="Ray has 2 GPUs and a tagger needs 4"):
         place(settings(device="cuda", gpus_per_tagger=4.0))
     with pytest.raises(ConfigError, match="leave room for 2"):
         place(settings(num_taggers=3))
-    fallback = place(settings(device="auto", gpus_per_tagger=4.0))
-    assert fallback.notes == ("No GPU found: tagging on the CPU.",)
+    with pytest.raises(ConfigError, match="gpus_per_tagger is 4, but Ray has 2 GPUs"):
+        place(settings(gpus_per_tagger=4.0))
+    with pytest.raises(
+        ConfigError, match=r"gpus_per_tagger is 1\.0, .* left out with device 'cpu'"
+    ):
+        settings(device="cpu", gpus_per_tagger=1.0)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with pytest.raises(ConfigError, match="gpus_per_tagger is 1, but Ray has 0 GPUs"):
+        place(settings(gpus_per_tagger=1.0))
+    assert place(settings()).notes == ("No GPU found: tagging on the CPU.",)
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -7,6 +7,7 @@ import typer
 from ram_ray.cli import flags
 from ram_ray.cli.flags import Given, command, fields_of
 from ram_ray.console.json_output import print_json
+from ram_ray.console.terminal import printable
 from ram_ray.evaluation.config import CalibrationConfig, LabelsConfig
 from ram_ray.options import build_config
 
@@ -25,7 +26,7 @@ _FLAGS = fields_of(
         "Which images": "store.endpoint_url store.region store.anonymous",
     },
 )
-_PROMISE = fields_of(CalibrationConfig, {None: "target_precision confidence"})
+_PROMISE = fields_of(CalibrationConfig, {None: "target_precision confidence allow_empty"})
 
 
 @command
@@ -72,7 +73,8 @@ def calibrate(
 ) -> None:
     """Choose a threshold for each tag that keeps a precision; use it with `tag --threshold FILE`.
 
-    Take images the model was not trained on. A tag that cannot show the precision is switched off.
+    Take images the model was not trained on. A tag that cannot show the precision is switched off;
+    one that the labels do not name stays as it was.
     """
     from ram_ray.evaluation import pipeline
 
@@ -123,5 +125,11 @@ def _print_calibration(report: dict, thresholds_file: str) -> None:
     for outcome, count in report["outcomes"].items():
         print(f"{count:7,} tags {words[outcome]}")
     if report["tags_without_labels"]:
-        print(f"{report['tags_without_labels']:7,} tags abstain: the labels do not name them")
+        print(f"{report['tags_without_labels']:7,} tags stay as they were: the labels say nothing")
+    print(
+        f"{report['tags_on']:7,} tags are on in the file, {report['tags_on_before']:,} were before"
+    )
+    if off := report["switched_off"]:
+        shown = ", ".join(off[:5]) + (", ..." if len(off) > 5 else "")
+        print(printable(f"Note: {len(off):,} tags that were on are switched off: {shown}"))
     print(f"Thresholds: {thresholds_file}; why: {thresholds_file}.json")

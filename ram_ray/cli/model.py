@@ -18,8 +18,8 @@ app = typer.Typer(
 
 _FETCH = {None: "mirror sha256 text_encoder dtype tensors_only keep_download"}
 _CONVERT = {
-    None: "vocabulary mirror templates descriptions text_encoder captions word_pieces license "
-    "dtype tensors_only"
+    None: "vocabulary mirror templates descriptions text_encoder captions weights "
+    "word_pieces license dtype tensors_only"
 }
 
 
@@ -65,7 +65,9 @@ def fetch(
 @command
 def convert(
     *,
-    checkpoint: Annotated[str, typer.Argument(help="Official .pth file of RAM, RAM++, Tag2Text.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="RAM, RAM++ or Tag2Text: .pth or .safetensors.")
+    ],
     folder: Annotated[str, typer.Argument(help="Becomes the model folder.")],
     given: Annotated[Given, fields_of(ConvertConfig, _CONVERT)],
     as_json: flags.Json = False,

@@ -8,6 +8,7 @@ import typer
 from ram_ray.cli import flags
 from ram_ray.cli.flags import command
 from ram_ray.console.json_output import print_json
+from ram_ray.tagging.exports.forms import Form
 
 
 @command
@@ -46,11 +47,31 @@ def rethreshold(
 def export(
     *,
     output: flags.ExistingOutput,
-    file: Annotated[str, typer.Argument(help="FILE.parquet, .jsonl, .csv or .json (COCO).")],
+    file: Annotated[
+        str,
+        typer.Argument(help="FILE.parquet, .jsonl, .csv, .json (COCO); or what --as needs."),
+    ],
+    form: Annotated[
+        Form | None,
+        typer.Option("--as", help="Another form; xmp, kohya, imagefolder, webdataset: a folder."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="kohya, imagefolder: also files that exist.")
+    ] = False,
     store: flags.Store,
+    as_json: flags.Json = False,
 ) -> None:
-    """Write the tags of a finished run into one local file; its suffix tells the format."""
-    from ram_ray.tagging.outputs import exports
+    """Write the tags of a finished run in the form that another tool reads.
 
-    count = exports.export(output, file, store)
-    print(f"{count:,} images: {file}")
+    Example: `ram-ray export run tags.csv`; into the photos' own folder: `export run photos --as
+    xmp`.
+    """
+    from ram_ray.tagging.exports.pipeline import export as write
+
+    report = write(output, file, store, form=form, replace=replace)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    print(f"{report.images:,} images: {file}")
+    for reason, count in report.left_out.items():
+        print(f"{count:,} images left out: they {reason}.")

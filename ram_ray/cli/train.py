@@ -19,6 +19,9 @@ _FLAGS = {
     "Which images": "store.endpoint_url store.region store.anonymous",
 }
 
+MAX_REMARKS = 20
+"""Printed; JSON has them all."""
+
 ConfigOrData = Annotated[
     str | None,
     typer.Argument(
@@ -46,12 +49,22 @@ def train(
     config_file = config_or_data if is_file else None
     asked = given if is_file else {**flags.named(data=config_or_data), **given}
     merged = merge_settings(asked, config_file=config_file, settings=settings or ())
-    result = run(build_config(TrainConfig, merged), on_progress=None if as_json else _show)
+    said: set[str] = set()
+
+    def remark(text: str) -> None:
+        said.add(text)
+        typer.echo(f"Note: {text}", err=True)
+
+    trained = build_config(TrainConfig, merged)
+    result = run(trained, on_progress=None if as_json else _show, on_remark=remark)
     facts = dataclasses.asdict(result)
     if as_json:
         print_json(facts)
-    else:
-        _print_result(facts)
+        return
+    for text in result.remarks[:MAX_REMARKS]:
+        if text not in said:
+            remark(text)
+    _print_result(facts)
 
 
 def _show(line: dict) -> None:
@@ -65,8 +78,6 @@ def _show(line: dict) -> None:
 
 
 def _print_result(facts: dict) -> None:
-    for remark in facts["remarks"][:20]:
-        typer.echo(remark, err=True)
     print(
         f"{facts['steps']:,} steps on {facts['samples']:,} images"
         + (f" ({facts['unlabelled']:,} without a label left out)" if facts["unlabelled"] else "")

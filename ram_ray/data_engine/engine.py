@@ -40,10 +40,12 @@ from ram_ray.data_engine.steps import (
     sum_counts,
 )
 from ram_ray.errors import ConfigError
+from ram_ray.images.extra_formats import decoder_versions
 from ram_ray.runs.fields import ENGINE
 from ram_ray.runs.opening import Planner, open_run, refuse_inside
 from ram_ray.runs.record import Record
 from ram_ray.storage.stores import Store
+from ram_ray.workers.fetch_and_decode import check_decoders
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +101,7 @@ def run(
     started = time.monotonic()
     wanted = _wanted_steps(from_step, only)
     refuse_inside(config.output, {"source": config.source, "captions": config.captions})
+    decoder_versions(config.decode.formats)  # refuse early what no decoder could read
     models, vocabulary = identify_models(config)
     if config.locate and config.locator != "windows":
         open_detector(config, vocabulary, "cpu")  # refuse early what no process could open
@@ -141,6 +144,7 @@ def _open_run(
         open_run(config.output, config.store, record=record, planner=planner) as opened,
         ray_session(config.address),
     ):
+        check_decoders(config.decode.formats)
         yield EngineRun(
             config=replace(config, output=opened.url),
             store=opened.store,
@@ -161,6 +165,7 @@ def _record(config: EngineConfig, vocabulary: Vocabulary) -> Record:
         "folds": len(config.models),
         "vocabulary_sha256": vocabulary.sha256,
         "columns": config.columns and list(config.columns),
+        "formats": list(config.decode.formats),
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / VOCABULARY_KEY
@@ -189,6 +194,7 @@ def _write_plan(config: EngineConfig, store: Store, on_planned: Callable[[int], 
         folds=len(config.models),
         on_planned=on_planned,
         columns=config.columns,
+        formats=config.decode.formats,
     )
     if plan.shards == 0:
         raise ConfigError(f"There are no images in {config.source}.")

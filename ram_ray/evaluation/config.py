@@ -48,6 +48,8 @@ class CalibrationConfig:
     """Of each tag's bound, 0.5..1."""
     least_firings: int = 5
     """A threshold that fires on fewer labelled images is not looked at."""
+    allow_empty: bool = False
+    """Also write a file in which every tag that the labels name is switched off."""
 
     def __post_init__(self) -> None:
         target, confidence = self.target_precision, self.confidence

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ram_model.metrics import UNVERIFIED
 from ram_ray.errors import ConfigError
 from ram_ray.evaluation.baselines import Baseline, measure_baselines
 from ram_ray.evaluation.calibration import ABSTAIN, TagThreshold, choose_thresholds
@@ -51,14 +52,14 @@ def calibrate(
     """Write one threshold a line, in tag order, for `ram-ray tag --threshold FILE`.
 
     Beside it, `<file>.json` says for each tag why its threshold is what it is. A tag that abstains
-    gets 1.0 and is never given; so does a tag of the model that the labels do not name.
+    gets 1.0 and is never given; one of which the labels say nothing keeps the run's threshold.
 
     Returns:
         Counts by outcome, and the figures of `<file>.json`.
 
     Raises:
-        ConfigError: as `read_truth` and `read_scored`, a run with new words, or the file cannot be
-            written.
+        ConfigError: as `read_truth` and `read_scored`, a run with new words, every tag would be
+            switched off (but for `promise.allow_empty`), or the file cannot be written.
     """
     scored = _read(config)
     if scored.record.labels_sha256 is not None:
@@ -67,9 +68,17 @@ def calibrate(
             "line; tag with the model's own tags, or use `tag --set open_set_threshold=`."
         )
     chosen = choose_thresholds(scored.labels, scored.scores, promise)
-    thresholds = np.full(len(scored.vocabulary), ABSTAIN)
-    thresholds[list(scored.tag_ids)] = [tag.threshold for tag in chosen]
-    report = _report(scored, chosen, promise)
+    known = (scored.labels != UNVERIFIED).any(axis=0)
+    if not promise.allow_empty and not any(tag.outcome == "given" for tag in chosen):
+        raise ConfigError(
+            f"None of the {known.sum():,} tags that the labels speak of shows a precision of "
+            f"{promise.target_precision:g} on {len(scored.image_ids):,} images, so nothing was "
+            "written: label more images, lower --target-precision, or say --allow-empty."
+        )
+    thresholds = scored.all_thresholds.astype(np.float64)
+    tag_ids = np.array(scored.tag_ids)
+    thresholds[tag_ids[known]] = np.array([tag.threshold for tag in chosen])[known]
+    report = _report(scored, chosen, known, thresholds, promise)
     path = Path(thresholds_file)
     try:
         path.write_text("".join(f"{value:.6f}\n" for value in thresholds), encoding="utf-8")
@@ -85,19 +94,32 @@ def _read(config: LabelsConfig) -> ScoredImages:
 
 
 def _report(
-    scored: ScoredImages, chosen: list[TagThreshold], promise: CalibrationConfig
+    scored: ScoredImages,
+    chosen: list[TagThreshold],
+    known: np.ndarray,
+    thresholds: np.ndarray,
+    promise: CalibrationConfig,
 ) -> dict[str, Any]:
-    outcomes = [tag.outcome for tag in chosen]
+    """Return what is told: `known` bool [C], of which tags the labels say anything."""
+    outcomes = [tag.outcome for tag, is_known in zip(chosen, known, strict=True) if is_known]
+    before, after = scored.all_thresholds < ABSTAIN, thresholds < ABSTAIN
+    off = np.flatnonzero(before & ~after)
     return {
         "model": scored.model_id,
         "images": len(scored.image_ids),
         "target_precision": promise.target_precision,
         "confidence": promise.confidence,
         "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
-        "tags_without_labels": len(scored.vocabulary) - len(scored.tag_ids),
+        "tags_without_labels": len(scored.vocabulary) - len(outcomes),
+        "tags_on": int(after.sum()),
+        "tags_on_before": int(before.sum()),
+        "switched_off": [scored.vocabulary.names[tag_id] for tag_id in off],
         "tags": [
             {"tag_id": tag_id, "name": name} | _without_nan(asdict(tag))
-            for tag_id, name, tag in zip(scored.tag_ids, scored.names, chosen, strict=True)
+            for tag_id, name, tag, is_known in zip(
+                scored.tag_ids, scored.names, chosen, known, strict=True
+            )
+            if is_known
         ],
     }
 

@@ -47,6 +47,8 @@ class ScoredImages:
     """float32 [N, C]; 0 where the run kept no score (it lies below the run's score floor)."""
     thresholds: np.ndarray
     """float32 [C], those the run was made with."""
+    all_thresholds: np.ndarray
+    """float32 [num_tags], of every tag of `vocabulary`."""
     score_floor: float
     model_id: str
     record: RunRecord
@@ -108,6 +110,7 @@ def read_scored(store: Store, truth: Truth, match: Match = "path") -> ScoredImag
         labels=labels,
         scores=np.stack(found),
         thresholds=thresholds[list(tag_ids)],
+        all_thresholds=thresholds,
         score_floor=record.score_floor,
         model_id=record.model_id,
         record=record,

@@ -103,6 +103,8 @@ def _single_scan(data: bytes) -> _Scan | None:
             components, body = body[5], _whole_blocks(body)
         elif kind == _DHT:
             body = _every_code(body)
+            if body is None:
+                return None
         elif kind == _DRI:
             restarts = any(body)
         elif kind in _SOF_OTHERS:
@@ -136,8 +138,8 @@ def _whole_blocks(frame: bytes) -> bytes:
     return frame[:1] + sizes + frame[5:]
 
 
-def _every_code(tables: bytes) -> bytes:
-    """Return Huffman tables with one more symbol each, behind their last.
+def _every_code(tables: bytes) -> bytes | None:
+    """Return Huffman tables with one more symbol each, behind their last; None if one is cut short.
 
     A flat picture's tables may have a single code, of the bit 0: libjpeg reads a 1 alike, so that
     its last bits might be missing and nothing would show.
@@ -146,9 +148,13 @@ def _every_code(tables: bytes) -> bytes:
     while at + 17 <= len(tables):
         counts = bytearray(tables[at + 1 : at + 17])
         symbols = tables[at + 17 : at + 17 + sum(counts)]
+        if len(symbols) < sum(counts):
+            return None
         at += 17 + len(symbols)
         changed += tables[at - 17 - len(symbols) : at - 16 - len(symbols)]
-        longest = max((place for place, count in enumerate(counts) if count), default=15)
+        longest = max(
+            (place for place, count in enumerate(counts) if count), default=15
+        )  # an empty table stays
         if longest < 15:  # a code of ones only is none (T.81, C): one bit longer there is another
             counts[longest + 1] = 1
             symbols += b"\x05" if symbols[-1] != 5 else b"\x06"  # a number of so many bits

@@ -48,7 +48,7 @@ class ConvertConfig:
     """`ram-ray model convert`: which checkpoint, into which folder, with which parts."""
 
     checkpoint: Path
-    """Official `.pth` file of RAM, RAM++ or Tag2Text."""
+    """RAM, RAM++ or Tag2Text in the official layout: a `.pth` file, or safetensors."""
     folder: Path
     """Becomes the model folder."""
     vocabulary: Path | None = option(None, metavar="FILE")
@@ -63,6 +63,9 @@ class ConvertConfig:
     """CLIP weights that read new words."""
     captions: bool | None = None
     """Keep the caption side; None: Tag2Text's, not RAM's."""
+    weights: str | None = option(None, metavar="KEY")
+    """Which weights of a training checkpoint that holds several, such as model_ema; None: the
+    trained ones, not their average."""
     word_pieces: Path | None = option(None, metavar="FILE")
     """BERT's vocab.txt, for captions; None: the published one."""
     license: Path | None = option(None, metavar="FILE")

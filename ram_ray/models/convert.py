@@ -32,7 +32,10 @@ def convert_model(config: ConvertConfig) -> ModelFacts:
     """
     with user_errors(config.folder):
         checkpoint = open_checkpoint(
-            config.checkpoint, captions=config.captions, tensors_only=config.tensors_only
+            config.checkpoint,
+            captions=config.captions,
+            weights=config.weights,
+            tensors_only=config.tensors_only,
         )
         check_space(config.folder, converted_bytes(checkpoint.config, config.dtype))
         files = PublishedFiles(config.folder, mirror=config.mirror)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
 from ram_ray.errors import IncompleteRunError, UnreachableError
 
@@ -65,6 +66,8 @@ def download(
             break
         except (requests.ConnectionError, requests.Timeout, _BrokenOffError) as error:
             tries = 0 if part.size > before else tries + 1
+            if _nobody_answers(error):
+                raise _gave_up(url, part, error) from error
             if tries >= MAX_FRUITLESS_TRIES:
                 raise _gave_up(url, part, error) from error
             pause(min(30.0, 2.0**tries) * random.uniform(0.5, 1.0))
@@ -229,6 +232,16 @@ def _gave_up(url: str, part: _Part, error: BaseException) -> Exception:
         f"{url} broke off again and again ({reason}): {part.size / 1e6:.1f} MB are kept; "
         f"run the same command again to go on from there."
     )
+
+
+def _nobody_answers(error: BaseException) -> bool:
+    """Tell whether no connection was made at all: no network, no such host, nobody listens."""
+    under: BaseException | None = error
+    while under is not None:
+        if isinstance(under, (NewConnectionError, ConnectTimeoutError, ProxyError)):
+            return True
+        under = under.__context__
+    return False
 
 
 def _innermost(error: BaseException) -> str:

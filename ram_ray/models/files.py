@@ -123,7 +123,11 @@ class PublishedFiles:
                 )
             except UnreachableError as error:
                 if position == len(urls):
-                    raise
+                    if self._mirror is not None:
+                        raise
+                    raise UnreachableError(
+                        f"{error} Without internet: --mirror URL|FOLDER with the published files."
+                    ) from error
                 self._say(f"{error} Trying the next place.")
         raise AssertionError("a published file has at least one place")
 

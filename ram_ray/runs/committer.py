@@ -14,7 +14,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import UnreachableError
+from ram_ray.errors import DiskFullError, UnreachableError
 from ram_ray.runs.commits import ConservationError
 from ram_ray.runs.plans import read_plan_shard
 from ram_ray.storage.stores import Store, open_store
@@ -150,6 +150,8 @@ class DrainReport:
     failures: tuple[str, ...]
     """One sentence for each shard that could not be committed; the next round redoes it."""
     progress: CommitterProgress
+    disk_full: DiskFullError | None = None
+    """No further round would end otherwise."""
 
 
 class Committer:
@@ -163,11 +165,18 @@ class Committer:
         self._num_images = self._num_quarantined = 0  # of committed shards
         self._taggers: set[tuple[str, str]] = set()
         self._failures: list[str] = []
+        self._disk_full: DiskFullError | None = None
         self._slots = asyncio.Semaphore(MAX_OPEN_COMMITS)
         self._commits: set[asyncio.Task[None]] = set()
 
     async def begin(self, shard: int, chunk: int, num_chunks: int) -> Begin:
-        """See `ShardAssembly.begin`; a shard that is committed, or on its way, is done."""
+        """See `ShardAssembly.begin`; a shard that is committed, or on its way, is done.
+
+        Raises:
+            DiskFullError: a commit has met a full disk; what is computed could not be written.
+        """
+        if self._disk_full is not None:
+            raise self._disk_full
         if shard in self._committed:
             return Begin(done=True)
         return self._assembly(shard, num_chunks).begin(chunk)
@@ -207,7 +216,7 @@ class Committer:
         while self._commits:
             await asyncio.gather(*self._commits)
         committed = tuple(sorted(self._committed))
-        return DrainReport(committed, tuple(self._failures), self._count(()))
+        return DrainReport(committed, tuple(self._failures), self._count(()), self._disk_full)
 
     def _count(self, open_shards: Iterable[ShardAssembly]) -> CommitterProgress:
         open_shards = tuple(open_shards)
@@ -230,6 +239,8 @@ class Committer:
             self._committed.add(shard)
             self._num_images += tags.num_rows + quarantine.num_rows
             self._num_quarantined += quarantine.num_rows
+        except DiskFullError as error:
+            self._disk_full = error
         except (ConservationError, UnreachableError, FileNotFoundError) as error:
             _log.error("Shard %d is not committed: %s", shard, error)
             self._failures.append(str(error))

@@ -73,10 +73,18 @@ PARSE = RecordFields(
 
 ENGINE = RecordFields(
     key="engine.json",
-    identity=("source", "captions", "shard_rows", "folds", "vocabulary_sha256", "columns"),
+    identity=(
+        "source",
+        "captions",
+        "shard_rows",
+        "folds",
+        "vocabulary_sha256",
+        "columns",
+        "formats",
+    ),
     facts=("ram_ray", "created_at"),
     places=("source", "captions"),
-    absent={"columns": None},
+    absent={"columns": None, "formats": []},
 )
 """`engine run`; its steps have fingerprints of their own."""
 

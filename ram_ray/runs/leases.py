@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from ram_ray.errors import LeaseHeldError, UnreachableError
+from ram_ray.errors import DiskFullError, LeaseHeldError, UnreachableError
 from ram_ray.storage.stores import Store
 
 BEAT_S = 10.0
@@ -49,6 +49,7 @@ class Lease:
 
     def __init__(self, store: Store, epoch: int, owner: Owner, beat_s: float) -> None:
         self._store = store
+        self._lease_key = f"{_epoch_key(epoch)}.json"
         self._beat_key = f"{_epoch_key(epoch)}.beat"
         self._next_key = f"{_epoch_key(epoch + 1)}.json"
         self._owner = owner
@@ -73,11 +74,22 @@ class Lease:
             raise LeaseHeldError(f"Another driver has taken over {self._store.url}; stopping here.")
 
     def release(self) -> None:
-        """Give the lease back, so that the next driver need not wait."""
+        """Give the lease back, so that the next driver need not wait.
+
+        Where that cannot be written, the work is not undone for it: on a full disk the lease is
+        removed, else the next driver waits until it has run out.
+        """
         self._stop.set()
         self._thread.join()
-        if not self._lost:
+        if self._lost:
+            return
+        try:
             self._store.write(self._beat_key, _RELEASED)
+        except DiskFullError:
+            self._store.delete(self._lease_key)
+            self._store.delete(self._beat_key)
+        except UnreachableError as error:
+            _log.warning("The lease could not be given back: %s", error)
 
     def _keep_alive(self) -> None:
         count = 0

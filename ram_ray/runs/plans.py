@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ram_ray.storage.parquet import read_parquet
-from ram_ray.storage.sources import NameFilter, SourceObject
+from ram_ray.storage.sources import NameFilter, PassedOver, SourceObject
 from ram_ray.storage.stores import Store
 
 PLAN_KEY = "plan/plan.json"
@@ -64,6 +64,10 @@ class PlanSummary:
     listing_s: float
     skipped_by_suffix: dict[str, int] = field(default_factory=dict)
     """Those, by lower-case suffix, the most frequent first; 0.1.0 did not count them."""
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """What could not be listed or is no file, by reason; 0.1.0 did not count them."""
+    passed_examples: dict[str, str] = field(default_factory=dict)
+    """The first place of each reason."""
 
     def rows_in(self, shards: Iterable[int], shard_rows: int) -> int:
         """Return how many planned images some shards hold; only the last one is shorter."""
@@ -78,11 +82,13 @@ def write_plan(
     *,
     shard_rows: int,
     on_listed: Callable[[int], None],
+    passed: PassedOver | None = None,
 ) -> PlanSummary:
     """Cut a listing into shards and write them as it streams; at most one shard is in memory.
 
     Args:
         on_listed: told the number of planned images so far, once per shard; may raise to stop.
+        passed: what the listing passes over; full when `objects` ends.
     """
     started = time.monotonic()
     clear_plan(store)
@@ -106,7 +112,17 @@ def write_plan(
     on_listed(rows)
     listing_s = round(time.monotonic() - started, 3)
     told = dict(suffixes.most_common())
-    summary = PlanSummary(shards, rows, size_bytes, skipped, listing_s, told)
+    passed = passed or PassedOver()
+    summary = PlanSummary(
+        shards,
+        rows,
+        size_bytes,
+        skipped,
+        listing_s,
+        told,
+        passed_over=dict(passed.counts),
+        passed_examples=passed.examples,
+    )
     finish_plan(store, summary)
     return summary
 

@@ -129,7 +129,7 @@ def _results(calls: list[Any]) -> list[Any]:
     try:
         return ray.get(calls)
     except RayError as error:
-        inner = _innermost(error)
+        inner = innermost(error)
         if isinstance(inner, RamRayError):
             raise inner from error
         raise IncompleteRunError(
@@ -141,7 +141,7 @@ def cause(error: BaseException) -> str:
     """Return in one sentence what went wrong; Ray wraps it in several errors of its own."""
     from ray.exceptions import RayError
 
-    inner = _innermost(error)
+    inner = innermost(error)
     if isinstance(inner, (OSError, BaseError)):
         return first_line(inner) if str(inner).strip() else meaning(inner)
     lines = [line.strip() for line in str(inner).strip().splitlines() if line.strip()]
@@ -158,7 +158,7 @@ def meaning(error: BaseException) -> str:
     return next(known[name] for name in bases if name in known)
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """Return the error that the others wrap: one of ours, where there is one."""
     from ray.exceptions import RayError
 

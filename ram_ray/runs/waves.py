@@ -6,9 +6,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ram_ray.config import StoreConfig
+from ram_ray.errors import DiskFullError
 from ram_ray.runs.committer import CommitRows, Committer, CommitterProgress, DrainReport
 from ram_ray.runs.leases import Lease
-from ram_ray.runs.ray_data import cause
+from ram_ray.runs.ray_data import cause, innermost
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ class Committers:
         self.actors: list[Any] = [make.remote(output, store, commit_rows) for _ in range(count)]
         self.counts: list[CommitterProgress] = []
         """What each has done, once the wave is over."""
+        self.disk_full: DiskFullError | None = None
+        """What one of them met, once the wave is over."""
 
     def progress(self) -> list[CommitterProgress]:
         """Ask each how far it is."""
@@ -39,7 +42,10 @@ class Committers:
         return counts
 
     def drain(self) -> list[str]:
-        """Wait for the commits under way, end the committers; return what failed."""
+        """Wait for the commits under way, end the committers; return what failed.
+
+        A full disk is kept in `disk_full`.
+        """
         import ray
         from ray.exceptions import RayError
 
@@ -51,6 +57,7 @@ class Committers:
                 failures.append(f"a committer died ({cause(error)})")
                 continue
             failures.extend(drained.failures)
+            self.disk_full = self.disk_full or drained.disk_full
             self.counts.append(drained.progress)
             ray.kill(actor)
         return failures
@@ -73,12 +80,18 @@ class Wave:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Let errors of Ray end the wave, not the run."""
+        """Let errors of Ray end the wave, not the run.
+
+        Raises:
+            DiskFullError: what a worker met; no further round would end otherwise.
+        """
         from ray.exceptions import RayError
 
         try:
             yield
         except RayError as error:
+            if isinstance(inner := innermost(error), DiskFullError):
+                raise inner from error
             # Ray has retried what can be retried; the next round starts from the commits.
             self._reasons.append(cause(error))
             count = len(self.shards)
@@ -92,6 +105,9 @@ class Wave:
 
         Args:
             count: at most; not more than shards.
+
+        Raises:
+            DiskFullError: the output's disk is full.
         """
         committers = Committers(min(count, len(self.shards)), output, store, commit_rows)
         try:
@@ -100,6 +116,8 @@ class Wave:
         finally:
             # After a lost lease or Ctrl-C, too.
             self._reasons.extend(committers.drain())
+        if committers.disk_full is not None:
+            raise committers.disk_full
 
     def keeping(self, results: Iterator[Any]) -> Iterator[Any]:
         """Yield what an execution gives, as long as the lease is held.

@@ -1,6 +1,7 @@
 """The HTTP door: an API, and the models behind it on Ray Serve.
 
 server              `ram-ray serve`: start, wait, stop
+ending              the stop: what was accepted is answered first
 config              settings
 environment         what processes of Serve inherit
 deployment          the application as Serve runs it

@@ -18,6 +18,7 @@ from ram_ray.serving.context import ServingContext
 from ram_ray.serving.guard.access import Access, load_keys
 from ram_ray.serving.guard.admission import Admission
 from ram_ray.serving.guard.decoding import DecoderPool
+from ram_ray.serving.guard.draining import Draining
 from ram_ray.serving.guard.gate import Gate
 from ram_ray.serving.guard.url_input import UrlFetcher
 from ram_ray.serving.http import azure, rekognition
@@ -56,13 +57,19 @@ TAGGING = (("POST", "/v1/tag"), *ERROR_SHAPES)
 """Routes whose requests bring images, refused first when there is too much to do."""
 
 
-def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = None) -> FastAPI:
+def create_app(
+    config: ServeConfig,
+    backend: Backend,
+    metrics: Metrics | None = None,
+    draining: Draining | None = None,
+) -> FastAPI:
     """Return the application; its lifespan starts and closes the backend.
 
     Args:
         config: what to serve, within which limits.
         backend: where the models are.
         metrics: counters that the backend shares; None: new ones.
+        draining: told when the end begins; None: by nobody.
 
     Raises:
         ConfigError: the API keys cannot be read.
@@ -78,6 +85,7 @@ def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = 
         jobs=RayJobs(config.jobs),
         progress=ProgressReader(config.jobs.store),
         metrics=metrics,
+        draining=draining or Draining(),
     )
     metrics.pending_images.set_function(lambda: admission.pending_images)
 
@@ -109,6 +117,7 @@ def create_app(config: ServeConfig, backend: Backend, metrics: Metrics | None = 
         access=context.access,
         admission=context.admission,
         limits=config.limits,
+        draining=context.draining,
         metrics=metrics,
         tagging=TAGGING,
     )

@@ -41,6 +41,9 @@ class LimitConfig:
     """From acceptance to the answer, retries included."""
     max_wait_s: float = 10.0
     """While the last answers all took longer, new requests get a 503."""
+    drain_s: float = 3.0
+    """After SIGTERM or Ctrl-C: how long at least the server says that it is not ready, for load
+    balancers to hear it, before it ends; what was accepted is waited for in any case."""
     images_per_s: float | None = None
     """Most images per second of one key (without keys: of one client address); None: no limit."""
     burst_images: int = 64
@@ -52,6 +55,7 @@ class LimitConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("body_timeout_s", "request_timeout_s", "max_wait_s"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        require(self.drain_s >= 0, "drain_s", self.drain_s, "at least 0")
         rate = self.images_per_s
         require(rate is None or rate > 0, "images_per_s", rate, "above 0, or left out")
         for name in ("max_images_per_request", "burst_images"):

@@ -10,6 +10,7 @@ from ram_ray.serving.config import JobsConfig, ServeConfig
 from ram_ray.serving.guard.access import Access
 from ram_ray.serving.guard.admission import Admission
 from ram_ray.serving.guard.decoding import DecoderPool
+from ram_ray.serving.guard.draining import Draining
 from ram_ray.serving.guard.url_input import UrlFetcher
 from ram_ray.serving.jobs.job_progress import ProgressReader
 from ram_ray.serving.jobs.ray_jobs import RayJobs
@@ -28,6 +29,7 @@ class ServingContext:
     decoders: DecoderPool
     urls: UrlFetcher
     metrics: Metrics
+    draining: Draining = field(default_factory=Draining)
     jobs: RayJobs = field(default_factory=lambda: RayJobs(JobsConfig()))
     progress: ProgressReader = field(default_factory=lambda: ProgressReader(StoreConfig()))
 

@@ -4,12 +4,14 @@ On a cluster's nodes, before their Ray starts: `eval "$(python -m ram_ray.servin
 What each is worth: benchmarks/results, serving.
 """
 
-import atexit
+import contextlib
 import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -56,6 +58,20 @@ _FILES = {
 }
 
 
+FOLDER = "RAM_RAY_SERVE_FOLDER"
+"""Variable that names this server's temporary folder."""
+_CLEAR_UP = """
+cat >/dev/null
+for process in /proc/[0-9]*; do
+    case $(tr '\\0' ' ' <"$process/cmdline") in
+        *" -f $1/"*) kill -KILL "${process#/proc/}" ;;
+    esac
+done
+rm -rf -- "$1"
+"""
+_waiting: list[subprocess.Popen[bytes]] = []
+
+
 def prepare_environment(host: str) -> None:
     """Set the variables of this process, whose Ray will start; what is set already stays.
 
@@ -64,15 +80,26 @@ def prepare_environment(host: str) -> None:
             and where its binary is missing (it comes with Ray on Linux), Serve's own proxy does.
     """
     values = dict(_ALWAYS)
+    folder = os.environ.get(FOLDER)
+    if folder is None:  # a socket's path must be short
+        folder = values[FOLDER] = tempfile.mkdtemp(prefix="ram-ray-", dir="/tmp")
+        _clear_up_after_us(folder)
     if host in _HAPROXY_HOSTS and (binary := _find_haproxy()):
-        # Not Ray's fixed ports and folder: another server, or another user, may have them.
-        folder = tempfile.mkdtemp(prefix="ram-ray-", dir="/tmp")  # a socket's path must be short
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         values |= _HAPROXY | {"RAM_RAY_HAPROXY_BINARY": binary}
+        # Not Ray's fixed ports and folder: another server, or another user, may have them.
         values |= dict(zip(_PORTS, map(str, _free_ports(len(_PORTS))), strict=True))
         values |= {name: os.path.join(folder, file) for name, file in _FILES.items()}
     for name, value in values.items():
         os.environ.setdefault(name, value)
+
+
+def end_haproxy() -> None:
+    """End the HAProxies of this process's Ray, which outlive it."""
+    started_with = b"\0-f\0" + os.environ[FOLDER].encode() + b"/"
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or another user's
+            if started_with in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def print_for_cluster() -> None:
@@ -80,6 +107,20 @@ def print_for_cluster() -> None:
     values = _ALWAYS | _HAPROXY | {"RAM_RAY_HAPROXY_BINARY": _find_haproxy() or ""}
     for name, value in values.items():
         print(f"export {name}={shlex.quote(value)}")
+
+
+def _clear_up_after_us(folder: str) -> None:
+    """Let a shell wait for this process's end, of whatever kind, and then end what Ray leaves.
+
+    (Two agents of Ray's own end by themselves, after a SIGKILL in about a minute.)
+    """
+    command = ["/bin/sh", "-c", _CLEAR_UP, "sh", folder]
+    # A session of its own: Ctrl-C must not reach it. Its input ends when we do.
+    _waiting.append(
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, start_new_session=True, stderr=subprocess.DEVNULL
+        )
+    )
 
 
 def _find_haproxy() -> str | None:

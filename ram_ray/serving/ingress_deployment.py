@@ -6,6 +6,7 @@ from ray.serve.handle import DeploymentHandle
 
 from ram_ray.serving.app import create_app
 from ram_ray.serving.config import ServeConfig
+from ram_ray.serving.guard.draining import Draining
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.models.serve_backend import ServeBackend
 
@@ -17,8 +18,18 @@ class Ingress:
     def __init__(self, model: DeploymentHandle, config: ServeConfig) -> None:
         self._config = config
         self._metrics = Metrics()
+        self._draining = Draining()
         self._backend = ServeBackend(model, config, self._metrics)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app; Serve calls it in the replica."""
-        return create_app(self._config, self._backend, self._metrics)
+        return create_app(self._config, self._backend, self._metrics, self._draining)
+
+    async def drain(self) -> int:
+        """Take no new work from now on; return how many requests are not answered yet."""
+        self._draining.begin()
+        return self._draining.num_accepted
+
+    async def num_accepted(self) -> int:
+        """Return how many requests are not answered yet."""
+        return self._draining.num_accepted

@@ -1,9 +1,8 @@
 """`ram-ray serve`: the application on this machine's Ray, or on a cluster's, until stopped."""
 
+import asyncio
 import logging
-import signal
 import socket
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from ram_model.files.pretrained import BUNDLED, find_model_folder
 from ram_ray.cluster import ray_session
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.serving.config import ServeConfig, check_access
-from ram_ray.serving.environment import prepare_environment
+from ram_ray.serving.ending import serve_until_signal
+from ram_ray.serving.environment import end_haproxy, prepare_environment
 from ram_ray.serving.guard.access import load_keys
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def serve(config: ServeConfig, *, on_ready: Callable[[str], None] | None = None)
 
 
 def run_server(config: ServeConfig, *, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then let accepted requests finish.
+    """Serve until SIGINT or SIGTERM; then answer what was accepted, and end (ending.py).
 
     Args:
         config: what to serve; `check_server` has passed it.
@@ -48,9 +48,9 @@ def run_server(config: ServeConfig, *, on_ready: Callable[[str], None]) -> None:
     Raises:
         UnreachableError: no Ray, or a model process that does not start.
     """
+    address = address_of(config)
     with running_server(config):
-        on_ready(address_of(config))
-        _wait_for_signal()
+        asyncio.run(serve_until_signal(config.limits, lambda: on_ready(address), APP_NAME))
 
 
 def check_server(config: ServeConfig) -> None:
@@ -79,6 +79,10 @@ def running_server(
     Raises:
         UnreachableError: no Ray, or a model process that does not start.
     """
+    import ray
+
+    # A Ray of our own ends with us: nothing is left for Serve to put in order, which takes 10 s.
+    is_ray_ours = config.address is None and not ray.is_initialized()
     if config.address is None:  # a cluster's nodes have their own
         prepare_environment(config.host)
     with ray_session(config.address, with_dashboard=config.jobs.enabled):
@@ -110,7 +114,10 @@ def running_server(
                 _wait_until_ready(address_of(config))
             yield
         finally:
-            serve.shutdown()
+            if not is_ray_ours:
+                serve.shutdown()
+    if is_ray_ours:
+        end_haproxy()
 
 
 def check_models(config: ServeConfig) -> None:
@@ -165,13 +172,6 @@ def _wait_until_ready(address: str) -> None:
             if time.monotonic() > deadline:
                 raise UnreachableError(f"The server did not get ready: {error}.") from error
             time.sleep(_READY_PERIOD_S)
-
-
-def _wait_for_signal() -> None:
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    stopped.wait()
 
 
 def _last_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ A URI names a whole object, or the bytes of a member of a tar: `PATH.tar#OFFSET+
 """
 
 import asyncio
+import errno
 import os
 import random
 import re
@@ -21,6 +22,7 @@ from obstore.store import S3Store
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode, UnreachableError
+from ram_ray.storage.regular_files import SpecialFileError, open_regular
 from ram_ray.storage.sources import boto3_client
 from ram_ray.storage.stores import describe, first_line, open_bucket, split_url
 
@@ -31,7 +33,7 @@ BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
 
 
-_MEMBER = re.compile(r"(?P<tar>.+\.tar)#(?P<offset>\d+)\+(?P<size>\d+)", re.DOTALL)
+_MEMBER = re.compile(r"(?P<tar>.+\.(?i:tar))#(?P<offset>\d+)\+(?P<size>\d+)", re.DOTALL)
 
 
 def member_uri(tar_uri: str, offset: int, size: int) -> str:
@@ -154,6 +156,10 @@ class Fetcher:
 def classify(error: BaseException) -> ImageError:
     """Name a store's failure; FETCH_FAILED means that trying again may help."""
     text = str(error)
+    if isinstance(error, SpecialFileError):
+        return ImageError(ImageErrorCode.NOT_AN_IMAGE, f"{text}.")
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return ImageError(ImageErrorCode.NOT_FOUND, "It is a link that leads back to itself.")
     missing = "NoSuchKey" in text or "NoSuchBucket" in text
     if isinstance(error, FileNotFoundError) or missing:
         return ImageError(ImageErrorCode.NOT_FOUND, "It was listed, but is gone.")
@@ -191,13 +197,13 @@ def read_uri(uri: str, config: StoreConfig) -> bytes:
 def _read_file(path: str, max_bytes: int, part: tuple[int, int] | None = None) -> bytes:
     if part is not None:
         return _read_part(path, part)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         _check_size(os.fstat(file.fileno()).st_size, max_bytes)
         return file.read(max_bytes + 1)
 
 
 def _read_part(path: str, part: tuple[int, int]) -> bytes:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         file.seek(part[0])
         return file.read(part[1])
 

@@ -8,6 +8,7 @@ from obstore.exceptions import BaseError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
+from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import describe, open_bucket, split_url
 
 _RETRIES = 5
@@ -22,7 +23,7 @@ def open_object(uri: str, store: StoreConfig) -> IO[bytes]:
     scheme, bucket, path = split_url(uri)
     try:
         if scheme == "file":
-            return open(path, "rb")
+            return open_regular(path)
         raw = open_bucket(bucket, store, max_retries=_RETRIES)
         reader = obstore.open_reader(raw, uri.removeprefix(f"s3://{bucket}/"))
         return cast(IO[bytes], io.BufferedReader(_ObjectFile(reader), 2**20))

@@ -23,7 +23,7 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, S3Store
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.errors import ConfigError, DiskFullError, UnreachableError, is_full_disk
 
 CONTROL_TIMEOUT = timedelta(seconds=30)
 """Per request of a run's own small objects; image fetches have their own deadline."""
@@ -200,7 +200,7 @@ class Store:
                 os.rmdir(folder)
 
     def _reachable(self, verb: str, key: str) -> "_Reachable":
-        return _Reachable(f"Cannot {verb} {key or 'objects'} in {self.url}")
+        return _Reachable(f"Cannot {verb} {key or 'objects'} in {self.url}", self.url)
 
 
 def _walk(root: Path, prefix: str) -> Iterator[str]:
@@ -216,8 +216,9 @@ def _walk(root: Path, prefix: str) -> Iterator[str]:
 class _Reachable:
     """Turns store errors into one sentence; leaves the answers callers act upon alone."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, url: str) -> None:
         self._what = what
+        self._url = url
 
     def __enter__(self) -> None:
         return None
@@ -227,6 +228,11 @@ class _Reachable:
         if isinstance(error, answers) and "NoSuchBucket" not in str(error):
             return
         if isinstance(error, (BaseError, OSError)):
+            if is_full_disk(error):
+                raise DiskFullError(
+                    f"The disk of {self._url} is full: make room and run the same command again "
+                    "to resume."
+                ) from error
             raise UnreachableError(f"{self._what}: {describe(error)}") from error
 
 

@@ -15,6 +15,7 @@ remark_notes  what is told of pictures that were repaired or clipped
 retrying      quarantined images once more
 forecast      time and cost before a run
 outputs       what finished runs become
+exports       finished runs in other tools' forms
 photo         one photo, without Ray
 own_dataset   stages for a Ray Data pipeline of a user's own
 terminal      what is printed

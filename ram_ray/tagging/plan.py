@@ -9,7 +9,7 @@ from ram_ray.runs.fields import TAG
 from ram_ray.runs.opening import Planner, Run, open_run, refuse_inside
 from ram_ray.runs.plans import PlanSummary, write_plan
 from ram_ray.runs.record import dump
-from ram_ray.storage.sources import NameFilter, list_source
+from ram_ray.storage.sources import NameFilter, PassedOver, list_source
 from ram_ray.storage.stores import Store, split_url
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity
@@ -53,11 +53,14 @@ def check_source(config: TagConfig) -> None:
     """
     names = NameFilter(config.include, config.exclude, config.decode.formats)
     skipped = 0
-    for listed in list_source(config.source, config.store):
+    passed = PassedOver()
+    for listed in list_source(config.source, config.store, passed):
         if names.accepts(listed.image_id):
             return
         skipped += 1
-    other = f" ({skipped:,} objects of other names)" if skipped else ""
+    there = [f"{skipped:,} objects of other names"] if skipped else []
+    there += [f"{count:,} {why} ({passed.examples[why]})" for why, count in passed.counts.items()]
+    other = f" ({', '.join(there)})" if there else ""
     raise ConfigError(f"There are no images under {config.source}{other}; check it, or --include.")
 
 
@@ -70,8 +73,11 @@ def write_tag_plan(
         ConfigError: the images that `check_source` saw are gone.
     """
     names = NameFilter(config.include, config.exclude, config.decode.formats)
-    objects = list_source(config.source, config.store)
-    plan = write_plan(store, objects, names, shard_rows=config.shard_rows, on_listed=on_listed)
+    passed = PassedOver()
+    objects = list_source(config.source, config.store, passed)
+    plan = write_plan(
+        store, objects, names, shard_rows=config.shard_rows, on_listed=on_listed, passed=passed
+    )
     if plan.rows == 0:
         raise ConfigError(f"There are no images under {config.source} any more.")
     return plan

@@ -1,10 +1,7 @@
 """Tag the shards that are not committed, wave by wave."""
 
 from ram_ray.cluster import Placement
-from ram_ray.errors import ConfigError
-from ram_ray.images.extra_formats import decoder_versions
 from ram_ray.runs.committer import CommitterProgress
-from ram_ray.runs.ray_data import on_every_node
 from ram_ray.runs.rounds import WAVE_SHARDS, Shards
 from ram_ray.runs.waves import Wave
 from ram_ray.storage.stores import absolute_url
@@ -13,6 +10,7 @@ from ram_ray.tagging.dataset import build_pipeline, chunks_per_shard
 from ram_ray.tagging.model import ModelIdentity
 from ram_ray.tagging.progress import RunProgress
 from ram_ray.tagging.tables import commit_tags
+from ram_ray.workers.fetch_and_decode import check_decoders
 
 WAVE_CHUNKS = 1_536
 """Most chunks per tagger and execution: Ray Data's driver keeps some 15 kB of each until the end
@@ -41,26 +39,13 @@ def tag_shards(
         LeaseHeldError: another driver has taken over.
         ConfigError: a machine lacks what reads the formats that the run asks for.
     """
-    _check_decoders(config.decode.formats)
+    check_decoders(config.decode.formats)
     notes: set[str] = set()
     size = wave_shards(config, placement, batch_size)
     for wave in shards.waves(size, on_round=report.round):
         counts = _tag_wave(wave, config, model, placement, batch_size, report)
         notes |= _device_notes(placement, counts)
     return tuple(sorted(notes))
-
-
-def _check_decoders(formats: tuple[str, ...]) -> None:
-    """Refuse machines that would read a format otherwise than the others, or not at all."""
-    if not formats:
-        return
-    found = on_every_node(decoder_versions, formats)
-    for versions in found:
-        if versions != found[0]:
-            raise ConfigError(
-                f"The machines read {', '.join(formats)} with different versions: {found[0]} and "
-                f"{versions}; install the same on all."
-            )
 
 
 def wave_shards(config: TagConfig, placement: Placement, batch_size: int) -> int:

@@ -24,6 +24,10 @@ class RunSummary:
     """Objects left out by name."""
     skipped_by_suffix: dict[str, int] = field(default_factory=dict)
     """Of those; empty where 0.1.0 wrote the plan."""
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """What could not be listed or is no file, by reason."""
+    passed_examples: dict[str, str] = field(default_factory=dict)
+    """The first place of each reason."""
     remarks: dict[str, int] = field(default_factory=dict)
     """What was repaired in tagged images, or lost of them (`ram_ray.images.remarks.Remark`), and in
     how many."""
@@ -75,6 +79,8 @@ def summarize(
         num_quarantined=quarantined,
         num_skipped=plan.skipped,
         skipped_by_suffix=plan.skipped_by_suffix,
+        passed_over=plan.passed_over,
+        passed_examples=plan.passed_examples,
         remarks=dict(remarks.most_common()),
         num_shards=plan.shards,
         quarantined_by_code=dict(codes.most_common()),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from ram_ray.console.progress import format_duration
@@ -46,6 +47,7 @@ def print_summary(summary: RunSummary) -> None:
     if summary.num_skipped:
         skipped = f"{summary.num_skipped:,}{_reasons(summary.skipped_by_suffix)}"
         table.add_row("Skipped by name", Text(printable(skipped)))
+    _add_passed(table, summary.passed_over, summary.passed_examples)
     speed = f"{format_duration(summary.wall_s)}, {summary.images_per_s:,.1f} images/s"
     table.add_row("Time", speed + (" (resumed)" if summary.resumed else ""))
     table.add_row("Model", summary.model_id)
@@ -63,6 +65,7 @@ def print_plan(report: PlanReport) -> None:
     if report.num_skipped:
         skipped = f"{report.num_skipped:,}{_reasons(report.skipped_by_suffix)}"
         table.add_row("Skipped by name", Text(printable(skipped)))
+    _add_passed(table, report.passed_over, report.passed_examples)
     if report.num_done:
         table.add_row("Done already", f"{report.num_done:,}")
     if report.sample is not None:
@@ -193,6 +196,13 @@ def print_next_steps(report: str) -> None:
     table.add_row("  ram-ray tag s3://BUCKET/PREFIX tags-out", "a bucket of yours")
     table.add_row("  ram-ray serve", "an API and a page to try it")
     console.print(table)
+
+
+def _add_passed(table: Table, counts: Mapping[str, int], examples: Mapping[str, str]) -> None:
+    """Say what listing came past and could not take: `1 folder that may not be read (a/)`."""
+    if counts:
+        shown = (f"{count:,} {why} ({examples.get(why, '')})" for why, count in counts.items())
+        table.add_row("Passed over", Text(printable(", ".join(shown))))
 
 
 def _reasons(by_code: Mapping[str, int]) -> str:

@@ -4,6 +4,7 @@ pipeline     train a model, read top-down
 config       settings
 inputs       what a run consists of, made once
 data         what is trained on: samples, labels, order, batches
+remarks      what a user should hear before the first step
 students     the model that is trained
 contrastive  a CLIP instead
 workers      processes on a cluster, started again when some die

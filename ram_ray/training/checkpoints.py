@@ -15,11 +15,10 @@ from typing import Any, Self
 
 import torch
 
-from ram_ray.errors import ConfigError, RamRayError, UnreachableError
+from ram_ray.errors import ConfigError, DiskFullError, RamRayError, UnreachableError
 from ram_ray.storage.stores import Store
 
 FOLDER = "checkpoints"
-_NO_SPACE = ("No space left", "os error 28", "Disk quota", "os error 122")
 
 
 class CheckpointLostError(RamRayError):
@@ -92,7 +91,7 @@ def save_checkpoint(
         store.write(f"{key}.json", json.dumps(facts, indent=1).encode())
     except UnreachableError as error:
         _remove_leftovers(store, key)
-        raise UnreachableError(_not_written(store, position.step, error)) from error
+        raise type(error)(_not_written(store, position.step, error)) from error
     for step in steps_saved(store)[:-keep]:
         store.delete(f"{_key(step)}.json")  # first: without it, the rest is no checkpoint
         store.delete(f"{_key(step)}.pt")
@@ -180,7 +179,7 @@ def _leftovers(store: Store, name: str) -> Sequence[str]:
 def _not_written(store: Store, step: int, error: UnreachableError) -> str:
     kept = [saved for saved in steps_saved(store) if saved != step]
     newest = f"the newest whole one is {kept[-1]}" if kept else "there is none yet"
-    if any(words in str(error) or words in repr(error.__cause__) for words in _NO_SPACE):
+    if isinstance(error, DiskFullError):
         return (
             f"The disk of {store.url} is full: checkpoint {step} was not written, {newest}. Free "
             "space and run the same command again."

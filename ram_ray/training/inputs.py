@@ -14,6 +14,7 @@ from ram_model.vocabulary import Vocabulary
 from ram_model.wordpiece import WordPieceTokenizer
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.runs.plans import to_parquet
+from ram_ray.storage.sources import PassedOver
 from ram_ray.storage.stores import Store
 from ram_ray.training.checkpoints import Position, save_checkpoint, steps_saved
 from ram_ray.training.config import TrainConfig
@@ -21,6 +22,7 @@ from ram_ray.training.contrastive import ClipStudent
 from ram_ray.training.data.labels import LabelledSamples, label_samples
 from ram_ray.training.data.order import EpochOrder, Plan
 from ram_ray.training.data.samples import index_hash, index_samples
+from ram_ray.training.remarks import left_behind, passed_over, without_positives
 from ram_ray.training.students import Student, make_student
 
 RECORD, SAMPLES = "run.json", "samples.parquet"
@@ -40,7 +42,7 @@ class Run:
     tokenizer: WordPieceTokenizer | None
     """Of the caption side; None where captions are not trained."""
     remarks: tuple[str, ...] = ()
-    """What labels and captions were passed over; known to the driver alone."""
+    """What the user should hear first; known to the driver alone."""
 
 
 def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipStudent]:
@@ -51,7 +53,15 @@ def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipS
         UnreachableError: data, labels or the folder cannot be read.
     """
     student = make_student(config)
-    places = index_samples(config.data, config.store, config.include, config.exclude)
+    passed = PassedOver()
+    places = index_samples(
+        config.data,
+        config.store,
+        config.include,
+        config.exclude,
+        formats=config.decode.formats,
+        on_passed=passed,
+    )
     labelled = label_samples(
         places,
         student.vocabulary,
@@ -61,7 +71,10 @@ def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipS
         caption_columns=config.columns,
     )
     samples = labelled.samples
-    run = _run_of(config, labelled, student)
+    remarks = left_behind(config) + passed_over(passed) + labelled.remarks
+    if config.tag_weight > 0:
+        remarks += without_positives(labelled.samples, student.vocabulary)
+    run = _run_of(config, labelled, student, remarks)
     record = {"position": asdict(run.position), "num_unlabelled": labelled.num_unlabelled}
     record |= {"num_samples": len(samples), "config": asdict(config)}
     if not _is_recorded(store, run):
@@ -93,7 +106,12 @@ def read_run(config: TrainConfig, store: Store) -> Run:
     )
 
 
-def _run_of(config: TrainConfig, labelled: LabelledSamples, student: Student | ClipStudent) -> Run:
+def _run_of(
+    config: TrainConfig,
+    labelled: LabelledSamples,
+    student: Student | ClipStudent,
+    remarks: tuple[str, ...],
+) -> Run:
     samples = labelled.samples
     plan = _plan(config, samples)
     position = Position(
@@ -111,7 +129,7 @@ def _run_of(config: TrainConfig, labelled: LabelledSamples, student: Student | C
         plan=plan,
         position=position,
         num_unlabelled=labelled.num_unlabelled,
-        remarks=labelled.remarks,
+        remarks=remarks,
         vocabulary=student.vocabulary,
         tokenizer=None if student.word_pieces is None else _tokenizer(student.word_pieces),
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from ram_ray.cluster import ray_session
 from ram_ray.errors import RamRayError
+from ram_ray.images.extra_formats import decoder_versions
 from ram_ray.storage.stores import Store, open_store, split_url
 from ram_ray.training.checkpoints import newest_whole, read_checkpoint
 from ram_ray.training.config import TrainConfig
@@ -62,19 +63,32 @@ class TrainResult:
     seconds: float
 
 
-def train(config: TrainConfig, *, on_progress: OnProgress | None = None) -> TrainResult:
+def train(
+    config: TrainConfig,
+    *,
+    on_progress: OnProgress | None = None,
+    on_remark: Callable[[str], None] = lambda remark: None,
+) -> TrainResult:
     """Train a model and return where it is.
+
+    Args:
+        on_progress: told the metrics of a step.
+        on_remark: told, before the first step, what the user should hear; the result has it too.
 
     Raises:
         ConfigError: a setting is wrong, or the output holds another run; nothing was changed.
-        UnreachableError: data, labels, output or cluster cannot be reached, or the disk is full.
+        UnreachableError: data, labels, output or cluster cannot be reached.
+        DiskFullError: the output's disk is full.
         CheckpointLostError: every checkpoint of the run is gone or damaged.
         TrainingFailedError: what workers met, such as a loss that is not finite.
     """
     started = time.monotonic()
     check_trackers(config)
+    decoder_versions(config.decode.formats)  # refuse early what no decoder could read
     store = open_store(config.output, config.store, create=True)
     run, student = prepare_run(config, store)
+    for remark in run.remarks:
+        on_remark(remark)
     notes = _run_workers(config, on_progress)
     if notes["failure"] is not None:
         raise TrainingFailedError(*notes["failure"])

@@ -16,6 +16,7 @@ from ram_ray.training.config import TrainConfig
 from ram_ray.training.loop import run_worker
 from ram_ray.training.notes import RemoteNotes, RunNotes
 from ram_ray.training.trained import Worker
+from ram_ray.workers.fetch_and_decode import check_decoders
 
 _POLL_S = 2.0
 
@@ -29,6 +30,7 @@ def run_with_ray(
         ConfigError: the cluster has no GPU and one is asked for.
         RamRayError: Ray Train gave up, after more deaths than `max_failures`.
     """
+    check_decoders(config.decode.formats)
     use_gpu = _use_gpu(config)
     # on the driver's own node: it must outlive every worker
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

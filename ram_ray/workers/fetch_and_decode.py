@@ -8,10 +8,30 @@ import numpy as np
 import pyarrow as pa
 
 from ram_ray.config import DecodeConfig, StoreConfig
-from ram_ray.errors import ImageError, ImageErrorCode
+from ram_ray.errors import ConfigError, ImageError, ImageErrorCode
 from ram_ray.images.decoder import Decoder
+from ram_ray.images.extra_formats import decoder_versions
+from ram_ray.runs.ray_data import on_every_node
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.workers.chunks import split_stretch, with_pixels
+
+
+def check_decoders(formats: tuple[str, ...]) -> None:
+    """Refuse machines that would read a format otherwise than the others, or not at all.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    if not formats:
+        return
+    found = on_every_node(decoder_versions, formats)
+    for versions in found:
+        if versions != found[0]:
+            raise ConfigError(
+                f"The machines read {', '.join(formats)} with different versions: {found[0]} and "
+                f"{versions}; install the same on all."
+            )
+
 
 _NOTHING: Future[Fetched] = Future()
 

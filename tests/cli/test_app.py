@@ -293,9 +293,11 @@ def test_plan_takes_its_places_from_a_file(tmp_path):
     assert "output is missing" in result.output
 
 
-@pytest.mark.parametrize("module", ["verification", "exports", "rethresholding"])
+@pytest.mark.parametrize(
+    "module", ["outputs.verification", "outputs.rethresholding", "exports.pipeline"]
+)
 def test_commands_over_finished_runs_load_no_torch(module):
     loaded = "print({name for name in ('torch', 'ray') if name in sys.modules} or None)"
-    code = f"import sys, ram_ray.tagging.outputs.{module}; {loaded}"
+    code = f"import sys, ram_ray.tagging.{module}; {loaded}"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "None"

@@ -145,9 +145,10 @@ def test_thresholds_fit_the_vocabulary(
     report = calibrate(_config(run(), labels), promise, str(tmp_path / "thresholds.txt"))
     lines = [float(line) for line in (tmp_path / "thresholds.txt").read_text().split()]
     assert len(lines) == len(NAMES)
-    assert lines[2:] == [1.0, 1.0]  # switched off, and without labels
+    assert lines[2:] == [1.0, 0.5]  # switched off before; without labels: as it was
     assert 0.7 < lines[0] < 0.9
     assert report["outcomes"] == {"given": 2}
+    assert (report["tags_on"], report["tags_on_before"], report["switched_off"]) == (3, 3, [])
     identify_model(  # `ram-ray tag --threshold FILE` takes it
         TagConfig(
             source="x",
@@ -156,6 +157,19 @@ def test_thresholds_fit_the_vocabulary(
             threshold_file=str(tmp_path / "thresholds.txt"),
         )
     )
+
+
+def test_thresholds_that_switch_every_tag_off_are_not_written_unasked(
+    run: Callable[..., str], labels: Path, tmp_path: Path
+) -> None:
+    config, file = _config(run(), labels), tmp_path / "thresholds.txt"
+    with pytest.raises(ConfigError, match=r"None of the 2 tags .* 0\.9 on 3 images"):
+        calibrate(config, CalibrationConfig(), str(file))
+    assert not file.exists()
+    report = calibrate(config, CalibrationConfig(allow_empty=True), str(file))
+    assert [float(line) for line in file.read_text().split()] == [1.0, 1.0, 1.0, 0.5]
+    assert report["switched_off"] == ["cat", "dog"]
+    assert (report["tags_on"], report["tags_on_before"]) == (1, 3)
 
 
 @pytest.mark.parametrize(

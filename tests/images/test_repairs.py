@@ -83,6 +83,20 @@ def test_a_baseline_jpeg_cut_in_its_pixels_is_truncated(name: str) -> None:
         assert code_of(data[:cut]) is ImageErrorCode.TRUNCATED, len(data) - cut
 
 
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_a_jpeg_whose_code_table_is_cut_short_is_not_repaired(cut: int) -> None:
+    """Its segment has fewer symbols than its counts say (T.81, B.2.4.2): down to none."""
+    out = io.BytesIO()
+    Image.new("L", (8, 8), 90).save(out, "JPEG")
+    whole = out.getvalue()
+    at = whole.index(b"\xff\xc4")
+    end = at + 2 + int.from_bytes(whole[at + 2 : at + 4], "big")
+    length = (end - cut - at - 2).to_bytes(2, "big")
+    broken = whole[: at + 2] + length + whole[at + 4 : end - cut] + whole[end:-2]
+    assert with_end_marker(whole[:-2]) is not None
+    assert with_end_marker(broken) is None
+
+
 def test_a_progressive_jpeg_is_truncated_wherever_it_is_cut() -> None:
     data = jpeg(progressive=True)
     chance = random.Random(0)

@@ -1,11 +1,13 @@
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 import ram_model.weight_files
 from ram_model.files.pretrained import open_model
@@ -14,6 +16,7 @@ from ram_ray.errors import ConfigError, IncompleteRunError, UnreachableError
 from ram_ray.models import convert as converting_models
 from ram_ray.models.config import ConvertConfig
 from ram_ray.models.convert import convert_model
+from ram_ray.models.published import MODELS
 from tests.http_server import FileServer
 from tests.model.official_state import write_checkpoint
 from tests.published import published
@@ -89,6 +92,104 @@ def test_nobody_has_the_tags(
     config = ConvertConfig(checkpoint=checkpoint, folder=tmp_path / "m", mirror=str(tmp_path))
     with pytest.raises(UnreachableError, match=r"has no file ram_tag_list\.txt"):
         convert_model(config)
+
+
+def test_without_internet_the_mirror_is_named_at_once(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converting_models, "published_num_tags", lambda _: 3)
+    nowhere = replace(MODELS["ram"].tags, urls=("http://127.0.0.1:9/tags.txt",))
+    monkeypatch.setitem(MODELS, "ram", replace(MODELS["ram"], tags=nowhere))
+    config = ConvertConfig(checkpoint=checkpoint, folder=tmp_path / "m")
+    with pytest.raises(UnreachableError, match=r"Connection refused.*--mirror URL\|FOLDER"):
+        convert_model(config)
+
+
+WRAPPED = {
+    "a bare state dict": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3},
+    "model_ema alone": lambda state: {"model_ema": state},
+    "DistributedDataParallel": lambda state: {"model": _prefixed(state, "module.")},
+    "torch.compile": lambda state: {"model": _prefixed(state, "_orig_mod.")},
+    "both, one way": lambda state: {"state_dict": _prefixed(state, "module._orig_mod.")},
+    "both, the other way": lambda state: {"model": _prefixed(state, "_orig_mod.module.")},
+    "a compiled part": lambda state: {
+        "model": {
+            name.replace("visual_encoder.", "visual_encoder._orig_mod."): tensor
+            for name, tensor in state.items()
+        }
+    },
+    "AveragedModel": lambda state: {
+        "model_ema": _prefixed(state, "module.") | {"n_averaged": torch.tensor(7)}
+    },
+    "timm's ModelEma": lambda state: {"model_ema": {"module": _prefixed(state, "module.")}},
+    "Lightning": lambda state: {"state_dict": _prefixed(state, "model."), "callbacks": {}},
+    "one in the other": lambda state: {"model": {"state_dict": {"model_ema": state}}},
+}
+
+
+def _prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_checkpoints_as_trainers_wrap_them(
+    checkpoint: Path, vocabulary: Path, tmp_path: Path, wrap: Callable[..., dict]
+) -> None:
+    state = torch.load(checkpoint, weights_only=True)["model"]
+    torch.save(wrap(state), tmp_path / "wrapped.pth")
+    assert _converted(tmp_path / "wrapped.pth", vocabulary, tmp_path / "m") == _converted(
+        checkpoint, vocabulary, tmp_path / "plain"
+    )
+
+
+def _converted(checkpoint: Path, vocabulary: Path, folder: Path, **options: str) -> bytes:
+    config = ConvertConfig(checkpoint=checkpoint, folder=folder, vocabulary=vocabulary, **options)  # pyright: ignore[reportArgumentType]
+    convert_model(config)
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_of_several_weights_the_trained_ones_or_those_asked_for(
+    checkpoint: Path, vocabulary: Path, tmp_path: Path
+) -> None:
+    state = torch.load(checkpoint, weights_only=True)["model"]
+    average = {name: tensor + 1 for name, tensor in state.items()}
+    several = tmp_path / "several.pth"
+    torch.save({"model_ema": {"module": average}, "model": state}, several)
+    plain = _converted(checkpoint, vocabulary, tmp_path / "plain")
+    assert _converted(several, vocabulary, tmp_path / "a") == plain
+    assert _converted(several, vocabulary, tmp_path / "b", weights="model_ema") != plain
+    with pytest.raises(ConfigError, match=r"its weights under model, model_ema\.module"):
+        _converted(several, vocabulary, tmp_path / "c", weights="teacher")
+    torch.save({"optimizer": {}, "epoch": 1}, several)
+    with pytest.raises(ConfigError, match="is not a state dict, nor a dict with one under model"):
+        _converted(several, vocabulary, tmp_path / "c")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_safetensors_in_the_official_layout(
+    checkpoint: Path, vocabulary: Path, tmp_path: Path, prefix: str
+) -> None:
+    state = _prefixed(torch.load(checkpoint, weights_only=True)["model"], prefix)
+    save_file(state, tmp_path / "x.safetensors")
+    plain = _converted(checkpoint, vocabulary, tmp_path / "plain")
+    assert _converted(tmp_path / "x.safetensors", vocabulary, tmp_path / "m") == plain
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "x.safetensors").read_bytes()[:-9])
+    with pytest.raises(ConfigError, match=r"cut\.safetensors cannot be read as safetensors"):
+        _converted(tmp_path / "cut.safetensors", vocabulary, tmp_path / "c")
+
+
+def test_a_tied_tensor_that_safetensors_keeps_under_its_other_name(
+    checkpoint: Path, vocabulary: Path, tmp_path: Path
+) -> None:
+    state = torch.load(checkpoint, weights_only=True)["model"]
+    head = "tagging_head.encoder.layer.0."
+    tied = {
+        name.replace(head, "tag_encoder.encoder.layer.0."): tensor for name, tensor in state.items()
+    }
+    save_file(tied, tmp_path / "x.safetensors")
+    plain = _converted(checkpoint, vocabulary, tmp_path / "plain")
+    assert _converted(tmp_path / "x.safetensors", vocabulary, tmp_path / "m") == plain
 
 
 def test_every_missing_and_unexpected_key_is_named(

@@ -126,8 +126,14 @@ def test_refusals_are_final(server: FileServer, tmp_path: Path, status: int) -> 
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(UnreachableError, match="cannot be reached: Connection refused"):
-        download("http://127.0.0.1:9/x", tmp_path / "x", pause=lambda _: None)
+    pauses: list[float] = []
+    for url, why in (
+        ("http://127.0.0.1:9/x", "Connection refused"),
+        ("http://no-such-host.invalid/x", "."),
+    ):
+        with pytest.raises(UnreachableError, match=f"cannot be reached: {why}"):
+            download(url, tmp_path / "x", pause=pauses.append)
+    assert pauses == []  # there is no network: nothing to wait for
     with pytest.raises(UnreachableError, match="cannot be fetched"):
         download("ftp://127.0.0.1/x", tmp_path / "x", pause=lambda _: None)
 

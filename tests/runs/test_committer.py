@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from ram_ray.config import StoreConfig
+from ram_ray.errors import DiskFullError
 from ram_ray.runs.commits import read_commit
-from ram_ray.runs.committer import Begin, Committer, ShardAssembly
+from ram_ray.runs.committer import Begin, Committer, DrainReport, ShardAssembly
 from ram_ray.runs.plans import read_plan_shard, write_plan_shard
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
@@ -161,3 +163,25 @@ def test_remarks_are_counted_in_the_commit_and_stored_nowhere_else(tmp_path: Pat
     assert commit.remarks == {"no_end_marker": 1, "wide_grey_clipped": 1}
     assert read_commit(store, 0) == commit
     assert pq.read_table(tmp_path / "tags/shard-000000.parquet").schema.equals(tags_schema())
+
+
+def test_a_full_disk_stops_what_would_be_computed_for_nothing(tmp_path: Path) -> None:
+    open_store(str(tmp_path), StoreConfig(), create=True)
+
+    def full(*_: object) -> None:
+        raise DiskFullError("The disk is full.")
+
+    async def work() -> DrainReport:
+        committer = Committer(str(tmp_path), StoreConfig(), full)
+        assert not (await committer.begin(0, 0, 1)).done
+        await committer.add(0, 0, 1, *rows(0, 1))
+        report = await committer.drain()
+        with pytest.raises(DiskFullError):
+            await committer.begin(1, 0, 1)
+        return report
+
+    store = open_store(str(tmp_path), StoreConfig())
+    write_plan_shard(store, 0, [SourceObject(f"{n}.jpg", f"/{n}.jpg", None, 1) for n in range(2)])
+    report = asyncio.run(work())
+    assert (report.committed, report.failures) == ((), ())
+    assert isinstance(report.disk_full, DiskFullError)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import LeaseHeldError
+from ram_ray.errors import DiskFullError, LeaseHeldError
 from ram_ray.runs.leases import Owner, _this_process, take_lease
 from ram_ray.storage.stores import Store, open_store
 
@@ -38,6 +38,19 @@ def test_a_released_lease_is_free_at_once(store: Store) -> None:
     take_lease(store).release()
     epochs = sorted(key for key in store.list("leases") if key.endswith(".json"))
     assert epochs == ["leases/run/000001.json", "leases/run/000002.json"]
+
+
+def test_on_a_full_disk_a_lease_is_given_back_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise DiskFullError("The disk is full.")
+
+    lease = take_lease(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", full)
+        lease.release()
+    take_lease(store).release()
 
 
 def test_the_lease_of_a_killed_process_is_taken_over_at_once(store: Store) -> None:

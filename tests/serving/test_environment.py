@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
@@ -15,7 +17,9 @@ from ram_ray.serving.environment import prepare_environment
 @pytest.fixture
 def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return the variables of this process, a copy that the test may change."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    mine = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "RAM_"))
+    }
     monkeypatch.setattr(os, "environ", mine)
     return mine
 
@@ -30,6 +34,40 @@ def test_haproxy_stands_before_the_ingress_where_it_can(variables: dict[str, str
     binary = variables.pop("RAM_RAY_HAPROXY_BINARY")
     prepare_environment("127.0.0.1")  # with the script in place: it must not start itself
     assert variables["RAM_RAY_HAPROXY_BINARY"] == binary != environment._HAPROXY_SCRIPT
+
+
+_HOLDER = """
+import os, subprocess, sys, time
+from ram_ray.serving.environment import prepare_environment
+prepare_environment("127.0.0.1")
+os.environ["RAM_RAY_HAPROXY_BINARY"] = sys.argv[1]
+config = os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"]
+open(config, "w").close()
+started = subprocess.Popen([sys.argv[2], "-db", "-f", config], start_new_session=True)
+print(os.path.dirname(config), started.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_server_leaves_neither_folder_nor_haproxy(tmp_path: Path) -> None:
+    stand_in = tmp_path / "haproxy"
+    stand_in.write_text("#!/bin/sh\nsleep 60 &\nwait\n")
+    stand_in.chmod(0o755)
+    command = [sys.executable, "-c", _HOLDER, str(stand_in), environment._HAPROXY_SCRIPT]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("RA")}
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ours)
+    assert holder.stdout is not None
+    folder, pid = holder.stdout.readline().split()
+    haproxy = psutil.Process(int(pid))
+    while str(stand_in) not in haproxy.cmdline():  # the script has not become it yet
+        time.sleep(0.01)
+    holder.kill()
+    holder.communicate()
+    haproxy.wait(timeout=20)
+    deadline = time.monotonic() + 20
+    while Path(folder).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_elsewhere_serves_own_proxy_does(variables: dict[str, str]) -> None:

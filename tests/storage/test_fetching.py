@@ -22,6 +22,7 @@ from ram_ray.storage.fetching import (
 from ram_ray.storage.sources import list_source
 from tests.conftest import S3Server
 from tests.storage.test_sources import ODD_KEYS
+from tests.unreadable import as_nobody, odd_folder
 
 LIMITS = FetchLimits(timeout_s=20, max_image_bytes=1_000, concurrency=4)
 
@@ -46,6 +47,16 @@ def test_files(tmp_path: Path) -> None:
     fetched = fetch(uris, StoreConfig())
     assert fetched[0] == Fetched(b"bytes", None, 1)
     assert codes(fetched) == [None, "too_large", "not_found", "not_found"]
+
+
+def test_what_is_no_file_is_never_opened() -> None:
+    with odd_folder(b"x") as folder, as_nobody():
+        names = ["pipe.jpg", "pipe-link.jpg", "zero.jpg", "socket.jpg", "loop.jpg",
+                 "into-locked.jpg", "z.jpg"]  # fmt: skip
+        fetched = fetch([str(folder / name) for name in names], StoreConfig())
+    no_file = ["not_an_image"] * 4
+    assert codes(fetched) == [*no_file, "not_found", "access_denied", None]
+    assert [one.attempts for one in fetched] == [1] * 7
 
 
 def test_objects_by_any_key(s3: S3Server) -> None:

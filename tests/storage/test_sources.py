@@ -8,8 +8,15 @@ import pytest
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
 from ram_ray.storage.fetching import read_uri
-from ram_ray.storage.sources import NameFilter, list_source
+from ram_ray.storage.sources import (
+    NO_ACCESS,
+    SPECIAL_FILE,
+    NameFilter,
+    PassedOver,
+    list_source,
+)
 from tests.conftest import S3Server
+from tests.unreadable import as_nobody, odd_folder
 
 ODD_KEYS = ["a//b.jpg", "dot/./x.jpg", "new\tline.jpg", "per%25cent.jpg", "q?#.jpg", "z ü.jpg"]
 
@@ -31,6 +38,19 @@ def test_linked_files_are_listed_and_linked_folders_are_not_followed(tmp_path: P
     (tmp_path / "loop").symlink_to(".", target_is_directory=True)
     names = [item.image_id for item in list_source(str(tmp_path), StoreConfig())]
     assert names == ["gone.jpg", "link.jpg", "loop", "real.jpg"]
+
+
+def test_what_is_no_file_or_may_not_be_read_is_told_and_listing_goes_on() -> None:
+    passed = PassedOver()
+    with odd_folder(b"x") as folder, as_nobody():
+        names = [item.image_id for item in list_source(str(folder), StoreConfig(), passed)]
+        with pytest.raises(UnreachableError, match=r"Cannot list .*locked"):
+            list(list_source(str(folder), StoreConfig()))
+    assert [name for name in names if name.endswith(".jpg")] == [
+        "a.jpg", "into-locked.jpg", "loop.jpg", "z.jpg",
+    ]  # fmt: skip
+    assert passed.counts == {SPECIAL_FILE: 6, NO_ACCESS: 1}
+    assert passed.examples == {SPECIAL_FILE: "pipe-link.jpg", NO_ACCESS: "locked/"}
 
 
 def test_a_name_that_is_not_utf8_can_be_listed_and_read(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,17 @@ import pytest
 
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.console.progress import Progress
-from ram_ray.errors import ConfigError, IncompleteRunError, LeaseHeldError, UnreachableError
+from ram_ray.errors import (
+    ConfigError,
+    DiskFullError,
+    IncompleteRunError,
+    LeaseHeldError,
+    UnreachableError,
+)
 from ram_ray.runs import opening
 from ram_ray.runs.leases import take_lease
 from ram_ray.runs.waves import Committers
+from ram_ray.storage.sources import SPECIAL_FILE
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging import rounds as tag_rounds
 from ram_ray.tagging.config import TagConfig
@@ -25,6 +35,7 @@ from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
 from ram_ray.tagging.tables import QUARANTINE, TAGS
 from tests.conftest import S3Server, photo_bytes, write_photos
+from tests.unreadable import odd_folder
 
 NUM_PHOTOS = 22
 
@@ -82,6 +93,19 @@ def test_every_planned_image_is_one_row(finished: Path, photos: Path) -> None:
     }
     assert tagged["a/photo-0000.jpg"]["uri"] == str(photos / "a/photo-0000.jpg")
     assert verify_output(str(finished), StoreConfig()).ok
+
+
+def test_links_and_pipes_cost_nothing_but_themselves(tmp_path: Path) -> None:
+    with odd_folder(photo_bytes(1)) as folder:
+        (folder / "locked").chmod(0o755)  # Ray's workers are root where the tests are
+        summary = tag_bucket(settings(folder, tmp_path / "out"))
+    assert set(read_rows(tmp_path / "out")) == {
+        "a.jpg", "into-locked.jpg", "locked/b.jpg", "z.jpg",
+    }  # fmt: skip
+    codes = {k: row["error_code"] for k, row in read_rows(tmp_path / "out", "quarantine").items()}
+    assert codes == {"loop.jpg": "not_found"}
+    assert summary.passed_over == {SPECIAL_FILE: 6}
+    assert summary.passed_examples == {SPECIAL_FILE: "pipe-link.jpg"}
 
 
 def test_rows_are_sorted_by_score_and_carry_sizes(finished: Path) -> None:
@@ -267,3 +291,34 @@ def test_config_is_recorded(finished: Path, photos: Path) -> None:
     decode = dataclasses.asdict(DecodeConfig(max_image_bytes=20_000))
     assert record["decode"] == json.loads(json.dumps(decode))
     assert len(record["weights_sha256"]) == 64
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder with room for 400 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("A SMALL DISK CANNOT BE MOUNTED: run as root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run_at_once_with_a_sentence(photos: Path, small_disk: Path) -> None:
+    phases: list[str] = []
+
+    def fill(progress: Progress) -> None:
+        if progress.phase == "tagging" and "tagging" not in phases:
+            with suppress(OSError):
+                (small_disk / "filler").write_bytes(bytes(400_000))
+        phases.append(progress.phase)
+
+    config = settings(photos, small_disk / "out")
+    with pytest.raises(DiskFullError, match=r"The disk of .*/out is full: make room") as raised:
+        tag_bucket(config, on_progress=fill)
+    assert raised.value.exit_code == 4
+    assert phases.count("committing") <= 1  # one wave, no further round
+    (small_disk / "filler").unlink()
+    assert tag_bucket(config).num_tagged == NUM_PHOTOS
+    assert verify_output(str(small_disk / "out"), StoreConfig()).ok

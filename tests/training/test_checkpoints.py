@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.errors import ConfigError, DiskFullError
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.training.checkpoints import (
     CheckpointLostError,
@@ -72,10 +72,10 @@ def test_one_whose_facts_were_not_written_does_not_count(store: Store) -> None:
 def test_a_full_disk_leaves_the_one_before(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(key: str, data: bytes) -> None:
         (Path(store.url) / f"{key}#1").write_bytes(data[:10])  # what obstore leaves
-        raise UnreachableError("Cannot write: No space left on device (os error 28).")
+        raise DiskFullError("The disk is full.")
 
     monkeypatch.setattr(store, "write", full)
-    with pytest.raises(UnreachableError, match=r"is full: checkpoint 8 was not .* whole one is 6"):
+    with pytest.raises(DiskFullError, match=r"is full: checkpoint 8 was not .* whole one is 6"):
         save(store, 8)
     assert newest_whole(store) == (6, [])
     assert not list(file(store, 8, "pt").parent.glob("*#1"))

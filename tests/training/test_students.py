@@ -12,6 +12,7 @@ from ram_model.config import RamConfig, SwinConfig
 from ram_model.files.checkpoint import build_model
 from ram_ray.errors import ConfigError
 from ram_ray.training.pipeline import train
+from ram_ray.training.remarks import left_behind
 from ram_ray.training.students import make_student
 from tests.training.scene import config_of, write_scene
 
@@ -71,3 +72,21 @@ def test_a_model_goes_on_at_another_resolution(scene: dict[str, Any]) -> None:
     assert torch.allclose(*centre, atol=1e-6)
     same = "tag_decoder.layers.0.key.weight"
     assert torch.equal(student.state()[f"model.{same}"], old[same])
+
+
+def test_what_gets_lost_and_what_nothing_teaches_is_said_first(scene: dict[str, Any]) -> None:
+    said: list[str] = []
+    folder = Path(scene["from_model"])
+    (folder / "captions.safetensors").write_bytes(b"stands for a caption side")
+    (folder / "text_encoder").mkdir()
+    config = config_of(scene, tags=("green", "violet"), text_encoder=None, epochs=1)
+    remarks = left_behind(config)
+    assert "writes no captions" in remarks[0]
+    assert "takes no words but its own tags" in remarks[1]
+    (folder / "text_encoder").rmdir()
+    (folder / "captions.safetensors").unlink()
+    result = train(config, on_remark=said.append)
+    silent = next(one for one in said if "no image that shows them" in one)
+    assert silent.startswith("3 of 5 tags")
+    assert silent.endswith(": stone, sky, violet.")
+    assert tuple(said) == result.remarks[: len(said)]

@@ -56,21 +56,26 @@ class FolderParts:
 
 
 def open_checkpoint(
-    path: str | Path, *, captions: bool | None = None, tensors_only: bool = False
+    path: str | Path,
+    *,
+    captions: bool | None = None,
+    weights: str | None = None,
+    tensors_only: bool = False,
 ) -> Checkpoint:
-    """Return the model in an official `.pth` file, without reading its weights.
+    """Return the model in a checkpoint of official layout, without reading its weights.
 
     The file is memory-mapped; the optimizer's state and what is not kept stay on disk.
 
     Args:
         captions: keep the caption side; None: of Tag2Text, but not of RAM, which writes captions
             in training only.
+        weights: which of several state dicts, as of `read_official`.
         tensors_only: also take a file that holds other objects; they are skipped, not run.
 
     Raises:
         CheckpointError: not such a file, or any key too many or missing.
     """
-    state = read_official(path, tensors_only=tensors_only)
+    state = read_official(path, weights=weights, tensors_only=tensors_only)
     tagging = Checkpoint(*from_official(state))
     if captions is None:
         captions = tagging.config.kind == "tag2text"

@@ -1,4 +1,4 @@
-"""Official `.pth` checkpoints: read without running anything in them, told apart by their keys."""
+"""Official checkpoints: read without running anything in them, told apart by their keys."""
 
 import math
 import pickle
@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ram_model.config import (
@@ -23,6 +25,7 @@ from ram_model.config import (
 )
 from ram_model.errors import CheckpointError
 from ram_model.files.official_layout import to_our_layout
+from ram_model.files.wrapped_state import unwrap_state
 from ram_model.networks.filling import check_state, fill_model
 from ram_model.networks.ram import Ram
 from ram_model.tensors_only import load_tensors_only
@@ -34,7 +37,7 @@ def load_official(
     """Return the model in an official RAM, RAM++ or Tag2Text checkpoint, and its configuration.
 
     Args:
-        source: a `.pth` file ({"model": state dict, ...}), memory-mapped, or a state dict.
+        source: a file as of `read_official`, or a state dict.
         captions: with the caption side, of this configuration (`CaptionConfig()` is that of every
             released file); None: what only captions need is left behind, unread.
 
@@ -73,25 +76,51 @@ def from_official(
     return config, ours
 
 
-def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, Tensor]:
-    """Return the state dict in an official `.pth` file, memory-mapped; nothing in it is run.
+def read_official(
+    path: str | Path, *, weights: str | None = None, tensors_only: bool = False
+) -> dict[str, Tensor]:
+    """Return the state dict in a checkpoint of official layout, memory-mapped; nothing is run.
 
     Args:
+        path: a `.pth` file, as trainers wrap it (`wrapped_state`), or safetensors.
+        weights: which of several state dicts; None: the first of `wrapped_state.STATE_KEYS`.
         tensors_only: read a file that holds other objects too; they are skipped, not run.
 
     Raises:
         CheckpointError: the file is damaged, no checkpoint, or holds more than tensors.
     """
+    if is_safetensors(path):
+        return unwrap_state(_read_safetensors(path), path, weights)
+    return unwrap_state(_read_pickle(path, tensors_only), path, weights)
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Tell by the first bytes: the length of a header, and the JSON object that it is."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return False
+
+
+def _read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _read_pickle(path: str | Path, tensors_only: bool) -> object:
     if Path(path).is_file() and not zipfile.is_zipfile(path):
         raise CheckpointError(
-            f"{path} is cut off, or no checkpoint at all: PyTorch writes zip files since 1.6."
+            f"{path} is cut off, or no checkpoint at all: PyTorch writes zip files since 1.6, "
+            "and safetensors begin with a header."
         )
     try:
         if tensors_only:
-            content = load_tensors_only(path)
-        else:
-            with warnings.catch_warnings(action="ignore"):  # of programs, refused right after
-                content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+            return load_tensors_only(path)
+        with warnings.catch_warnings(action="ignore"):  # of programs, refused right after
+            return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         what = f" ({found.group(1)})" if found else ""
@@ -102,10 +131,6 @@ def read_official(path: str | Path, *, tensors_only: bool = False) -> dict[str, 
     except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
-    state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise CheckpointError(f"{path} is not a state dict, nor a dict with one under 'model'.")
-    return state
 
 
 def _detect_config(state: Mapping[str, Tensor]) -> RamConfig:

@@ -83,6 +83,7 @@ def write_image_plan(
     folds: int,
     on_planned: Callable[[int], None],
     columns: Sequence[str] | None = None,
+    formats: Sequence[str] = (),
 ) -> ImagePlan:
     """List images and captions, join them by name, and write the shards.
 
@@ -92,11 +93,12 @@ def write_image_plan(
         folds: the number of shards is a multiple of it, so that a shard lies in one fold.
         on_planned: told the number of rows so far; may raise to stop.
         columns: what the columns of caption tables without names are, in order.
+        formats: of images, read beside the usual ones.
     """
     clear_plan(store)
     problems = _Problems()
     with tempfile.TemporaryDirectory(prefix="ram-ray-plan-") as folder:
-        found = find_images_and_captions(source, captions, config, problems, columns)
+        found = find_images_and_captions(source, captions, config, problems, columns, formats)
         runs, num_images, num_captions = write_runs(Path(folder), found, on_planned)
         shards = folds * -(-num_images // (shard_rows * folds))
         orphans = without = 0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.labels.captions.corpus import report_compressed
+from ram_ray.labels.captions.corpus import passed_as_problem, report_compressed
 from ram_ray.labels.captions.joining import join_key
 from ram_ray.labels.captions.listing import (
     CaptionFile,
@@ -21,7 +21,7 @@ from ram_ray.labels.captions.pieces import cut_pieces, read_piece
 from ram_ray.labels.problems import Problem
 from ram_ray.storage.fetching import member_uri
 from ram_ray.storage.object_files import open_object
-from ram_ray.storage.sources import SourceObject, list_source
+from ram_ray.storage.sources import SourceObject, image_suffixes, list_source
 from ram_ray.storage.tars import index_tar
 
 PIECE_BYTES = 16 * 2**20
@@ -56,32 +56,36 @@ def find_images_and_captions(
     config: StoreConfig,
     report: ReportProblem,
     columns: Sequence[str] | None = None,
+    formats: Sequence[str] = (),
 ) -> Iterator[Found]:
     """Yield every image of `source` and every caption.
 
     Args:
         captions: file, folder or prefix; None: the caption files and tars of `source`.
         columns: what the columns of caption tables without names are, in order.
+        formats: read beside the usual ones; pictures of others are skipped.
 
     Raises:
         ConfigError: a caption table whose columns cannot be told.
         UnreachableError: source or captions cannot be listed.
     """
-    for listed in list_beside(list_source(source, config)):
+    on_passed = passed_as_problem(report)
+    suffixes = image_suffixes(formats)
+    for listed in list_beside(list_source(source, config, on_passed)):
         found = listed.found
-        if is_picture(found.image_id):
+        if is_picture(found.image_id) and found.image_id.lower().endswith(suffixes):
             yield _image(found.image_id, found.uri, found.size_bytes)
             continue
         is_tar = found.image_id.lower().endswith(".tar")
         if is_tar:
-            yield from _tar_images(found, config, report)
+            yield from _tar_images(found, config, report, suffixes)
         file = caption_file(listed, config, columns) if captions is None or is_tar else None
         if captions is None and file is not None:
             yield from _captions(file, config, report)
         elif not is_tar and not report_compressed(found.image_id, report):
             report.skip()
     if captions is not None:
-        for file in list_caption_files(captions, config, columns):
+        for file in list_caption_files(captions, config, columns, on_passed):
             if isinstance(file, CaptionFile):
                 yield from _captions(file, config, report)
             elif not is_picture(file.image_id) and not report_compressed(file.image_id, report):
@@ -93,7 +97,7 @@ def _image(image_id: str, uri: str, size_bytes: int) -> Found:
 
 
 def _tar_images(
-    listed: SourceObject, config: StoreConfig, report: Callable[[Problem], Any]
+    listed: SourceObject, config: StoreConfig, report: ReportProblem, suffixes: tuple[str, ...]
 ) -> Iterator[Found]:
     """Yield the image members of a tar, each addressed by where its bytes lie."""
     try:
@@ -106,7 +110,11 @@ def _tar_images(
         if is_picture(name):
             report(Problem(f"{listed.image_id}/{name}", 0, problem))
     for member in index.members:
-        if is_picture(member.name):
+        if not is_picture(member.name):
+            continue
+        if not member.name.lower().endswith(suffixes):
+            report.skip()
+        else:
             uri = member_uri(listed.uri, member.offset, member.size)
             yield _image(f"{listed.image_id}/{member.name}", uri, member.size)
 

@@ -1,7 +1,8 @@
 """All captions of a source, one at a time: for doors that need no pieces."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
@@ -10,6 +11,7 @@ from ram_ray.labels.captions.listing import CaptionFile, is_picture, list_captio
 from ram_ray.labels.captions.pieces import SaidOnce, cut_pieces, read_piece
 from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.problems import BAD_FILE, Problem, Report
+from ram_ray.storage.sources import OnPassed
 from ram_ray.storage.stores import split_url
 from ram_ray.storage.tars import COMPRESSED
 
@@ -38,7 +40,7 @@ def read_captions(
     _check_source(source)
     files = 0
     said_once = SaidOnce()
-    for one in list_caption_files(source, config, columns):
+    for one in list_caption_files(source, config, columns, passed_as_problem(report)):
         if not isinstance(one, CaptionFile):
             report_compressed(one.image_id, report)
             continue
@@ -49,7 +51,16 @@ def read_captions(
         raise ConfigError(f"captions is {source!r}, but holds no {', '.join(SUFFIXES)}.")
 
 
-def report_compressed(name: str, report: Report) -> bool:
+def passed_as_problem(report: Callable[[Problem], Any]) -> OnPassed:
+    """Return an `OnPassed` that says of each place what it is."""
+
+    def on_passed(place: str, why: str) -> None:
+        report(Problem(place, 0, f"is a {why}", BAD_FILE))
+
+    return on_passed
+
+
+def report_compressed(name: str, report: Callable[[Problem], Any]) -> bool:
     """Say of a tar that it is compressed; False where it is something else."""
     compressed = name.lower().endswith(COMPRESSED)
     if compressed:

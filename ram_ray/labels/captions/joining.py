@@ -8,10 +8,10 @@ may be left out), else to the only one with its stem. Members of a tar have the 
 import re
 from collections.abc import Collection
 
-from ram_ray.storage.sources import IMAGE_SUFFIXES
+from ram_ray.storage.sources import PICTURE_SUFFIXES
 
 _IMAGE_SUFFIX = re.compile(
-    "(" + "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES) + ")$", re.IGNORECASE
+    "(" + "|".join(re.escape(suffix) for suffix in PICTURE_SUFFIXES) + ")$", re.IGNORECASE
 )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
+from obstore.exceptions import BaseError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
@@ -16,7 +17,8 @@ from ram_ray.labels.captions.forms import HEAD_BYTES, SUFFIXES, Form, form_of
 from ram_ray.labels.captions.rows import is_file_name
 from ram_ray.labels.captions.tar_texts import TEXTS
 from ram_ray.storage.object_files import open_object
-from ram_ray.storage.sources import SourceObject, list_source
+from ram_ray.storage.regular_files import open_regular
+from ram_ray.storage.sources import OnPassed, SourceObject, list_source
 from ram_ray.storage.stores import open_bucket, split_url
 from ram_ray.storage.tars import APPLE_DOUBLE, COMPRESSED
 
@@ -99,28 +101,37 @@ def caption_file(
 
 
 def list_caption_files(
-    source: str, config: StoreConfig, columns: Sequence[str] | None = None
+    source: str,
+    config: StoreConfig,
+    columns: Sequence[str] | None = None,
+    on_passed: OnPassed | None = None,
 ) -> Iterator[CaptionFile | SourceObject]:
     """Yield the caption files of a folder, a prefix, or a single file; other objects as they are.
+
+    Args:
+        columns: what the columns of tables without names are, in order.
+        on_passed: as of `list_source`.
 
     Raises:
         ConfigError: the URL's scheme is not one we read, or a table's columns cannot be told.
         UnreachableError: the source cannot be listed.
     """
-    for listed in list_beside(list_objects(source, config)):
+    for listed in list_beside(list_objects(source, config, on_passed)):
         yield caption_file(listed, config, columns) or listed.found
 
 
-def list_objects(source: str, config: StoreConfig) -> Iterator[SourceObject]:
+def list_objects(
+    source: str, config: StoreConfig, on_passed: OnPassed | None = None
+) -> Iterator[SourceObject]:
     """Yield the objects of a folder or prefix, or the one file that `source` names."""
     scheme, bucket, path = split_url(source)
     if not path.lower().endswith((*SUFFIXES, *COMPRESSED)):
-        yield from list_source(source, config)
+        yield from list_source(source, config, on_passed)
         return
     name = path.rsplit("/", 1)[-1]
     folder = path.removesuffix(name).rstrip("/")
     parent = f"s3://{bucket}/{folder}" if scheme == "s3" else folder or "/"
-    for found in list_source(parent, config):
+    for found in list_source(parent, config, lambda place, why: None):  # its other entries
         if found.image_id in (name, path):
             yield found
 
@@ -137,11 +148,11 @@ def is_picture(name: str) -> bool:
 
 
 def read_head(uri: str, config: StoreConfig) -> bytes:
-    """Return the first HEAD_BYTES of an object, or all of it; b"" where it is gone."""
+    """Return the first HEAD_BYTES of an object, or all of it; b"" where it cannot be read."""
     scheme, bucket, path = split_url(uri)
     try:
         if scheme == "file":
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 return file.read(HEAD_BYTES)
         store = open_bucket(bucket, config, max_retries=5)
         key = uri.removeprefix(f"s3://{bucket}/")
@@ -149,7 +160,7 @@ def read_head(uri: str, config: StoreConfig) -> bytes:
         if not size:
             return b""
         return bytes(obstore.get_range(store, key, start=0, length=min(size, HEAD_BYTES)))
-    except FileNotFoundError:  # the reader says so
+    except (BaseError, OSError):  # the reader says so
         return b""
 
 

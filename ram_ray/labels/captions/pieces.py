@@ -3,20 +3,25 @@
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import obstore
+from obstore.exceptions import BaseError
 
 from ram_ray.config import StoreConfig
+from ram_ray.errors import ImageErrorCode, UnreachableError
 from ram_ray.labels.captions.files import CaptionSource, read_file
 from ram_ray.labels.captions.forms import Form
 from ram_ray.labels.captions.listing import CaptionFile
 from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.captions.tar_texts import captions_of_tar
 from ram_ray.labels.problems import Problem, Report
+from ram_ray.storage.fetching import classify
 from ram_ray.storage.object_files import open_object
-from ram_ray.storage.stores import open_bucket, split_url
+from ram_ray.storage.regular_files import open_regular
+from ram_ray.storage.stores import describe, open_bucket, split_url
 
 BLOCK_BYTES = 1 << 20
 
@@ -52,7 +57,15 @@ def cut_pieces(file: CaptionFile, config: StoreConfig, *, piece_bytes: int) -> I
     first_line = 1
     num_lines = 0
     last = b"\n"
-    for block in read_blocks(found.uri, config, min(BLOCK_BYTES, piece_bytes)):
+    blocks = read_blocks(found.uri, config, min(BLOCK_BYTES, piece_bytes))
+    try:
+        first = next(blocks, b"")
+    except (BaseError, OSError) as error:
+        if why_unreadable(error) is None:
+            raise UnreachableError(f"Cannot read {found.uri}: {describe(error)}") from error
+        yield Piece(key, found.uri, 0, found.size_bytes, 1, None, form.to_json(), images)
+        return  # its reader says so
+    for block in chain((first,) if first else (), blocks):
         ends = block.count(b"\n")
         cut = block.rfind(b"\n") + 1
         num_lines += ends
@@ -77,8 +90,11 @@ def read_piece(piece: Piece, config: StoreConfig, report: Report) -> Iterator[Ca
         for caption in _captions(piece, form, config, problems.append):
             seen.add(caption.line)
             yield caption
-    except FileNotFoundError:
-        problems.append(Problem(piece.key, 0, "is gone"))
+    except (BaseError, OSError, UnreachableError) as error:
+        why = why_unreadable(error)
+        if why is None:
+            raise
+        problems.append(Problem(piece.key, 0, why))
     if piece.num_lines is not None and not any(problem.line == 0 for problem in problems):
         seen |= {problem.line for problem in problems}
         has_header = form.kind == "table" and form.has_header
@@ -87,6 +103,17 @@ def read_piece(piece: Piece, config: StoreConfig, report: Report) -> Iterator[Ca
                 problems.append(Problem(piece.key, line, "holds no caption"))
     for problem in sorted(problems, key=lambda problem: problem.line):
         report(problem)
+
+
+def why_unreadable(error: BaseException) -> str | None:
+    """Say what is wrong with a file that no second try would read; None: it may be the network."""
+    if isinstance(error, UnreachableError):
+        error = error.__cause__ or error
+    if isinstance(error, FileNotFoundError):
+        return "is gone"
+    failure = classify(error)
+    final = failure.code is not ImageErrorCode.FETCH_FAILED
+    return f"cannot be read: {failure.message.rstrip('.')}" if final else None
 
 
 class SaidOnce:
@@ -124,7 +151,7 @@ def read_blocks(uri: str, config: StoreConfig, block_bytes: int) -> Iterator[byt
     """Yield a file's bytes, a block at a time."""
     scheme, bucket, path = split_url(uri)
     if scheme == "file":
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while block := file.read(block_bytes):
                 yield block
         return
@@ -138,7 +165,7 @@ def read_piece_bytes(piece: Piece, config: StoreConfig) -> bytes:
     """Return the bytes of one piece; FileNotFoundError when its file is gone."""
     scheme, bucket, path = split_url(piece.uri)
     if scheme == "file":
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             file.seek(piece.start)
             return file.read(piece.size_bytes)
     if not piece.size_bytes:

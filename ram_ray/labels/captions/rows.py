@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ram_ray.labels.problems import NOT_DOWNLOADED, Problem, Report
-from ram_ray.storage.sources import IMAGE_SUFFIXES
+from ram_ray.storage.sources import PICTURE_SUFFIXES
 
 MAX_CAPTION_CHARS = 10_000
 """Longer texts are whole pages, not captions: reported."""
@@ -99,7 +99,7 @@ def image_name(row: Mapping[str, Any]) -> str | None:
 
 def is_file_name(text: str) -> bool:
     """Tell whether a text ends like the name of a picture."""
-    return text.lower().endswith(IMAGE_SUFFIXES)
+    return text.lower().endswith(PICTURE_SUFFIXES)
 
 
 def is_lost_download(row: Mapping[str, Any]) -> bool:

@@ -56,6 +56,10 @@ class ParseSummary:
     num_shards: int
     num_files: int
     skipped_files: int
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """What could not be listed or is no file, by reason."""
+    passed_examples: dict[str, str] = field(default_factory=dict)
+    """The first place of each reason."""
     captions_this_call: int
     captions_per_s: float
     """Of this call, by the wall clock, Ray's start included."""

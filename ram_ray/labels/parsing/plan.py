@@ -7,7 +7,7 @@ A piece is a run of whole lines of a text or JSONL file, or a whole Parquet, JSO
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -25,7 +25,7 @@ from ram_ray.labels.captions.listing import (
 from ram_ray.labels.captions.pieces import Piece, cut_pieces
 from ram_ray.runs.plans import clear_plan, finish_plan, shard_name, to_parquet
 from ram_ray.storage.parquet import read_parquet
-from ram_ray.storage.sources import SourceObject
+from ram_ray.storage.sources import PassedOver, SourceObject
 from ram_ray.storage.stores import Store
 
 MAX_PIECES = 2_000
@@ -54,6 +54,10 @@ class CaptionPlan:
     size_bytes: int
     skipped: int
     """Files of other kinds."""
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """What could not be listed or is no file, by reason; 0.1.0 did not count them."""
+    passed_examples: dict[str, str] = field(default_factory=dict)
+    """The first place of each reason."""
 
 
 def check_captions(source: str, config: StoreConfig) -> None:
@@ -64,7 +68,7 @@ def check_captions(source: str, config: StoreConfig) -> None:
         UnreachableError: the source cannot be listed.
     """
     skipped = 0
-    for found in list_objects(source, config):
+    for found in list_objects(source, config, PassedOver()):
         if is_caption_file(found.image_id):
             return
         skipped += 1
@@ -98,7 +102,8 @@ def write_caption_plan(
     clear_plan(store)
     shards = files = size_bytes = skipped = 0
     pending: list[Piece] = []
-    for file in list_caption_files(source, config, columns):
+    passed = PassedOver()
+    for file in list_caption_files(source, config, columns, passed):
         if not isinstance(file, CaptionFile) or file.form.kind == "stats":
             skipped += not (isinstance(file, SourceObject) and is_picture(file.image_id))
             continue
@@ -115,7 +120,7 @@ def write_caption_plan(
     if pending:
         _write_shard(store, shards, pending)
         shards += 1
-    plan = CaptionPlan(shards, files, size_bytes, skipped)
+    plan = CaptionPlan(shards, files, size_bytes, skipped, dict(passed.counts), passed.examples)
     if not shards:
         raise _no_captions(source, skipped)
     finish_plan(store, plan)

@@ -56,6 +56,9 @@ def print_parse(summary: ParseSummary, config: StoreConfig) -> None:
     _print_summary(summary.num_images, summary.num_problems, summary.num_tags, summary.output)
     speed = f"{summary.captions_this_call:,} captions in {summary.wall_s:,.1f} s"
     print(speed + (" (resumed)" if summary.resumed else ""))
+    for why, count in summary.passed_over.items():
+        place = printable(summary.passed_examples.get(why, ""))
+        print(f"Passed over: {count:,} {why} ({place})")
     store = open_store(summary.output, config)
     _print_problems(store)
     _print_frequencies(_read(store, FREQUENCIES_KEY))

@@ -15,6 +15,7 @@ from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import LimitConfig
 from ram_ray.serving.guard.access import Access
 from ram_ray.serving.guard.admission import Admission
+from ram_ray.serving.guard.draining import Draining
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.problems import Problem, problem_response
 
@@ -32,6 +33,7 @@ class Gate:
         access: Access,
         admission: Admission,
         limits: LimitConfig,
+        draining: Draining,
         metrics: Metrics,
         tagging: Collection[tuple[str, str]],
     ) -> None:
@@ -40,6 +42,7 @@ class Gate:
         self._access = access
         self._admission = admission
         self._limits = limits
+        self._draining = draining
         self._metrics = metrics
         self._tagging = frozenset(tagging)
 
@@ -58,7 +61,10 @@ class Gate:
             if (scope["method"], scope["path"]) in self._tagging:
                 self._admission.check()  # before anything costs time: under overload most end here
             body.announce(Headers(scope=scope).get("content-length"))
-            await self._app(scope, body.receive, answer.send)
+            if scope["method"] != "GET":
+                self._draining.check()
+            with self._draining.accepted():
+                await self._app(scope, body.receive, answer.send)
         except Problem as problem:
             await answer.end(scope, problem)
         except Exception:  # noqa: BLE001  whatever it is, the client gets an answer

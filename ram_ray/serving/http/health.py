@@ -18,7 +18,7 @@ async def health() -> Health:
 @router.get("/readyz", responses={503: {"model": Readiness}})
 async def readiness(context: Context, response: Response) -> Readiness:
     """Say whether a request would be served now; 503 while it would not."""
-    reason = await context.backend.not_ready_reason()
+    reason = context.draining.reason or await context.backend.not_ready_reason()
     response.status_code = 503 if reason else 200
     return Readiness(ready=not reason, reason=reason)
 

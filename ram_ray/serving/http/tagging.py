@@ -17,6 +17,8 @@ from ram_ray.serving.context import ServingContext
 from ram_ray.serving.models.backend import ImageSizeError, ModelCard, Prediction, Selection
 from ram_ray.serving.problems import Problem
 
+_READY_WAIT_S, _READY_PERIOD_S = 3.0, 0.05
+"""For a model process to be up again: one that died may be noticed before the next is."""
 _MIX_PAUSE_S = 0.1  # between attempts to get one answer from one version of a model
 
 
@@ -65,8 +67,6 @@ async def tag_images(
         Problem: the request as a whole is refused, or was not done in time.
     """
     name = model_name(context.config, model)
-    if reason := await context.backend.not_ready_reason():
-        raise Problem(RequestErrorCode.NOT_READY, reason, retry_after_s=2)
     check_count(context.config, len(images))
     limits = context.config.limits
     with context.admission.images(len(images)):
@@ -74,6 +74,7 @@ async def tag_images(
         deadline = time.monotonic() + limits.request_timeout_s
         try:
             async with asyncio.timeout(limits.request_timeout_s):
+                await _wait_until_ready(context)
                 tagged = await _tag_admitted(context, name, images, selection, deadline)
         except TimeoutError:
             raise Problem(
@@ -109,6 +110,19 @@ def check_count(config: ServeConfig, num_images: int) -> None:
         raise Problem(
             RequestErrorCode.TOO_MANY_IMAGES, f"A request may hold {most} images at most."
         )
+
+
+async def _wait_until_ready(context: ServingContext) -> None:
+    """Return once a model process is up.
+
+    Raises:
+        Problem: not_ready, when none was for a while.
+    """
+    until = time.monotonic() + _READY_WAIT_S
+    while reason := await context.backend.not_ready_reason():
+        if time.monotonic() > until:
+            raise Problem(RequestErrorCode.NOT_READY, reason, retry_after_s=2)
+        await asyncio.sleep(_READY_PERIOD_S)
 
 
 async def _tag_admitted(

@@ -32,6 +32,10 @@ class PlanReport:
     """Objects left out by name."""
     skipped_by_suffix: dict[str, int] = field(default_factory=dict)
     """Of those; empty where 0.1.0 wrote the plan."""
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """What could not be listed or is no file, by reason."""
+    passed_examples: dict[str, str] = field(default_factory=dict)
+    """The first place of each reason."""
     num_shards: int
     num_done: int
     """Images that are committed already."""
@@ -88,6 +92,8 @@ def plan_bucket(
         size_bytes=plan.size_bytes,
         num_skipped=plan.skipped,
         skipped_by_suffix=plan.skipped_by_suffix,
+        passed_over=plan.passed_over,
+        passed_examples=plan.passed_examples,
         num_shards=plan.shards,
         num_done=done,
         listing_s=plan.listing_s,

@@ -3,7 +3,6 @@
 verification    recounts it from its files
 published_rows  every row, shard by shard
 rethresholding  new thresholds without a second pass
-exports         one file in another format
 run_output      what a report shows
 contact_sheet   report.html
 """

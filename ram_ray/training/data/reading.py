@@ -20,6 +20,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, UnreachableError
 from ram_ray.storage.fetching import classify
 from ram_ray.storage.object_files import open_object
+from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import first_line, open_bucket, split_url
 
 _CONCURRENCY = 16  # requests in flight per reader: a tar range is a few hundred kB
@@ -81,7 +82,7 @@ class SampleReader:
     def _read_range(self, uri: str, start: int, length: int) -> bytes:
         scheme, _, path = split_url(uri)
         if scheme == "file":
-            with open(path, "rb", buffering=0) as file:
+            with open_regular(path, buffering=0) as file:
                 return os.pread(file.fileno(), length, start)
         bucket, key = self._bucket_of(uri)
         return bytes(obstore.get_range(bucket, key, start=start, length=length))
@@ -89,7 +90,7 @@ class SampleReader:
     def _read_object(self, uri: str) -> bytes:
         scheme, _, path = split_url(uri)
         if scheme == "file":
-            with open(path, "rb", buffering=0) as file:
+            with open_regular(path, buffering=0) as file:
                 return file.read()
         bucket, key = self._bucket_of(uri)
         return bytes(obstore.get(bucket, key).bytes())

@@ -18,7 +18,13 @@ import pyarrow.parquet as pq
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.storage.object_files import open_object
-from ram_ray.storage.sources import IMAGE_SUFFIXES, NameFilter, SourceObject, list_source
+from ram_ray.storage.sources import (
+    NameFilter,
+    OnPassed,
+    SourceObject,
+    image_suffixes,
+    list_source,
+)
 from ram_ray.storage.stores import first_line, split_url
 from ram_ray.storage.tars import COMPRESSED, index_tar
 
@@ -39,19 +45,29 @@ _THREADS = 16  # the work is waiting for headers
 
 
 def index_samples(
-    data: str, store: StoreConfig, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    data: str,
+    store: StoreConfig,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    formats: Sequence[str] = (),
+    on_passed: OnPassed | None = None,
 ) -> pa.Table:
     """Return PLACES of all images in a folder, file or prefix.
+
+    Args:
+        formats: of images, read beside the usual ones.
+        on_passed: as of `list_source`.
 
     Raises:
         ConfigError: no image there, or two of one name.
         UnreachableError: the place cannot be listed or read, or a file is damaged (it is named).
     """
-    globs = include or ("*.tar", "*.parquet", *(f"*{suffix}" for suffix in IMAGE_SUFFIXES))
-    names = NameFilter(tuple(globs), tuple(exclude))
-    listed = [item for item in _list(data, store) if names.accepts(item.image_id)]
+    suffixes = image_suffixes(formats)
+    names = NameFilter(include, exclude, formats, shards=(".tar", ".parquet"))
+    listed = [item for item in _list(data, store, on_passed) if names.accepts(item.image_id)]
     with ThreadPoolExecutor(_THREADS) as threads:
-        parts = list(threads.map(lambda item: _places_of(item, store), listed))
+        parts = list(threads.map(lambda item: _places_of(item, store, suffixes), listed))
     rows = [row for part in parts for row in part]
     if not rows:
         raise ConfigError(f"data is {data!r}, but holds no image, tar or Parquet file of images.")
@@ -72,7 +88,7 @@ def index_hash(samples: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _list(data: str, store: StoreConfig) -> Iterator[SourceObject]:
+def _list(data: str, store: StoreConfig, on_passed: OnPassed | None) -> Iterator[SourceObject]:
     scheme, _, path = split_url(data)
     if data.lower().endswith((".tar", ".parquet")):
         name = path.rsplit("/", 1)[-1]
@@ -80,19 +96,23 @@ def _list(data: str, store: StoreConfig) -> Iterator[SourceObject]:
         return
     if data.lower().endswith(COMPRESSED):
         raise ConfigError(f"data is {data!r}, a compressed tar: unpack it to .tar.")
-    yield from list_source(data, store)
+    yield from list_source(data, store, on_passed)
 
 
-def _places_of(item: SourceObject, store: StoreConfig) -> list[dict[str, object]]:
+def _places_of(
+    item: SourceObject, store: StoreConfig, suffixes: tuple[str, ...]
+) -> list[dict[str, object]]:
     name = item.image_id.lower()
     if name.endswith(".tar"):
-        return _places_in_tar(item, store)
+        return _places_in_tar(item, store, suffixes)
     if name.endswith(".parquet"):
         return _places_in_parquet(item, store)
     return [_place(item.image_id, item.uri, "file", 0, item.size_bytes)]
 
 
-def _places_in_tar(item: SourceObject, store: StoreConfig) -> list[dict[str, object]]:
+def _places_in_tar(
+    item: SourceObject, store: StoreConfig, suffixes: tuple[str, ...]
+) -> list[dict[str, object]]:
     """Return the images of a tar; their ids have the tar in them, for names repeat between tars."""
     try:
         with closing(open_object(item.uri, store)) as file:
@@ -100,14 +120,14 @@ def _places_in_tar(item: SourceObject, store: StoreConfig) -> list[dict[str, obj
     except (tarfile.TarError, EOFError) as error:
         raise _damaged(item.uri, error) from error
     for name, problem in index.problems:
-        if name.lower().endswith(IMAGE_SUFFIXES):
+        if name.lower().endswith(suffixes):
             raise UnreachableError(
                 f"{item.uri}: {name} {problem}, or leave the tar out (--exclude)."
             )
     return [
         _place(f"{item.image_id}/{member.name}", item.uri, "tar", member.offset, member.size)
         for member in index.members
-        if member.name.lower().endswith(IMAGE_SUFFIXES)
+        if member.name.lower().endswith(suffixes)
     ]
 
 

@@ -1,5 +1,7 @@
 """One table of caption forms through the four doors: build, parse, engine, train."""
 
+import shutil
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from ram_ray.labels.parsing.plan import write_caption_plan
 from ram_ray.labels.parsing.shard import VOCABULARY_KEY, ParseShard
 from ram_ray.labels.problems import NOT_DOWNLOADED, Problem
 from ram_ray.runs.commits import read_commits, read_published
+from ram_ray.storage.sources import PassedOver
 from ram_ray.storage.stores import open_store
 from ram_ray.training.data.labels import label_samples
 from ram_ray.training.data.samples import index_samples
-from tests.labels.captions.cases import CASES, Case, as_json, as_tar
+from tests.labels.captions.cases import CASES, JPEG, Case, as_json, as_tar
+from tests.unreadable import as_nobody, odd_folder
 
 VOCABULARY = Vocabulary(names=("dog", "cat", "grass"), thresholds=np.full(3, 0.5))
 every_form = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -125,6 +129,39 @@ def test_columns_that_cannot_be_told_are_refused_and_can_be_named(
         assert next(found).text in ("a cat", "a dog")
     with pytest.raises(ConfigError, match="must be the captions"):
         list(read_captions(tmp_path / "c.tsv", [].append, columns=("url",) * len(columns)))
+
+
+def test_what_may_not_be_read_is_told_at_every_door_and_the_rest_is_read() -> None:
+    with odd_folder(JPEG) as folder:
+        (folder / "a.txt").write_text("a dog")
+        (folder / "z.txt").write_text("grass")
+        out = Path(tempfile.mkdtemp(dir=folder.parent))
+        out.chmod(0o777)
+        with as_nobody():
+            found, codes = parse(str(folder), out / "parse")
+            problems: list[Problem] = []
+            texts = [one.text for one in read_captions(folder, problems.append)]
+            store = open_store(str(out / "engine"), StoreConfig(), create=True)
+            plan = write_image_plan(
+                store, str(folder), None, StoreConfig(),
+                shard_rows=100, folds=1, on_planned=lambda rows: None,
+            )  # fmt: skip
+            rows = read_images(store, 0).to_pylist()
+            places = index_samples(str(folder), StoreConfig(), on_passed=PassedOver())
+            labelled = label_samples(
+                places, VOCABULARY, labels=None, captions=str(folder), store=StoreConfig()
+            )
+        shutil.rmtree(out)
+    expected = {"a.jpg": ["a dog"], "z.jpg": ["grass"]}
+    assert found == expected
+    assert codes == ["bad_file"] * 3  # gone.txt, into-locked.txt, loop.txt
+    assert texts == ["a dog", "grass"]
+    assert len(problems) == 3 + 7  # also six that are no files, and a folder
+    assert {row["image_id"]: row["captions"] for row in rows if row["captions"]} == expected
+    assert plan.problems == 10
+    trained = labelled.samples.to_pylist()
+    assert {row["image_id"]: row["captions"] for row in trained} == expected
+    assert "10 caption lines give no caption" in " ".join(labelled.remarks)
 
 
 def test_a_compressed_tar_is_said_to_be_one(tmp_path: Path) -> None:

@@ -108,7 +108,21 @@ def test_a_new_input_size_is_decoded_anew() -> None:
     assert backend.seen_sizes == [224, 128]
 
 
-def test_nothing_is_accepted_while_no_model_is_up() -> None:
+def test_a_moment_without_a_model_process_is_waited_out() -> None:
+    class Returning(ChangingBackend):
+        asked = 0
+
+        async def not_ready_reason(self) -> str:
+            self.asked += 1
+            return "No model process is up." if self.asked < 4 else ""
+
+    backend = Returning(["new"])
+    assert versions_of(ask(backend, 1)) == ["new"]
+    assert backend.asked == 4
+
+
+def test_nothing_is_tagged_while_no_model_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ram_ray.serving.http.tagging._READY_WAIT_S", 0.1)
     backend = ChangingBackend([])
     backend.reason = "No model process is up."
     with pytest.raises(Problem) as refused:

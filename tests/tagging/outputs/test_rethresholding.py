@@ -1,6 +1,7 @@
 """New thresholds from kept scores."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,22 +27,28 @@ ROWS = [
 ]
 
 
-def write_run(folder: Path, *, committed: bool = True, **changes: object) -> Path:
+def write_run(
+    folder: Path,
+    *,
+    committed: bool = True,
+    ids: Sequence[str] = ("0.jpg", "1.jpg", "2.jpg"),
+    **changes: object,
+) -> Path:
     """Write a run of two shards, of two images and one."""
     store = open_store(str(folder), StoreConfig(), create=True)
-    objects = [SourceObject(f"{n}.jpg", f"/in/{n}.jpg", None, 1) for n in range(3)]
+    objects = [SourceObject(name, f"/in/{name}", None, 1) for name in ids]
     write_plan(store, objects, NameFilter((), ()), shard_rows=2, on_listed=lambda _: None)
     for shard in range(2 if committed else 1):
         plan = read_plan_shard(store, shard)
-        ids = plan["image_id"].to_pylist()
         rows = [
-            {"image_id": i, "uri": f"/in/{i}", "width": 4, "height": 3} | ROWS[int(i[0])]
-            for i in ids
+            {"image_id": name, "uri": f"/in/{name}", "width": 4, "height": 3}
+            | ROWS[list(ids).index(name)]
+            for name in plan["image_id"].to_pylist()
         ]
         table = pa.Table.from_pylist(rows, TAGS)
         commit_shard(store, shard, plan, table, QUARANTINE.empty_table())
     fields: dict[str, object] = {name: None for name in RunRecord.__dataclass_fields__}
-    fields |= {"score_floor": 0.0, "top_k": None} | changes
+    fields |= {"score_floor": 0.0, "top_k": None, "versions": {"ram-ray": "0"}} | changes
     store.write("run.json", json.dumps(asdict(RunRecord(**fields))).encode())  # pyright: ignore
     return folder
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ram_ray.errors import ConfigError
-from ram_ray.tagging.outputs.exports import export
+from ram_ray.tagging.exports.pipeline import export
 from ram_ray.tagging.tables import TAGS
 from tests.tagging.outputs.test_rethresholding import write_run
 
@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_parquet_holds_the_run_s_columns(run: Path, tmp_path: Path) -> None:
-    assert export(str(run), tmp_path / "all.parquet") == 3
+    assert export(str(run), tmp_path / "all.parquet").images == 3
     table = pq.read_table(tmp_path / "all.parquet")
     assert table.schema.equals(TAGS)
     assert table["image_id"].to_pylist() == ["0.jpg", "1.jpg", "2.jpg"]
@@ -40,15 +40,6 @@ def test_csv_joins_lists_and_marks_the_separator_in_names(run: Path, tmp_path: P
     assert rows[0]["tags"] == "dog|cat\\|\\\\|sky"
     assert rows[0]["scores"] == "0.9|0.5|0.1"
     assert (rows[1]["image_id"], rows[1]["tags"]) == ("1.jpg", "")
-
-
-def test_coco_has_images_categories_and_annotations(run: Path, tmp_path: Path) -> None:
-    export(str(run), tmp_path / "all.json")
-    found = json.loads((tmp_path / "all.json").read_text())
-    assert [image["file_name"] for image in found["images"]] == ["0.jpg", "1.jpg", "2.jpg"]
-    assert found["categories"][0] == {"id": 0, "name": "cat|\\"}
-    last = {"id": 4, "image_id": 3, "category_id": 0, "score": 0.7}
-    assert found["annotations"][-1] == last
 
 
 @pytest.mark.parametrize(
