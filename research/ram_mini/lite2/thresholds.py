@@ -71,7 +71,8 @@ def read_seen(features: Features, words: Words) -> Seen:
         for part, matrix in zip(parts[1:], (right, wrong), strict=True):
             for name in part.split():
                 matrix[row, words.names.index(name.replace("_", " "))] = True
-    rows = np.array([numbers[tuple(parts[0].split())] for parts in lines])
+    names = [parts[0].split() for parts in lines]
+    rows = np.array([numbers[group, name] for group, name in names])
     return Seen(rows, right, right | wrong)
 
 
