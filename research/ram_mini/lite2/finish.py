@@ -109,9 +109,8 @@ def thresholds_of(
         by_captions: bool [C], captions taught it.
     """
     nine, seen = features.threshold_rows, read_seen(features, words)
-    elsewhere = ~np.isin(seen.rows, nine)
     at_nine, at_seen = predict(model, features, nine), predict(model, features, seen.rows)
-    return choose(words, by_captions, (said[nine], at_nine), seen, at_seen, elsewhere)
+    return choose(words, by_captions, (said[nine], at_nine), seen, at_seen)
 
 
 def write(model: Ram, vocabulary: Vocabulary, text: Path, folder: Path) -> None:
