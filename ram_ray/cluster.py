@@ -53,6 +53,10 @@ def ray_session(address: str | None, *, with_dashboard: bool = False) -> Iterato
     Raises:
         UnreachableError: there is no cluster at `address`.
     """
+    if not address:
+        # Ray's ports bind to loopback: the name is Ray's, for machines that cannot be in clusters.
+        # It is read when ray is imported.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if ray.is_initialized():

@@ -21,6 +21,7 @@ class ImageErrorCode(StrEnum):
     ACCESS_DENIED = "access_denied"
     FETCH_TIMEOUT = "fetch_timeout"
     FETCH_FAILED = "fetch_failed"  # network or store trouble that outlasted the retries
+    CHANGED = "changed"  # not the content that was listed, and only that one is wanted
     EMPTY = "empty"  # zero bytes
     NOT_AN_IMAGE = "not_an_image"
     UNSUPPORTED_FORMAT = "unsupported_format"  # an image, of a format or variant we do not read

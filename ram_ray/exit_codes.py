@@ -29,7 +29,7 @@ def exit_on_error(*, debug: bool = False) -> Iterator[None]:
     except (RamRayError, ImageError) as error:
         if debug:
             traceback.print_exc()
-        print(f"ram-ray: {error}", file=sys.stderr)
+        _say(error)
         code = error.exit_code if isinstance(error, RamRayError) else TOO_MANY_QUARANTINED
         raise SystemExit(code) from None
     except OSError as error:  # a file that the user named: no room, no permission, a folder
@@ -40,8 +40,14 @@ def exit_on_error(*, debug: bool = False) -> Iterator[None]:
         full = is_full_disk(error)
         advice = "; make room and run the same command again" if full else ""
         named = f"{error.filename}: " if error.filename is not None else ""
-        print(f"ram-ray: {named}{error.strerror or error}{advice}.", file=sys.stderr)
+        _say(f"{named}{error.strerror or error}{advice}.")
         raise SystemExit(INCOMPLETE if full else UNREACHABLE) from None
     except KeyboardInterrupt:
         print("\nStopped; run the same command again to resume.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+
+
+def _say(sentence: object) -> None:
+    """Print an error; names in it may hold what would steer a terminal."""
+    shown = (c if c.isprintable() or c == "\n" else "?" for c in f"ram-ray: {sentence}")
+    print("".join(shown), file=sys.stderr)

@@ -57,5 +57,14 @@ def test_every_node_installs_the_wheel_that_is_mounted(cluster):
     (dist,) = (target for target, source in mounted.items() if source.name == "dist")
     install = cluster["setup_commands"][-1]
     assert f"{dist.replace('/home/ubuntu', '~')}/ram_ray-*.whl" in install
-    (constraints,) = (source for source in mounted.values() if source.name != "dist")
+    (constraints,) = (source for source in mounted.values() if source.suffix == ".txt")
     assert constraints.is_file()
+
+
+def test_nobody_without_the_token_is_let_in(cluster):
+    assert cluster["file_mounts"]["/home/ubuntu/.ray/auth_token"] == "~/.ray/auth_token"
+    for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
+        start = cluster[commands][-1]
+        assert start.startswith("export RAY_AUTH_MODE=token;")
+        before, _, _ = start.partition("ray start")
+        assert "python -m ram_ray.serving.environment" in before

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ram_model.errors import CaptionError
 from ram_model.networks.ram import Ram
-from ram_model.networks.text_generation import CaptionOptions, generate
+from ram_model.networks.text_generation import CaptionOptions, write
 from ram_model.tag_selection import Tags
 from ram_model.wordpiece import WordPieceTokenizer
 
@@ -53,11 +53,17 @@ class Captioner:
         self._tokenizer = tokenizer
         self._prompt = tokenizer.encode_prompt(PROMPT)
 
-    @torch.inference_mode()
     def __call__(
         self, tokens_BTE: Tensor, tags: Sequence[Sequence[str]], *, num_wanted: int | None = None
     ) -> list[str]:
-        """Return the caption of each image.
+        """Return the texts of `write`."""
+        return [text for text, _ in self.write(tokens_BTE, tags, num_wanted=num_wanted)]
+
+    @torch.inference_mode()
+    def write(
+        self, tokens_BTE: Tensor, tags: Sequence[Sequence[str]], *, num_wanted: int | None = None
+    ) -> list[tuple[str, float]]:
+        """Return the caption of each image, and its confidence (`text_generation.Written`).
 
         The caption of an image does not depend on the others of its batch, but where two texts
         are as probable as each other within rounding.
@@ -77,7 +83,7 @@ class Captioner:
         )
         memory_BRD = self._model.encode_tag_text(piece_ids, mask, tokens_BTE)
         decoder = self._model.require_caption_head().text_decoder
-        written = generate(
+        written = write(
             decoder,
             memory_BRD,
             self._prompt,
@@ -85,7 +91,10 @@ class Captioner:
             end_id=self._tokenizer.end_id,
             num_wanted=num_wanted,
         )
-        return [self._tokenizer.decode(piece_ids)[len(PROMPT) :] for piece_ids in written]
+        return [
+            (self._tokenizer.decode(text.pieces)[len(PROMPT) :], text.confidence)
+            for text in written
+        ]
 
 
 def guide_words(

@@ -24,6 +24,8 @@ class Tags:
     names: list[str]
     caption: str | None = None
     """One sentence about the image; None where none was asked for."""
+    caption_confidence: float | None = None
+    """Mean probability of the caption's word pieces, 0..1."""
 
     def __len__(self) -> int:
         return len(self.names)

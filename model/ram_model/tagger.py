@@ -203,9 +203,12 @@ class Tagger:
         usual = self._captioner.options.tags
         given = [usual if words is None else words for words in caption_tags or [None] * count]
         guides = guide_words(self._guide(logits_BC), given)
-        written = self._captioner(tokens_BTE, guides, num_wanted=count)
+        written = self._captioner.write(tokens_BTE, guides, num_wanted=count)
         found = zip(self._select(logits_BC)[:count], written, strict=True)
-        return [replace(tags, caption=text) for tags, text in found]
+        return [
+            replace(tags, caption=text, caption_confidence=confidence)
+            for tags, (text, confidence) in found
+        ]
 
     def _check_images(
         self,

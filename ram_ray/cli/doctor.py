@@ -1,6 +1,7 @@
 """What works on this machine, and what to do about what does not."""
 
 import io
+import os
 import platform
 import shutil
 import tempfile
@@ -47,7 +48,7 @@ def run_checks(*, bucket: str | None, store: StoreConfig) -> Iterator[Check]:
     """
     checks: list[Callable[[], Check]] = [
         _python, _torch, _ray, _timm, _image_formats, _memory, _disk, _decoder, _model,
-        _local_folder,
+        _local_folder, _cluster_access,
     ]  # fmt: skip
     if bucket is not None and not bucket.startswith("s3://"):
         raise ConfigError(f"--bucket is {bucket!r}, but must be s3://bucket or s3://bucket/prefix.")
@@ -61,7 +62,7 @@ def check_bucket(bucket: str, store: StoreConfig) -> Iterator[Check]:
     """Yield whether `bucket` can be listed, written and read, and honours If-None-Match."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from ram_ray.storage.sources import boto3_client
+    from ram_ray.storage.clients import boto3_client
     from ram_ray.storage.stores import split_url
 
     _, name, prefix = split_url(bucket)
@@ -246,6 +247,24 @@ def _local_folder() -> Check:
             advice = "Write results to another disk or to a bucket."
             return Check(status="fail", name="local output", found=str(error), advice=advice)
     return Check(status="ok", name="local output", found="an existing file is not overwritten")
+
+
+def _cluster_access() -> Check:
+    """Look whether strangers could run code on the Ray that commands would use."""
+    name, mode = "cluster access", os.environ.get("RAY_AUTH_MODE", "").lower()
+    has_token = "RAY_AUTH_TOKEN" in os.environ or os.path.exists(
+        os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
+    )
+    is_on_a_cluster = "RAY_ADDRESS" in os.environ
+    if mode == "disabled" or (is_on_a_cluster and not (mode == "token" and has_token)):
+        return Check(
+            status="warn",
+            name=name,
+            found="without a token everybody who reaches Ray's ports can run code there",
+            advice="ray get-auth-token --generate, the file on every node, RAY_AUTH_MODE=token.",
+        )
+    found = "by token" if mode == "token" else "a local Ray listens on loopback only, with a token"
+    return Check(status="ok", name=name, found=found)
 
 
 def _sentence(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from ram_ray.console.progress import show_progress
 from ram_ray.demo.folder import start_afresh
 from ram_ray.demo.object_server import local_s3
 from ram_ray.demo.photos import PHOTOS, demo_bucket
-from ram_ray.storage.sources import boto3_client
+from ram_ray.storage.clients import boto3_client
 from ram_ray.tagging import terminal
 from ram_ray.tagging.config import TagConfig
 

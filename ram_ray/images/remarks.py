@@ -12,6 +12,8 @@ class Remark(StrEnum):
     """A PNG with a wrong checksum in a chunk that holds no pixels."""
     WIDE_GREY_CLIPPED = "wide_grey_clipped"
     """16-bit grey above 255, clipped as the reference does."""
+    CHANGED = "changed_since_listed"
+    """Not of decoding: the object was replaced after it was listed; these are its new bytes."""
 
 
 def to_bits(remarks: tuple[Remark, ...]) -> int:

@@ -24,9 +24,10 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from ram_ray.runs.plan_files import plan_place
 from ram_ray.runs.plans import shard_name, to_parquet
 from ram_ray.storage.parquet import table_of
-from ram_ray.storage.stores import Store
+from ram_ray.storage.stores import Store, is_dead_probe
 
 _COMMIT_KEY = re.compile(r"commits/shard-(\d{6,})\.json")
 _RETRY_COMMIT_KEY = re.compile(r"retries/(\d{6})/commits/shard-(\d{6,})\.json")
@@ -68,6 +69,8 @@ class Commit:
     files: tuple[StagedFile, ...]
     remarks: dict[str, int] = field(default_factory=dict)
     """What was repaired in images that are tagged, or lost of them; 0.1.0 did not count it."""
+    plan_sha256: str | None = None
+    """The plan that its rows are of (`plan_files.PlanPlace`); None: of 0.1.0."""
 
     def to_json(self) -> bytes:
         """Return the commit as it is stored."""
@@ -147,14 +150,12 @@ def commit_tables(
         committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
         remarks=dict(remarks),
+        plan_sha256=plan_place(store).sha256,
     )
     if not store.create(commit_key(shard, retry), commit.to_json()):
-        # Another attempt won, or a retried request met the object its own first try wrote.
-        winner = read_commit(store, shard, retry)
-        if winner.attempt != attempt:
-            for file in files:
-                store.delete(file.staged)
-            return winner
+        for file in files:
+            store.discard(file.staged)
+        return read_commit(store, shard, retry)
     publish(store, commit)
     return commit
 
@@ -181,14 +182,19 @@ def finish_publishing(store: Store, committed: set[int]) -> int:
         parts = key.split("/")
         if len(parts) == 4 and parts[1].startswith("shard-"):
             staged.setdefault(int(parts[1].removeprefix("shard-")), []).append(key)
+        elif is_dead_probe(key):
+            store.discard(key)
     published = 0
-    for shard in staged.keys() & committed:
+    done = staged.keys() & committed
+    retries = retried_shards(store) if done else {}
+    for shard in done:
         commit = read_commit(store, shard)
-        if any(file.staged in staged[shard] for file in commit.files):
+        left = any(file.staged in staged[shard] for file in commit.files)
+        if left and shard not in retries:  # a retry's files have taken the place of these
             publish(store, commit)
             published += 1
         for key in staged[shard]:
-            store.delete(key)
+            store.discard(key)
     store.remove_empty_folders("staging")
     return published
 

@@ -118,7 +118,7 @@ def take_lease(store: Store, *, beat_s: float = BEAT_S, ttl_s: float = TTL_S) ->
     owner = _this_process()
     body = json.dumps(asdict(owner)).encode()
     key = f"{_epoch_key(latest + 1)}.json"
-    if not store.create(key, body) and store.read(key) != body:
+    if not store.create(key, body):
         raise LeaseHeldError(f"Another driver has just started on {store.url}.")
     store.write(f"{_epoch_key(latest + 1)}.beat", f"{owner.token} 0".encode())
     return Lease(store, latest + 1, owner, beat_s)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from obstore.exceptions import BaseError
 
 from ram_ray.errors import IncompleteRunError, RamRayError
-from ram_ray.storage.stores import first_line
+from ram_ray.storage.reasons import first_line
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -4,6 +4,7 @@ server              `ram-ray serve`: start, wait, stop
 ending              the stop: what was accepted is answered first
 config              settings
 environment         what processes of Serve inherit
+log                 one JSON line per request and event
 deployment          the application as Serve runs it
 ingress_deployment  the processes that answer HTTP
 app                 the FastAPI application

@@ -200,6 +200,9 @@ class ImageResult(BaseModel):
     height: int | None
     tags: list[Tag]
     caption: str | None = None
+    caption_confidence: float | None = Field(
+        default=None, description="Mean probability of the caption's word pieces, 0..1."
+    )
     boxes: list[Box] | None = None
     error: ErrorInfo | None = None
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from ram_ray import __version__
 from ram_ray.serving.api import ErrorDetail, RequestErrorCode
@@ -57,11 +58,16 @@ TAGGING = (("POST", "/v1/tag"), *ERROR_SHAPES)
 """Routes whose requests bring images, refused first when there is too much to do."""
 
 
+_PREFLIGHT_S = 3_600  # a browser asks again whether an origin may call
+
+
 def create_app(
     config: ServeConfig,
     backend: Backend,
     metrics: Metrics | None = None,
     draining: Draining | None = None,
+    *,
+    sends_request_id: bool = True,
 ) -> FastAPI:
     """Return the application; its lifespan starts and closes the backend.
 
@@ -70,6 +76,7 @@ def create_app(
         backend: where the models are.
         metrics: counters that the backend shares; None: new ones.
         draining: told when the end begins; None: by nobody.
+        sends_request_id: False where Serve does.
 
     Raises:
         ConfigError: the API keys cannot be read.
@@ -120,7 +127,17 @@ def create_app(
         draining=context.draining,
         metrics=metrics,
         tagging=TAGGING,
+        sends_request_id=sends_request_id,
     )
+    if config.access.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.access.allowed_origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+            max_age=_PREFLIGHT_S,
+        )
     app.add_middleware(Leniency)
     return app
 

@@ -3,6 +3,7 @@
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from ram_ray.config import (
     DecodeConfig,
@@ -16,6 +17,8 @@ from ram_ray.config import (
 from ram_ray.errors import ConfigError
 from ram_ray.options import merge_settings
 from ram_ray.serving.job_locations import normal_location
+
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def check_prefix(name: str, prefix: str) -> None:
@@ -32,11 +35,16 @@ class LimitConfig:
     """Of a request, counted as it arrives."""
     max_images_per_request: int = 32
     max_pending_images: int = 256
-    """Accepted and unanswered images of one ingress process; the next request gets a 503."""
+    """Accepted and unanswered images of one ingress process; the next request gets a 503. One
+    client may have as many as stay free beside it, likewise of bytes and bodies; then a 429."""
     max_pending_bytes: int = 512 * 2**20
     """Bodies being read and images held, of one ingress process; the next request gets a 503."""
+    max_pending_bodies: int = 192
+    """Bodies on their way in, of one ingress process; below the 256 requests of HAProxy."""
     body_timeout_s: float = 30.0
     """For a body to arrive in full."""
+    min_body_bytes_per_s: int = 4 * 2**10
+    """Pace of a body after its first 5 s; what comes slower is given up."""
     request_timeout_s: float = 60.0
     """From acceptance to the answer, retries included."""
     max_wait_s: float = 10.0
@@ -51,7 +59,8 @@ class LimitConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_body_bytes", "max_images_per_request", "max_pending_images",
-                     "max_pending_bytes", "burst_images"):  # fmt: skip
+                     "max_pending_bytes", "max_pending_bodies", "min_body_bytes_per_s",
+                     "burst_images"):  # fmt: skip
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("body_timeout_s", "request_timeout_s", "max_wait_s"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
@@ -72,16 +81,27 @@ class UrlConfig:
     """Images by URL: off unless hosts are named."""
 
     hosts: tuple[str, ...] = option((), flag="--url-host", metavar="HOST")
-    """Take images by URL from this host; `*.example.org` for every name below; (): no URLs."""
+    """Take images by URL from this host, at ports 80 and 443 or at HOST:PORT; `*.example.org`
+    for every name below; (): no URLs."""
+    buckets: tuple[str, ...] = ()
+    """Take images as `s3://bucket/key` (Rekognition's S3Object) from these buckets, read with the
+    server's own credentials; (): none."""
+    store: StoreConfig = field(default_factory=StoreConfig)
+    """How to reach those buckets."""
     timeout_s: float = 20.0
     """For one image, redirects included."""
     max_redirects: int = 3
 
     def __post_init__(self) -> None:
         for host in self.hosts:
-            name = host.removeprefix("*.")
-            ok = bool(name) and "*" not in name and "/" not in name and ":" not in name
-            require(ok, "hosts", host, "host names, such as images.example.org or *.example.org")
+            name, colon, port = host.removeprefix("*.").partition(":")
+            ok = bool(name) and not set("*/@") & set(name)
+            ok = ok and (not colon or (port.isdecimal() and 0 < int(port) < 65536))
+            require(ok, "hosts", host, "host names, such as images.example.org, *.example.org or "
+                    "images.example.org:8443")  # fmt: skip
+        for bucket in self.buckets:
+            ok = normal_location(f"s3://{bucket}") == f"s3://{bucket}" and "/" not in bucket
+            require(ok, "buckets", bucket, "the name of a bucket")
         require(self.timeout_s > 0, "timeout_s", self.timeout_s, "above 0")
         require(self.max_redirects >= 0, "max_redirects", self.max_redirects, "at least 0")
 
@@ -155,6 +175,11 @@ class JobsConfig:
     """What Ray reserves for a job's driver; above 0, so that a head without CPUs runs none."""
     timeout_s: float = 15.0
     """For the job server and the buckets to answer."""
+    price_per_million: float | None = None
+    """What a million images cost the operator, for the plan that is shown before a job starts; as
+    `ram-ray plan` forecasts it. None: no price is shown."""
+    currency: str = "USD"
+    """Of that price."""
 
     def __post_init__(self) -> None:
         for name in ("sources", "outputs"):
@@ -163,6 +188,10 @@ class JobsConfig:
         both = bool(self.sources) == bool(self.outputs)
         require(both, "outputs", self.outputs, "given together with sources, or neither")
         merge_settings({}, settings=self.settings)  # says what is not key=value
+        price = self.price_per_million
+        ok = price is None or price >= 0
+        require(ok, "price_per_million", price, "at least 0, or left out")
+        require(len(self.currency) == 3, "currency", self.currency, "a code such as USD")
         for name in ("entrypoint_num_cpus", "timeout_s"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
 
@@ -201,6 +230,8 @@ class ServeConfig(Hardware, ModelCalls):
     """Most images per model call."""
     threads: int | None = None
     """Of torch in a model process on a CPU; None: torch's own choice."""
+    log_level: LogLevel = "info"
+    """Least level of the JSON lines on standard error; debug: also probes and parts of the page."""
     loaded_models: int = 2
     """Models that one process keeps in memory; others wait for the least used to leave."""
     text_encoder: str | None = option(None, metavar="PATH")
@@ -227,6 +258,8 @@ class ServeConfig(Hardware, ModelCalls):
         Hardware.__post_init__(self)
         ModelCalls.__post_init__(self)
         require_at_least_one(self, "loaded_models", "threads")
+        known = get_args(LogLevel)
+        require(self.log_level in known, "log_level", self.log_level, f"one of {', '.join(known)}")
         self.threshold_of()
 
     def threshold_of(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ram_ray.serving.config import LimitConfig
+from ram_ray.serving.log import note
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ async def serve_until_signal(limits: LimitConfig, on_ready: Callable[[], None], 
 async def _drain(ingresses: Any, limits: LimitConfig) -> None:
     """Tell every ingress process to take no new work; return when none has any left."""
     started = time.monotonic()
+    note("drain", state="begun", drain_s=limits.drain_s)
     longest = max(limits.drain_s, limits.body_timeout_s + limits.request_timeout_s)
     while True:
         num_accepted = await _ask(ingresses, "drain")  # also those that started meanwhile
@@ -60,6 +62,7 @@ async def _drain(ingresses: Any, limits: LimitConfig) -> None:
         if (num_accepted == 0 and elapsed >= limits.drain_s) or elapsed > longest:
             break
         await asyncio.sleep(_PERIOD_S)
+    note("drain", state="ended", unanswered=num_accepted, seconds=round(elapsed, 1))
     await asyncio.sleep(_LAST_BYTES_S)
 
 

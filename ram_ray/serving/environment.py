@@ -20,6 +20,8 @@ _ALWAYS = {
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    # Serve repeats a caller's request id as it came.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "ram_ray.serving.guard.request_ids:middlewares",
     # The controller looks around 2 times a second instead of 10, metrics are added up in between.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
@@ -29,6 +31,10 @@ _ALWAYS = {
     "RAY_max_direct_call_object_size": str(4 * 2**20),
     # Ray's workers run at nice 15, behind everything else on the machine; these answer requests.
     "RAY_worker_niceness": "0",
+}
+_ON_THIS_MACHINE = {
+    # Ray's own ports bind to loopback (read when ray is imported).
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 _HAPROXY_SCRIPT = str(Path(__file__).with_name("haproxy.sh"))
 _HAPROXY = {
@@ -79,7 +85,7 @@ def prepare_environment(host: str) -> None:
         host: address that will be listened on. HAProxy needs 127.0.0.1 or all of them; elsewhere,
             and where its binary is missing (it comes with Ray on Linux), Serve's own proxy does.
     """
-    values = dict(_ALWAYS)
+    values = _ALWAYS | _ON_THIS_MACHINE
     folder = os.environ.get(FOLDER)
     if folder is None:  # a socket's path must be short
         folder = values[FOLDER] = tempfile.mkdtemp(prefix="ram-ray-", dir="/tmp")

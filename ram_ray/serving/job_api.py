@@ -1,5 +1,6 @@
 """What the jobs part of the API takes and gives.
 
+    POST /v1/jobs/plan         count first            JobPlanRequest -> JobPlan
     POST /v1/jobs              start a tagging job    JobRequest -> Job, 201
     GET  /v1/jobs              this server's jobs     JobList
     GET  /v1/jobs/{id}         one of them            Job
@@ -37,6 +38,26 @@ class JobRequest(BaseModel):
     top_k: int | None = Field(default=None, ge=1, le=10_000)
     include: list[Glob] | None = Field(default=None, min_length=1, max_length=100)
     exclude: list[Glob] | None = Field(default=None, min_length=1, max_length=100)
+
+
+class JobPlanRequest(BaseModel):
+    """What to count before a job is started."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Location
+    include: list[Glob] | None = Field(default=None, min_length=1, max_length=100)
+    exclude: list[Glob] | None = Field(default=None, min_length=1, max_length=100)
+
+
+class JobPlan(BaseModel):
+    """What a job would read, and what that costs where the operator has said a price."""
+
+    num_images: int = Field(description="By their names; those inside tars are not counted.")
+    num_bytes: int
+    is_complete: bool = Field(description="False: the time was up, and there are more.")
+    price: float | None = Field(description="Null without `jobs.price_per_million`.")
+    currency: str
 
 
 class Job(BaseModel):

@@ -87,6 +87,7 @@ ErrorShape = Callable[[Problem, Request], JSONResponse]
 
 def problem_response(problem: Problem, request: Request) -> JSONResponse:
     """Return the answer to a failed request, in the shape that its route's clients expect."""
+    request.state.refused = problem.code.value
     shapes: Mapping[tuple[str, str], ErrorShape] = request.app.state.error_shapes
     shape = shapes.get((request.method, request.url.path), _own_shape)
     return shape(problem, request)

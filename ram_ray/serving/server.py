@@ -6,7 +6,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from ram_model.files.pretrained import BUNDLED, find_model_folder
@@ -16,6 +16,7 @@ from ram_ray.serving.config import ServeConfig, check_access
 from ram_ray.serving.ending import serve_until_signal
 from ram_ray.serving.environment import end_haproxy, prepare_environment
 from ram_ray.serving.guard.access import load_keys
+from ram_ray.serving.log import relayed_log, set_up_log
 
 if TYPE_CHECKING:
     from ram_ray.serving.models.model_deployment import ModelServer
@@ -49,6 +50,7 @@ def run_server(config: ServeConfig, *, on_ready: Callable[[str], None]) -> None:
         UnreachableError: no Ray, or a model process that does not start.
     """
     address = address_of(config)
+    set_up_log(config.log_level)
     with running_server(config):
         asyncio.run(serve_until_signal(config.limits, lambda: on_ready(address), APP_NAME))
 
@@ -79,13 +81,16 @@ def running_server(
     Raises:
         UnreachableError: no Ray, or a model process that does not start.
     """
+    if config.address is None:  # a cluster's nodes have their own
+        prepare_environment(config.host)
     import ray
 
     # A Ray of our own ends with us: nothing is left for Serve to put in order, which takes 10 s.
     is_ray_ours = config.address is None and not ray.is_initialized()
-    if config.address is None:  # a cluster's nodes have their own
-        prepare_environment(config.host)
-    with ray_session(config.address, with_dashboard=config.jobs.enabled):
+    with (
+        relayed_log() if config.address is None else nullcontext(),
+        ray_session(config.address, with_dashboard=config.jobs.enabled),
+    ):
         # imported here: Serve reads its environment at import
         from ray import serve
 

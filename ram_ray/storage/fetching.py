@@ -1,52 +1,27 @@
-"""Fetch image bytes: many requests in flight, every failure one error code, nothing lost.
-
-A URI names a whole object, or the bytes of a member of a tar: `PATH.tar#OFFSET+SIZE`.
-"""
+"""Fetch image bytes: many requests in flight, every failure one error code, nothing lost."""
 
 import asyncio
 import errno
-import os
-import random
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import obstore
-from botocore.exceptions import BotoCoreError, ClientError
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import S3Store
+from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode, UnreachableError
-from ram_ray.storage.regular_files import SpecialFileError, open_regular
-from ram_ray.storage.sources import boto3_client
-from ram_ray.storage.stores import describe, first_line, open_bucket, split_url
+from ram_ray.storage.again import STORE_ERRORS, may_help, pause_s
+from ram_ray.storage.bodies import Objects, Pin, changed
+from ram_ray.storage.reasons import first_line
+from ram_ray.storage.regular_files import SpecialFileError
 
-MAX_ATTEMPTS = 5
-"""Tries per image on throttling, resets and server errors; a missing key is final at once."""
-BACKOFF_S = 0.1
-"""First pause between tries; doubles, with full jitter, up to MAX_BACKOFF_S."""
-MAX_BACKOFF_S = 5.0
-
-
-_MEMBER = re.compile(r"(?P<tar>.+\.(?i:tar))#(?P<offset>\d+)\+(?P<size>\d+)", re.DOTALL)
-
-
-def member_uri(tar_uri: str, offset: int, size: int) -> str:
-    """Return the URI of some bytes of a tar: where a member's content lies."""
-    return f"{tar_uri}#{offset}+{size}"
-
-
-def split_member(uri: str) -> tuple[str, tuple[int, int] | None]:
-    """Return the object's URI, and (offset, size) where only a part of a tar is meant."""
-    match = _MEMBER.fullmatch(uri)
-    if match is None:
-        return uri, None
-    return match["tar"], (int(match["offset"]), int(match["size"]))
+MAX_ATTEMPTS = 10
+"""Tries per request where trying again may help; a missing key is final at once. Where a fifth of
+all answers fails, one image in ten million is given up."""
+_THREADS = 16
+"""For local files, and for keys that obstore does not keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +31,9 @@ class Fetched:
     data: bytes | None
     error: ImageError | None
     attempts: int
+    """Of the request that took most."""
+    etag: str | None = None
+    """Of these bytes, where they are not the content that was listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +51,28 @@ class Fetcher:
     """Fetches URIs concurrently on a thread of its own; hand results out as futures."""
 
     def __init__(self, config: StoreConfig, limits: FetchLimits) -> None:
-        self._config = config
         self._limits = limits
-        self._buckets: dict[str, S3Store] = {}
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="fetch-file")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="fetch-file")
+        self._objects = Objects(
+            config, self._threads, max_bytes=limits.max_image_bytes, timeout_s=limits.timeout_s
+        )
         self._loop = asyncio.new_event_loop()
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._thread = Thread(target=self._run, name="fetch", daemon=True)
         self._thread.start()
 
-    def fetch_all(self, uris: Sequence[str]) -> list[Future[Fetched]]:
-        """Start fetching; the futures never raise, they hold a `Fetched`."""
-        return [asyncio.run_coroutine_threadsafe(self._fetch(uri), self._loop) for uri in uris]
+    def fetch_all(
+        self, uris: Sequence[str], pins: Sequence[Pin | None] | None = None
+    ) -> list[Future[Fetched]]:
+        """Start fetching; the futures never raise, they hold a `Fetched`.
+
+        Args:
+            pins: what was seen of each when it was listed; None: nothing.
+        """
+        return [
+            asyncio.run_coroutine_threadsafe(self._fetch(uri, pin), self._loop)
+            for uri, pin in zip(uris, pins or [None] * len(uris), strict=True)
+        ]
 
     def close(self) -> None:
         """Stop the thread; fetches still in flight are dropped."""
@@ -99,62 +87,48 @@ class Fetcher:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
-    async def _fetch(self, uri: str) -> Fetched:
-        attempts = 0
+    async def _fetch(self, uri: str, pin: Pin | None) -> Fetched:
+        tries = _Tries()
         async with self._slots:
             try:
                 async with asyncio.timeout(self._limits.timeout_s):
-                    while True:
-                        attempts += 1
-                        try:
-                            return Fetched(await self._read(uri), None, attempts)
-                        except (BaseError, BotoCoreError, ClientError, OSError) as error:
-                            failure = classify(error)
-                            if failure.code != ImageErrorCode.FETCH_FAILED:
-                                return Fetched(None, failure, attempts)
-                            if attempts == MAX_ATTEMPTS:
-                                return Fetched(None, failure, attempts)
-                        await asyncio.sleep(_backoff_s(attempts))
+                    body = await self._objects.read(uri, pin, tries.until_answered)
             except ImageError as error:
-                return Fetched(None, error, attempts)
+                failure = error
             except UnreachableError as error:  # this node has no credentials
-                return Fetched(None, ImageError(ImageErrorCode.ACCESS_DENIED, str(error)), attempts)
+                failure = ImageError(ImageErrorCode.ACCESS_DENIED, str(error))
             except TimeoutError:
                 message = f"No answer within {self._limits.timeout_s:g} s."
-                error = ImageError(ImageErrorCode.FETCH_TIMEOUT, message)
-                return Fetched(None, error, attempts)
+                failure = ImageError(ImageErrorCode.FETCH_TIMEOUT, message)
+            except STORE_ERRORS as error:
+                failure = classify(error)
+            else:
+                listed = pin is None or pin.etag is None or pin.etag == body.etag
+                return Fetched(body.data, None, tries.most, None if listed else body.etag)
+            return Fetched(None, failure, tries.most)
 
-    async def _read(self, uri: str) -> bytes:
-        uri, part = split_member(uri)
-        scheme, bucket, path = split_url(uri)
-        if part is not None:
-            _check_size(part[1], self._limits.max_image_bytes)
-        if scheme == "file":
-            limit = self._limits.max_image_bytes
-            return await self._in_thread(_read_file, path, limit, part)
-        key = uri.removeprefix(f"s3://{bucket}/")
-        store = self._buckets.get(bucket)
-        if store is None:
-            # No retries inside obstore: they are counted here, and reported.
-            store = open_bucket(bucket, self._config, max_retries=0)
-            self._buckets[bucket] = store
-        if part is not None:
-            offset, size = part
-            return bytes(await obstore.get_range_async(store, key, start=offset, length=size))
-        try:
-            result = await obstore.get_async(store, key)
-        except ValueError:  # a key obstore cannot express, such as "a//b.jpg"
-            limit = self._limits.max_image_bytes
-            return await self._in_thread(_read_exact_key, bucket, key, self._config, limit)
-        _check_size(result.meta["size"], self._limits.max_image_bytes)
-        return bytes(await result.bytes_async())
 
-    async def _in_thread(self, work: Callable[..., Any], *args: object) -> Any:
-        return await self._loop.run_in_executor(self._threads, work, *args)
+class _Tries:
+    """Sends the requests of one image, and again where that may help; counts."""
+
+    def __init__(self) -> None:
+        self.most = 0
+
+    async def until_answered(self, request: Callable[[], Awaitable[Any]]) -> Any:
+        attempts = 0
+        while True:
+            attempts += 1
+            self.most = max(self.most, attempts)
+            try:
+                return await request()
+            except STORE_ERRORS as error:
+                if attempts == MAX_ATTEMPTS or not may_help(error):
+                    raise
+            await asyncio.sleep(pause_s(attempts))
 
 
 def classify(error: BaseException) -> ImageError:
-    """Name a store's failure; FETCH_FAILED means that trying again may help."""
+    """Name a store's failure: the one that is final, or that outlasted the tries."""
     text = str(error)
     if isinstance(error, SpecialFileError):
         return ImageError(ImageErrorCode.NOT_AN_IMAGE, f"{text}.")
@@ -163,62 +137,11 @@ def classify(error: BaseException) -> ImageError:
     missing = "NoSuchKey" in text or "NoSuchBucket" in text
     if isinstance(error, FileNotFoundError) or missing:
         return ImageError(ImageErrorCode.NOT_FOUND, "It was listed, but is gone.")
+    if isinstance(error, PreconditionError) or "InvalidRange" in text:
+        return changed()
     denied = (PermissionDeniedError, UnauthenticatedError, PermissionError)
     if isinstance(error, denied) or "AccessDenied" in text or "InvalidAccessKeyId" in text:
         return ImageError(ImageErrorCode.ACCESS_DENIED, "The store denies access to it.")
     if isinstance(error, (IsADirectoryError, NotADirectoryError)):
         return ImageError(ImageErrorCode.NOT_FOUND, "It is not a file any more.")
     return ImageError(ImageErrorCode.FETCH_FAILED, f"Reading failed: {first_line(error)}.")
-
-
-def read_uri(uri: str, config: StoreConfig) -> bytes:
-    """Return what a `uri` column names: a path, s3://bucket/key, or a member of a tar.
-
-    Raises:
-        FileNotFoundError: it is gone.
-        UnreachableError: it cannot be read.
-    """
-    uri, part = split_member(uri)
-    scheme, bucket, path = split_url(uri)
-    try:
-        if scheme == "file":
-            return _read_part(path, part) if part else Path(path).read_bytes()
-        store = open_bucket(bucket, config, max_retries=3)
-        key = uri.removeprefix(f"s3://{bucket}/")
-        if part is not None:
-            return bytes(obstore.get_range(store, key, start=part[0], length=part[1]))
-        return bytes(obstore.get(store, key).bytes())
-    except FileNotFoundError:
-        raise
-    except (BaseError, OSError, ValueError) as error:
-        raise UnreachableError(f"Cannot read {uri}: {describe(error)}") from error
-
-
-def _read_file(path: str, max_bytes: int, part: tuple[int, int] | None = None) -> bytes:
-    if part is not None:
-        return _read_part(path, part)
-    with open_regular(path) as file:
-        _check_size(os.fstat(file.fileno()).st_size, max_bytes)
-        return file.read(max_bytes + 1)
-
-
-def _read_part(path: str, part: tuple[int, int]) -> bytes:
-    with open_regular(path) as file:
-        file.seek(part[0])
-        return file.read(part[1])
-
-
-def _read_exact_key(bucket: str, key: str, config: StoreConfig, max_bytes: int) -> bytes:
-    response = boto3_client(config).get_object(Bucket=bucket, Key=key)
-    _check_size(response["ContentLength"], max_bytes)
-    return response["Body"].read()
-
-
-def _check_size(size_bytes: int, max_bytes: int) -> None:
-    if size_bytes > max_bytes:
-        message = f"{size_bytes} bytes; the limit is {max_bytes}."
-        raise ImageError(ImageErrorCode.TOO_LARGE, message)
-
-
-def _backoff_s(attempts: int) -> float:
-    return random.uniform(0, min(MAX_BACKOFF_S, BACKOFF_S * 2**attempts))

@@ -8,17 +8,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
-import boto3
-import obstore
-from botocore.client import BaseClient
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from obstore.exceptions import BaseError, InvalidPathError
-
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
+from ram_ray.storage.bodies import local_etag
+from ram_ray.storage.bucket_listing import begins_any_key, list_bucket
 from ram_ray.storage.regular_files import is_special
-from ram_ray.storage.stores import describe, first_line, open_bucket, split_url
+from ram_ray.storage.stores import split_url
+from ram_ray.storage.uris import object_key, whole_uri
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
@@ -67,6 +63,7 @@ class SourceObject:
     image_id: str
     uri: str
     etag: str | None
+    """The store's; of a local file `bodies.local_etag`; None: not known."""
     size_bytes: int
 
 
@@ -121,7 +118,7 @@ def list_source(
     """
     scheme, bucket, path = split_url(url)
     if scheme == "s3":
-        return _list_bucket(bucket, path, config)
+        return _list_bucket(url, bucket, config)
     return _list_folder(Path(path), on_passed)
 
 
@@ -152,7 +149,7 @@ def _walk(folder: str, relative: str, on_passed: OnPassed | None) -> Iterator[So
             continue
         found = _stat(entry)
         if found is None or not is_special(found):
-            yield _local_object(entry, relative + entry.name, found.st_size if found else 0)
+            yield _local_object(entry, relative + entry.name, found)
         elif on_passed is not None:
             on_passed(_shown(relative + entry.name), SPECIAL_FILE)
 
@@ -170,62 +167,31 @@ def _shown(key: str) -> str:
     return os.fsencode(key).decode(errors="backslashreplace")
 
 
-def _local_object(entry: os.DirEntry[str], key: str, size_bytes: int) -> SourceObject:
+def _local_object(entry: os.DirEntry[str], key: str, found: os.stat_result | None) -> SourceObject:
+    size_bytes, etag = (found.st_size, local_etag(found)) if found else (0, None)
     try:
         key.encode()
-        return SourceObject(key, entry.path, None, size_bytes)
+        return SourceObject(key, whole_uri(entry.path), etag, size_bytes)
     except UnicodeEncodeError:  # bytes that are not UTF-8: the URI keeps them exactly
         uri = "file://" + quote_from_bytes(os.fsencode(entry.path))
-        return SourceObject(_shown(key), uri, None, size_bytes)
+        return SourceObject(_shown(key), whole_uri(uri), etag, size_bytes)
 
 
-def _list_bucket(bucket: str, path: str, config: StoreConfig) -> Iterator[SourceObject]:
-    """List with obstore; go on with boto3 where a key is one that obstore cannot express.
+def list_after(url: str, config: StoreConfig, image_id: str) -> Iterator[SourceObject]:
+    """Yield what `list_source` yields after an image, of a source in key order: a bucket.
 
-    One key such as "a//b.jpg" makes obstore fail the page that holds it (object_store's Path has
-    no empty segments), and keys of that kind are common in real buckets.
+    Raises:
+        UnreachableError: the source cannot be listed.
     """
-    prefix = f"{path}/" if path else ""
-    last_key: str | None = None
-    try:
-        for page in obstore.list(open_bucket(bucket, config, max_retries=5), prefix or None):
-            for entry in page:
-                last_key = entry["path"]
-                etag = entry["e_tag"]
-                yield SourceObject(last_key, f"s3://{bucket}/{last_key}", etag, entry["size"])
-    except InvalidPathError:
-        yield from _list_bucket_exactly(bucket, prefix, last_key, config)
-    except (BaseError, OSError) as error:
-        raise UnreachableError(f"Cannot list s3://{bucket}/{path}: {describe(error)}") from error
+    return _list_bucket(url, split_url(url)[1], config, after=image_id)
 
 
-def _list_bucket_exactly(
-    bucket: str, prefix: str, after: str | None, config: StoreConfig
+def _list_bucket(
+    url: str, bucket: str, config: StoreConfig, *, after: str = ""
 ) -> Iterator[SourceObject]:
-    pages = boto3_client(config).get_paginator("list_objects_v2")
-    try:
-        for page in pages.paginate(Bucket=bucket, Prefix=prefix, StartAfter=after or ""):
-            for entry in page.get("Contents", ()):
-                key = entry["Key"]
-                yield SourceObject(key, f"s3://{bucket}/{key}", entry["ETag"], entry["Size"])
-    except (BotoCoreError, ClientError) as error:
-        raise UnreachableError(
-            f"Cannot list s3://{bucket}/{prefix}: {first_line(error)}."
-        ) from error
-
-
-def boto3_client(config: StoreConfig) -> BaseClient:
-    """Return an S3 client for the control side: bucket checks, and keys obstore cannot express."""
-    from botocore import UNSIGNED
-
-    return boto3.client(
-        "s3",
-        endpoint_url=config.endpoint_url,
-        region_name=config.region,
-        config=Config(
-            retries={"max_attempts": 5, "mode": "standard"},
-            connect_timeout=10,
-            read_timeout=30,
-            signature_version=UNSIGNED if config.anonymous else None,
-        ),
-    )
+    prefix = object_key(url, bucket).removeprefix(f"s3://{bucket}")
+    # A name is a folder where something lies below it, else what keys begin with (`aws s3 ls`).
+    if prefix and not prefix.endswith("/") and begins_any_key(bucket, f"{prefix}/", config):
+        prefix += "/"
+    for key, etag, size_bytes in list_bucket(bucket, prefix, config, after=after):
+        yield SourceObject(key, whole_uri(f"s3://{bucket}/{key}"), etag, size_bytes)

@@ -4,29 +4,37 @@ A `Store` is where a run writes. It creates objects only if they are absent, whi
 commits exclusive; a server that ignores that condition is refused by `probe_create_if_absent`.
 """
 
+import hashlib
+import logging
 import os
+import re
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import LocalStore, S3Store
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import ConfigError, DiskFullError, UnreachableError, is_full_disk
+from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.storage.again import TRIES, UnsettledError, may_help, pause_s, until_answered
+from ram_ray.storage.clients import open_bucket
+from ram_ray.storage.reasons import Reachable, first_line
 
-CONTROL_TIMEOUT = timedelta(seconds=30)
-"""Per request of a run's own small objects; image fetches have their own deadline."""
+MAX_SINGLE_PUT_BYTES = 16 * 2**20
+"""Larger objects are sent in parts."""
+
+PROBE_LIFE_S = 3_600  # a probe that is older was left by a killed driver
+
+_PROBE = re.compile(r"staging/probe-(?:(\d+)-)?[0-9a-f]{32}")
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def open_store(url: str, config: StoreConfig, *, create: bool = False) -> "Store":
@@ -42,7 +50,7 @@ def open_store(url: str, config: StoreConfig, *, create: bool = False) -> "Store
     """
     scheme, bucket, path = split_url(url)
     if scheme == "s3":
-        return Store(url, open_bucket(bucket, config, max_retries=5), path)
+        return Store(url, open_bucket(bucket, config, max_retries=0), path)
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise UnreachableError(f"{path} is a file; a folder is needed.")
@@ -83,40 +91,6 @@ def absolute_url(url: str) -> str:
     return path if scheme == "file" else f"{scheme}://{bucket}/{path}"
 
 
-def open_bucket(bucket: str, config: StoreConfig, *, max_retries: int) -> S3Store:
-    """Open one S3 bucket, unprefixed; credentials from the environment, else as boto3 finds them.
-
-    Raises:
-        UnreachableError: no credentials anywhere and access is not anonymous.
-    """
-    options: dict[str, object] = {
-        "client_options": {"allow_http": True, "timeout": CONTROL_TIMEOUT},
-        "retry_config": {"max_retries": max_retries, "retry_timeout": timedelta(seconds=60)},
-        "region": config.region or os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
-    }
-    endpoint = config.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint:
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    if config.anonymous:
-        options["skip_signature"] = True
-    elif "AWS_ACCESS_KEY_ID" not in os.environ:
-        options["credential_provider"] = _boto3_credentials(bucket)
-    return S3Store(bucket, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-
-def _boto3_credentials(bucket: str) -> object:
-    # boto3 knows profiles, SSO and instance roles; obstore alone does not know the first two.
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    try:
-        return Boto3CredentialProvider()
-    except ValueError as error:
-        raise UnreachableError(
-            f"No credentials for s3://{bucket}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "configure an AWS profile, or pass --anonymous for a public bucket."
-        ) from error
-
-
 class Store:
     """Small objects of a run under one folder or prefix; keys are relative, "/"-separated."""
 
@@ -128,51 +102,69 @@ class Store:
 
     def read(self, key: str) -> bytes:
         """Return the whole object; FileNotFoundError when there is none."""
-        with self._reachable("read", key):
-            return bytes(obstore.get(self._raw, self._prefix + key).bytes())
+        return self._ask("read", key, lambda: self._get(key))
 
     def write(self, key: str, data: bytes) -> None:
         """Write or replace one object; readers see the old one or the new one, never a part."""
-        with self._reachable("write", key):
-            obstore.put(self._raw, self._prefix + key, data)
+        self._ask("write", key, lambda: self._put(key, data))
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write one object unless it exists; False when it does. Exactly one of many writers wins.
+        """Write one object unless it exists; tell whether what is there is this.
 
-        A retried request may meet the object its first try wrote: whoever needs to know must
-        read it back and compare.
+        Of many writers exactly one gets True, provided that `data` names its writer: the answer to
+        a request may be lost, or be about the object that its own first try wrote, so that only
+        the content tells who was first.
         """
+        return self._ask("create", key, lambda: self._create(key, data))
+
+    def _create(self, key: str, data: bytes) -> bool:
         try:
-            with self._reachable("create", key):
-                obstore.put(self._raw, self._prefix + key, data, mode="create")
-        except (AlreadyExistsError, PreconditionError):
-            return False
+            obstore.put(self._raw, self._prefix + key, data, mode="create")
+        except (AlreadyExistsError, PreconditionError) as error:
+            try:
+                return self._get(key) == data
+            except FileNotFoundError:  # two requests met (409), and neither was done
+                raise UnsettledError(f"{key} is not there, but {first_line(error)}") from error
         return True
 
     def move(self, source: str, target: str) -> None:
         """Move within the store, replacing the target; FileNotFoundError without a source.
 
         At every moment one of the two holds the whole object, and no third name appears: in a
-        folder it is one rename, in a bucket a copy and then a delete. (obstore's copy in a folder
-        links the source to "target#0" first, which stays when the process dies, or when the target
-        is that very file already; whoever reads the folder would take it for data.)
+        folder it is one rename, in a bucket a copy and then a delete, which may leave the source
+        behind. (obstore's copy in a folder links the source to "target#0" first, which stays when
+        the process dies, or when the target is that very file already; whoever reads the folder
+        would take it for data.)
         """
-        with self._reachable("move", source):
-            obstore.rename(self._raw, self._prefix + source, self._prefix + target)
+        here, there = self._prefix + source, self._prefix + target
+        if self._folder:
+            self._ask("move", source, lambda: obstore.rename(self._raw, here, there))
+            return
+        self._ask("move", source, lambda: obstore.copy(self._raw, here, there))
+        self.discard(source)
 
     def delete(self, key: str) -> None:
         """Delete one object; no error when it is gone already."""
-        with suppress(FileNotFoundError), self._reachable("delete", key):
-            if self._folder:  # obstore refuses the names of its own unfinished writes
-                os.unlink(self._folder / key)
-            else:
-                obstore.delete(self._raw, self._prefix + key)
+        with suppress(FileNotFoundError):
+            self._ask("delete", key, lambda: self._delete(key))
+
+    def discard(self, key: str) -> None:
+        """Delete what nobody needs any more; where that fails it stays, and the log says so."""
+        try:
+            self.delete(key)
+        except UnreachableError as error:
+            _log.warning("It stays, for a later call to remove: %s", error)
+
+    def _delete(self, key: str) -> None:
+        if self._folder:  # obstore refuses the names of its own unfinished writes
+            os.unlink(self._folder / key)
+        else:
+            obstore.delete(self._raw, self._prefix + key)
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
         try:
-            with self._reachable("look up", key):
-                obstore.head(self._raw, self._prefix + key)
+            self._ask("look up", key, lambda: obstore.head(self._raw, self._prefix + key))
         except FileNotFoundError:
             return False
         return True
@@ -187,9 +179,21 @@ class Store:
             if self._folder:
                 yield from _walk(self._folder, prefix)
                 return
-            for page in obstore.list(self._raw, self._prefix + prefix):
-                for entry in page:
-                    yield entry["path"][len(self._prefix) :]
+            last: str | None = None
+            tries = 0
+            while True:
+                try:
+                    for page in obstore.list(self._raw, self._prefix + prefix, offset=last):
+                        tries = 0
+                        for entry in page:
+                            last = entry["path"]
+                            yield last[len(self._prefix) :]
+                    return
+                except (BaseError, OSError) as error:
+                    tries += 1
+                    if tries == TRIES or not may_help(error):
+                        raise
+                time.sleep(pause_s(tries))
 
     def remove_empty_folders(self, prefix: str) -> None:
         """Remove the empty folders under `prefix`; object stores have none."""
@@ -199,8 +203,31 @@ class Store:
             with suppress(OSError):  # not empty, or gone
                 os.rmdir(folder)
 
-    def _reachable(self, verb: str, key: str) -> "_Reachable":
-        return _Reachable(f"Cannot {verb} {key or 'objects'} in {self.url}", self.url)
+    def _get(self, key: str) -> bytes:
+        result = obstore.get(self._raw, self._prefix + key)
+        data = bytes(result.bytes())
+        # A body that was cut on its way may look whole. Most etags tell; else the size does.
+        if not self._folder and _md5(data) != (result.meta["e_tag"] or "").strip('"'):
+            size_bytes = obstore.head(self._raw, self._prefix + key)["size"]
+            if size_bytes != len(data):
+                raise UnsettledError(f"{len(data)} of {size_bytes} bytes came")
+        return data
+
+    def _put(self, key: str, data: bytes) -> None:
+        # One request: its etag is then the MD5 of the content wherever etags are that at all.
+        parts = len(data) > MAX_SINGLE_PUT_BYTES
+        obstore.put(self._raw, self._prefix + key, data, use_multipart=parts)
+
+    def _ask(self, verb: str, key: str, request: Callable[[], T]) -> T:
+        with self._reachable(verb, key):
+            return request() if self._folder else until_answered(request)
+
+    def _reachable(self, verb: str, key: str) -> Reachable:
+        return Reachable(f"Cannot {verb} {key or 'objects'} in {self.url}", self.url)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _walk(root: Path, prefix: str) -> Iterator[str]:
@@ -213,51 +240,6 @@ def _walk(root: Path, prefix: str) -> Iterator[str]:
         yield from (f"{relative}/{name}" for name in names)
 
 
-class _Reachable:
-    """Turns store errors into one sentence; leaves the answers callers act upon alone."""
-
-    def __init__(self, what: str, url: str) -> None:
-        self._what = what
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        answers = (FileNotFoundError, AlreadyExistsError, PreconditionError)
-        if isinstance(error, answers) and "NoSuchBucket" not in str(error):
-            return
-        if isinstance(error, (BaseError, OSError)):
-            if is_full_disk(error):
-                raise DiskFullError(
-                    f"The disk of {self._url} is full: make room and run the same command again "
-                    "to resume."
-                ) from error
-            raise UnreachableError(f"{self._what}: {describe(error)}") from error
-
-
-def describe(error: BaseException) -> str:
-    """Say in one sentence what a store error means and what to do about it."""
-    text = str(error)
-    if "NoSuchBucket" in text:
-        return "there is no such bucket."
-    if isinstance(error, UnauthenticatedError) or "InvalidAccessKeyId" in text:
-        return "the server does not accept the credentials."
-    if isinstance(error, PermissionDeniedError) or "AccessDenied" in text:
-        return "access is denied; check the credentials and the bucket's policy."
-    if "SignatureDoesNotMatch" in text:
-        return "the secret key does not fit the access key."
-    if "error sending request" in text or "dns error" in text.lower():
-        return "the server cannot be reached; check --endpoint-url and the network."
-    return f"{first_line(error)}."
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, bounded, without its final full stop."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(" .")
-
-
 def probe_create_if_absent(store: Store) -> None:
     """Check that a second create of the same key fails, or refuse the store before any work.
 
@@ -265,12 +247,18 @@ def probe_create_if_absent(store: Store) -> None:
         ConfigError: the server overwrites: two drivers could publish different results.
         UnreachableError: the store cannot be written.
     """
-    key = f"staging/probe-{uuid.uuid4().hex}"
-    first = store.create(key, b"1")
+    key = f"staging/probe-{int(time.time())}-{uuid.uuid4().hex}"
+    first = store.create(key, key.encode())
     second = store.create(key, b"2")
-    store.delete(key)
+    store.discard(key)
     if not first or second:
         raise ConfigError(
             f"{store.url} ignores create-if-absent (If-None-Match), so results could be "
             "overwritten; use another store for the output."
         )
+
+
+def is_dead_probe(key: str) -> bool:
+    """Tell whether an object is a probe whose driver is gone; those of 0.1.0 tell no time."""
+    match = _PROBE.fullmatch(key)
+    return match is not None and time.time() - int(match[1] or 0) > PROBE_LIFE_S

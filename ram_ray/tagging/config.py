@@ -30,6 +30,8 @@ class TagConfig(TagChoice, Fetching, Resources, Tolerance):
     """No names like this."""
     shard_rows: int = 10_000
     """Images per shard, the unit of commit and resume."""
+    pinned: bool = False
+    """Only images whose content is still the one that was listed: others are `changed`."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
     def __post_init__(self) -> None:

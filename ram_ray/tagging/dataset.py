@@ -62,6 +62,7 @@ def build_pipeline(
         .map_batches(
             FetchAndDecode,
             fn_constructor_args=(config.store, limits, config.decode, model.image_size_px),
+            fn_constructor_kwargs={"pinned": config.pinned},
             batch_size=1,
             batch_format="pyarrow",
             compute=decoders,

@@ -27,5 +27,9 @@ _TEXTS = {
         "is 16-bit grey and was clipped: --wide-grey scale",
         "are 16-bit grey and were clipped: --wide-grey scale",
     ),
+    "changed_since_listed": (
+        "was replaced after it was listed; its new content is tagged",
+        "were replaced after they were listed; their new content is tagged",
+    ),
 }
 """By remark: for one picture, and for several."""

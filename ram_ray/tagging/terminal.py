@@ -48,12 +48,18 @@ def print_summary(summary: RunSummary) -> None:
         skipped = f"{summary.num_skipped:,}{_reasons(summary.skipped_by_suffix)}"
         table.add_row("Skipped by name", Text(printable(skipped)))
     _add_passed(table, summary.passed_over, summary.passed_examples)
-    speed = f"{format_duration(summary.wall_s)}, {summary.images_per_s:,.1f} images/s"
-    table.add_row("Time", speed + (" (resumed)" if summary.resumed else ""))
+    table.add_row("Time", _speed(summary))
     table.add_row("Model", summary.model_id)
     table.add_row("Output", Text(printable(summary.output)))
     console.print(table)
     print_notes(console, (*summary.notes, *remark_notes(summary.remarks)))
+
+
+def _speed(summary: RunSummary) -> str:
+    took = format_duration(summary.wall_s)
+    if summary.resumed and not summary.images_per_s:
+        return f"{took}; all was done before"
+    return f"{took}, {summary.images_per_s:,.1f} images/s" + " (resumed)" * summary.resumed
 
 
 def print_plan(report: PlanReport) -> None:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from requests import RequestException
 
 from ram_ray.errors import ConfigError, UnreachableError
-from ram_ray.storage.stores import Store, first_line, split_url
+from ram_ray.storage.reasons import first_line
+from ram_ray.storage.stores import Store, split_url
 from ram_ray.training.config import TrainConfig
 
 BOARD = "tensorboard"

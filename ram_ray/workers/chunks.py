@@ -29,6 +29,7 @@ STRETCH = pa.schema(
         ("image_id", pa.list_(pa.string())),
         ("uri", pa.list_(pa.string())),
         ("size_bytes", pa.list_(pa.int64())),
+        ("etag", pa.list_(pa.string())),  # as listed; null: not known
     ]
 )
 """Plan facts of some consecutive chunks of a shard: what one fetch task takes on."""
@@ -42,6 +43,8 @@ CHUNK_PIXELS = pa.schema(
         ("image_id", pa.list_(pa.string())),
         ("uri", pa.list_(pa.string())),
         ("size_bytes", pa.list_(pa.int64())),
+        ("etag", pa.list_(pa.string())),  # as listed
+        ("changed_etag", pa.list_(pa.string())),  # of what was fetched, where that is another
         ("width", pa.list_(pa.int32())),
         ("height", pa.list_(pa.int32())),
         ("error_code", pa.list_(pa.string())),
@@ -53,8 +56,8 @@ CHUNK_PIXELS = pa.schema(
 )
 """A decoded chunk; `pixels` is uint8 [n, S, S, 3], zeros where `error_code` is set."""
 
-PER_IMAGE = ("image_id", "uri", "size_bytes")
-"""Plan facts that a chunk carries for each of its images."""
+PER_IMAGE = ("image_id", "uri", "size_bytes", "etag")
+"""Plan facts that a chunk carries for each of its images; null where a plan has no such column."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,8 +82,13 @@ class ReadPlan:
                 images = plan.slice(bounds[0], bounds[-1] - bounds[0])
                 row: dict[str, Any] = {"shard": shard, "num_chunks": num_chunks}
                 row |= {"first_chunk": first, "starts": bounds}
-                row |= {name: images[name].to_pylist() for name in PER_IMAGE}
+                row |= {name: _column(images, name) for name in PER_IMAGE}
                 yield pa.Table.from_pylist([row], STRETCH)
+
+
+def _column(images: pa.Table, name: str) -> list[Any]:
+    known = name in images.column_names
+    return images[name].to_pylist() if known else [None] * images.num_rows
 
 
 def split_stretch(stretch: pa.Table) -> list[dict[str, Any]]:

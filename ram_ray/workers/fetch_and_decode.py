@@ -11,7 +11,9 @@ from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode
 from ram_ray.images.decoder import Decoder
 from ram_ray.images.extra_formats import decoder_versions
+from ram_ray.images.remarks import Remark
 from ram_ray.runs.ray_data import on_every_node
+from ram_ray.storage.bodies import Pin
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.workers.chunks import split_stretch, with_pixels
 
@@ -40,12 +42,24 @@ class FetchAndDecode:
     """Turns STRETCH into CHUNK_PIXELS: fetches concurrently, decodes in a child process."""
 
     def __init__(
-        self, store: StoreConfig, limits: FetchLimits, decode: DecodeConfig, image_size_px: int
+        self,
+        store: StoreConfig,
+        limits: FetchLimits,
+        decode: DecodeConfig,
+        image_size_px: int,
+        *,
+        pinned: bool = False,
     ) -> None:
+        """Start the fetcher's thread and the decoder's process.
+
+        Args:
+            pinned: an image whose content is not the one that was listed is an error, `changed`.
+        """
         self._fetcher = Fetcher(store, limits)
         self._decoder = Decoder(image_size_px, decode)
         self._max_bytes = decode.max_image_bytes
         self._size = image_size_px
+        self._pinned = pinned
 
     def __call__(self, stretch: pa.Table) -> Iterator[pa.Table]:
         """Yield the chunks of the one stretch in order; the next is fetched while one decodes."""
@@ -63,8 +77,14 @@ class FetchAndDecode:
 
     def _start(self, chunk: dict[str, Any]) -> list[Future[Fetched]]:
         fits = [size <= self._max_bytes for size in chunk["size_bytes"]]
-        wanted = [uri for uri, fit in zip(chunk["uri"], fits, strict=True) if fit]
-        started = iter(self._fetcher.fetch_all(wanted))
+        listed = zip(chunk["uri"], chunk["etag"], chunk["size_bytes"], strict=True)
+        wanted = [
+            (uri, Pin(etag, size_bytes, strict=self._pinned))
+            for (uri, etag, size_bytes), fit in zip(listed, fits, strict=True)
+            if fit
+        ]
+        uris, pins = [uri for uri, _ in wanted], [pin for _, pin in wanted]
+        started = iter(self._fetcher.fetch_all(uris, pins))
         return [
             next(started) if fit else _too_large(size, self._max_bytes)
             for size, fit in zip(chunk["size_bytes"], fits, strict=True)
@@ -74,8 +94,11 @@ class FetchAndDecode:
         """Decode a chunk; a failed image is a code, a message and zero pixels."""
         pixels = np.zeros((len(fetches), self._size, self._size, 3), np.uint8)
         facts: dict[str, list[Any]] = {
-            name: [] for name in ("width", "height", "error_code", "message", "attempts", "remarks")
-        }
+            name: []
+            for name in (
+                "changed_etag", "width", "height", "error_code", "message", "attempts", "remarks",
+            )
+        }  # fmt: skip
         for position in range(len(fetches)):
             fetched = fetches[position].result()
             fetches[position] = _NOTHING  # its bytes are freed at once
@@ -87,8 +110,10 @@ class FetchAndDecode:
                     image = self._decoder.decode(fetched.data)
                     pixels[position], width, height = image.pixels, image.width, image.height
                     remarks = [remark.value for remark in image.remarks]
+                    remarks += [Remark.CHANGED.value] if fetched.etag else []
                 except ImageError as caught:
                     error = caught
+            facts["changed_etag"].append(fetched.etag)
             facts["width"].append(width)
             facts["height"].append(height)
             facts["error_code"].append(error and error.code.value)

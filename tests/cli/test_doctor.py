@@ -1,5 +1,7 @@
 """The doctor finds what works here, and what a bucket does with create-if-absent."""
 
+from pathlib import Path
+
 import pytest
 
 from ram_ray.cli import doctor
@@ -80,3 +82,21 @@ def test_a_server_that_overwrites_is_told_apart(answer, status):
     check = doctor._create_if_absent(Client(), {"Bucket": "b", "Key": "k"})
     assert check.status == status
     assert bool(check.advice) == (status == "warn")
+
+
+def test_a_cluster_without_a_token_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    assert doctor._cluster_access().status == "ok"
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert doctor._cluster_access().status == "warn"
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert doctor._cluster_access().status == "warn"
+    token.write_text("secret")
+    assert doctor._cluster_access().status == "ok"
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert doctor._cluster_access().status == "warn"

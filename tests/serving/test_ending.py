@@ -82,6 +82,15 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path, proxy: str
         url = f"http://127.0.0.1:{port}"
         assert status_of(f"{url}/readyz")[0] == 200
         family = psutil.Process(process.pid).children(recursive=True)
+        heard = {
+            (one.name(), connection.laddr.ip.removeprefix("::ffff:"))
+            for one in family
+            for connection in one.net_connections()
+            if connection.status == "LISTEN"
+        }
+        open_to_others = {name for name, ip in heard if ip != "127.0.0.1"}
+        # all of Ray but a port of Serve's replicas, which wants Ray's token
+        assert all(name.startswith("ray::ServeReplica") for name in open_to_others)
         accepted = [open_request(port, body) for _ in range(7)]
         assert status_of(f"{url}/v1/tag", body)[0] == 200  # came after them
         process.send_signal(signal.SIGTERM)

@@ -117,10 +117,48 @@ def test_rays_haproxy_file_is_closed_to_others(tmp_path: Path) -> None:
     assert "bind 127.0.0.1:9101" in lines
     assert "bind 127.0.0.1:8404" in lines
     assert not any(line.startswith(("bind :", "bind *")) for line in lines)
-    assert lines[lines.index("frontend http_frontend") + 1].endswith("X-Forwarded-For %[src]")
     assert lines[lines.index("defaults") + 1] == "timeout queue 5s"
-    servers = [line for line in lines if line.startswith("server SERVE_REPLICA")]
-    assert servers
-    assert all(line.endswith(" maxconn 256") for line in servers)
     assert any(line.startswith("http-error status 503") for line in lines)
     assert not any(line.startswith("errorfile 503") for line in lines)
+
+
+_WRITTEN = """
+defaults
+    mode http
+    timeout client 5s
+    timeout server 5s
+    timeout connect 5s
+frontend http_frontend
+    bind 127.0.0.1:1
+    acl is_http-app path_beg /
+    use_backend http-app if is_http-app
+    default_backend default_backend
+backend default_backend
+    http-request return status 404
+backend http-app
+    server SERVE_REPLICA::1 127.0.0.1:30000 check
+    server SERVE_REPLICA::2 127.0.0.1:30001 check
+    server FALLBACK 127.0.0.1:8500 check backup
+"""
+
+
+def test_haproxy_takes_what_is_changed(tmp_path: Path) -> None:
+    binary = environment._find_haproxy()
+    if binary is None:
+        pytest.skip("NO HAPROXY ON THIS MACHINE: its settings are not checked")
+    written = tmp_path / "haproxy.cfg"
+    written.write_text(_WRITTEN)
+    command = [environment._HAPROXY_SCRIPT, "-c", "-f", str(written)]
+    given = {"RAM_RAY_HAPROXY_BINARY": binary, "PATH": os.environ["PATH"]}
+    checked = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr
+    lines = [line.strip() for line in written.read_text().splitlines()]
+    told = lines.index("use_backend ram_ray_health if { path /healthz /readyz }")
+    assert lines[told + 1] == "use_backend http-app if is_http-app"
+    assert lines[lines.index("frontend http_frontend") + 1].startswith("stick-table")
+    assert sum(line.endswith(" check maxconn 256") for line in lines) == 2
+    assert lines[-2:] == [
+        "server SERVE_REPLICA::1 127.0.0.1:30000 track http-app/SERVE_REPLICA::1",
+        "server SERVE_REPLICA::2 127.0.0.1:30001 track http-app/SERVE_REPLICA::2",
+    ]

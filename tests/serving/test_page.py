@@ -1,7 +1,9 @@
 """The page in a real browser, against the real app and model, with real photos."""
 
 import csv
+import importlib.resources
 import io
+import itertools
 import json
 import os
 import re
@@ -16,6 +18,7 @@ from ram_model.files.checkpoint import save_folder
 from ram_model.files.pretrained import open_model
 from ram_model.vocabulary import Vocabulary
 from ram_ray.config import DecodeConfig
+from ram_ray.data_engine.revisions.corrections import read_corrections
 from ram_ray.errors import ImageErrorCode
 from ram_ray.images.decoder import Decoder
 from ram_ray.serving.api import RequestErrorCode
@@ -26,6 +29,8 @@ from tests.serving.page_server import WithPlaces, serving
 PHOTOS = {path.stem: path for path in sorted(EXAMPLES.glob("*.webp"))}
 BROKEN = b"GIF89a but not really"
 FLOOR = 0.1
+KINDS = {"object": "Objects", "scene": "Scenes", "attribute": "Attributes", "action": "Actions",
+         "other": "Other"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,12 @@ def choose(page, *files):
     page.locator("#work").wait_for()
 
 
+def open_filters(page):
+    """Open the panel of filters, which is one line else."""
+    if page.locator("#choices-panel[open]").count() == 0:
+        page.locator("#choices-panel > summary").click()
+
+
 def settle(page):
     """Wait until every picture has its answer, and the page has drawn it."""
     frame = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))"
@@ -113,10 +124,16 @@ def settle(page):
 
 
 def given(page):
-    """Return the tags that the open picture is given."""
-    return page.locator(".side > ul.tags .name").evaluate_all(
+    """Return the tags that the open picture is given, kind by kind."""
+    return page.locator(".side > .groups .name").evaluate_all(
         "(names) => names.map((name) => name.firstChild.textContent)"
     )
+
+
+def by_kind(rows):
+    """Return the tags of rows (tag, score, threshold, kind) in the order of the page."""
+    rows = list(rows)
+    return [tag for kind in KINDS for tag, *_, own in rows if own == kind]
 
 
 def count_questions(page):
@@ -126,6 +143,7 @@ def count_questions(page):
 
 
 def slide(page, value):
+    open_filters(page)
     page.locator("#threshold").evaluate(
         "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }",
         str(value),
@@ -138,13 +156,17 @@ def test_a_picture_gets_the_tags_that_the_batch_gives_it(visit, address, expecte
     choose(page, "astronaut")
     settle(page)
     rows = expected["astronaut"]
-    assert given(page) == [tag for tag, score, threshold, _ in rows if score > threshold]
-    scores = page.locator(".side > ul.tags .score").all_text_contents()
-    assert scores == [f"{score:.2f}" for _, score, threshold, _ in rows if score > threshold]
-    widths = page.locator(".side > ul.tags .bar i").evaluate_all(
+    shown = [row for row in rows if row[1] > row[2]]
+    assert given(page) == by_kind(shown)
+    scores = page.locator(".side > .groups .score").all_text_contents()
+    wanted = dict((tag, f"{score * 100:.0f}%") for tag, score, *_ in shown)
+    assert dict(zip(given(page), scores, strict=True)) == wanted
+    headings = page.locator(".side h3").all_text_contents()
+    assert headings == [KINDS[kind] for kind in KINDS if any(row[3] == kind for row in shown)]
+    widths = page.locator(".side > .groups .bar i").evaluate_all(
         "(bars) => bars.map((bar) => bar.offsetWidth / bar.parentElement.offsetWidth)"
     )
-    assert widths == pytest.approx([float(score) for score in scores], abs=0.02)
+    assert widths == pytest.approx([float(score[:-1]) / 100 for score in scores], abs=0.02)
 
 
 def test_threshold_answers_without_a_new_request(visit, address, expected):
@@ -155,12 +177,12 @@ def test_threshold_answers_without_a_new_request(visit, address, expected):
     assert len(asked) == 1
     for threshold in (0.3, 0.5, FLOOR):
         slide(page, threshold)
-        wanted = [tag for tag, score, _, _ in expected["camera"] if score > threshold]
+        wanted = by_kind(row for row in expected["camera"] if row[1] > threshold)
         assert given(page) == wanted
         assert len(wanted) > 0
-    page.get_by_role("radio", name="Tag by tag").check(force=True)  # lies below its label
+    page.get_by_role("radio", name="Recommended").check(force=True)  # lies below its label
     settle(page)
-    assert given(page) == [tag for tag, score, own, _ in expected["camera"] if score > own]
+    assert given(page) == by_kind(row for row in expected["camera"] if row[1] > row[2])
     assert len(asked) == 1
 
 
@@ -169,7 +191,7 @@ def test_kinds_filter_the_tags(visit, address, expected):
     choose(page, "camera")
     settle(page)
     slide(page, 0.2)
-    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("button", name="Actions", exact=True).click()
     settle(page)
     wanted = [tag for tag, score, _, kind in expected["camera"] if score > 0.2 and kind == "action"]
     assert wanted
@@ -196,13 +218,13 @@ def test_words_new_to_the_model_are_looked_for(visit, address):
     page = visit(address)
     choose(page, "astronaut")
     settle(page)
+    open_filters(page)
     page.fill("#words", "red, zebra crossing")
-    page.get_by_role("button", name="Look").click()
+    page.get_by_role("button", name="Find").click()
     settle(page)
     assert page.locator("#words-hint.wrong").count() == 0
-    found = page.locator(".side .name").all_text_contents()
-    assert found
-    assert set(found) <= {"red", "zebra crossing"}
+    found = page.locator(".side .name:visible").all_text_contents()
+    assert set(found) == {"red", "zebra crossing"}  # also where the score is low
 
 
 def test_own_words_are_looked_for_and_unknown_ones_are_said_once(visit, closed_model):
@@ -213,8 +235,9 @@ def test_own_words_are_looked_for_and_unknown_ones_are_said_once(visit, closed_m
 def look_for_own_words(page):
     choose(page, "astronaut", "coffee", "rocket")
     settle(page)
+    open_filters(page)
     page.fill("#words", "red, people")
-    page.get_by_role("button", name="Look").click()
+    page.get_by_role("button", name="Find").click()
     settle(page)
     page.locator(".card a").first.click()
     settle(page)
@@ -236,6 +259,7 @@ def test_typing_offers_words_of_the_vocabulary(visit, address):
     page = visit(address)
     choose(page, "coffee")
     settle(page)
+    open_filters(page)
     page.locator("#words").press_sequentially("red, dog")
     page.locator("#words-known option").first.wait_for(state="attached")
     offered = page.locator("#words-known option").evaluate_all("(all) => all.map((o) => o.value)")
@@ -320,7 +344,9 @@ def test_copy_puts_the_tags_on_the_clipboard(visit, address):
     slide(page, 0.5)
     page.get_by_role("button", name="Copy tags").click()
     page.get_by_text("Copied.").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == ", ".join(given(page))
+    copied = page.evaluate("navigator.clipboard.readText()").split(", ")
+    assert sorted(copied) == sorted(given(page))
+    assert copied[0] == "black"  # the best one first
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
@@ -396,7 +422,9 @@ def test_key_is_asked_for_and_used(visit, tmp_path):
     with serving(ServeConfig(access=access)) as address:
         page = visit(address)
         page.get_by_role("textbox", name="API key").fill("wrong")
+        assert page.locator("#key-wrong").is_hidden()
         page.get_by_role("button", name="Use key").click()
+        page.get_by_text("That is not a key of this server.").wait_for()
         page.get_by_role("textbox", name="API key").fill("open-sesame")
         page.get_by_role("button", name="Use key").click()
         choose(page, "chelsea")
@@ -413,7 +441,8 @@ def test_caption_and_boxes_are_shown_where_a_model_has_them(visit, address):
         assert (
             page.locator("blockquote").count() == 0
         )  # a caption takes longer than tags: on demand
-        captions = page.get_by_role("button", name="Captions")
+        open_filters(page)
+        captions = page.get_by_role("button", name="Describe in a sentence")
         captions.click()
         settle(page)
         assert page.locator("blockquote").text_content() == WithPlaces.caption
@@ -445,7 +474,8 @@ def test_caption_and_boxes_are_shown_where_a_model_has_them(visit, address):
     settle(page)
     assert page.locator("svg.boxes rect").count() == 0
     assert page.get_by_role("button", name="Boxes").count() == 0
-    page.get_by_role("button", name="Captions").click()
+    open_filters(page)
+    page.get_by_role("button", name="Describe in a sentence").click()
     settle(page)
     assert len(page.locator("blockquote").text_content().split()) > 3  # ram-mini's own
 
@@ -561,12 +591,16 @@ def test_every_control_has_a_name(visit, address):
     assert nameless == []
 
 
-def test_phone_never_scrolls_sideways(visit, address):
-    phone = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+@pytest.mark.parametrize("width", [320, 390])
+def test_phone_never_scrolls_sideways(visit, address, width):
+    phone = {"viewport": {"width": width, "height": 740}, "is_mobile": True, "has_touch": True}
     page = visit(address, **phone)
-    wide = "() => document.documentElement.scrollWidth > 360"
+    wide = f"() => document.documentElement.scrollWidth > {width}"
     assert not page.evaluate(wide)
     choose(page, *PHOTOS)
+    settle(page)
+    assert not page.evaluate(wide)
+    page.locator("#choices-panel > summary").tap()
     settle(page)
     assert not page.evaluate(wide)
     page.locator(".card a").first.tap()
@@ -600,7 +634,11 @@ def test_jobs_are_started_followed_and_cancelled(visit, address):
 
     def answer(route):
         request = route.request
-        if request.method == "POST":
+        if request.url.endswith("/plan"):
+            assert request.post_data_json == {"source": "s3://photos/2026/05"}
+            counted = {"num_images": 40_000, "num_bytes": 6_400_000_000, "is_complete": True}
+            route.fulfill(json=counted | {"price": 2.0, "currency": "USD"})
+        elif request.method == "POST":
             sent.append((request.url.removeprefix(address), request.post_data_json))
             if request.url.endswith("/cancel"):
                 jobs[0]["status"] = "stopped"
@@ -616,10 +654,146 @@ def test_jobs_are_started_followed_and_cancelled(visit, address):
     page.get_by_text("No job yet.").wait_for()
     page.get_by_role("textbox", name="Pictures in").fill("05")
     page.get_by_role("textbox", name="Results to").fill("05/")
+    page.get_by_role("textbox", name="Only these tags").fill("dog, red car")
+    page.get_by_role("combobox", name="How sure").select_option("0.6")
+    page.get_by_role("button", name="Count").click()
+    page.get_by_text("40,000 images, 6.4 GB, about $2.00").wait_for()
     page.get_by_role("button", name="Start").click()
     page.get_by_text("10,000 of 40,000 images").wait_for()
     assert page.get_by_role("textbox", name="Results to").input_value().startswith("run-2")
     page.get_by_role("button", name="Cancel").click()
     page.locator(".badge", has_text="Cancelled").wait_for()
-    body = {"source": "s3://photos/2026/05", "output": "s3://tags/05/", "model": "ram-mini"}
+    body = {"source": "s3://photos/2026/05", "output": "s3://tags/05/", "model": "ram-mini",
+            "tags": ["dog", "red car"], "threshold": 0.6}  # fmt: skip
     assert sent == [("v1/jobs", body), ("v1/jobs/ram-ray-1/cancel", None)]
+
+
+def test_corrections_come_out_as_the_engine_takes_them(visit, address, tmp_path):
+    page = visit(address)
+    choose(page, "astronaut", "coffee")
+    settle(page)
+    assert page.locator("#download-corrections").is_hidden()
+    page.locator(".card a").first.click()
+    slide(page, 0.2)
+    first, second = given(page)[:2]
+    page.get_by_role("button", name=f"{first} is right", exact=True).click()
+    settle(page)
+    page.get_by_role("button", name=f"{second} is wrong", exact=True).focus()
+    page.keyboard.press("Enter")
+    settle(page)
+    pressed = page.locator(".thumb[aria-pressed=true]")
+    assert pressed.count() == 2
+    assert page.evaluate("document.activeElement.ariaLabel") == f"{second} is wrong"
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Corrections (2)").click()
+    saved.value.save_as(tmp_path / "corrections.csv")
+    wanted = [["astronaut.webp", first, True], ["astronaut.webp", second, False]]
+    assert read_corrections(str(tmp_path / "corrections.csv")) == wanted
+    pressed.first.click()  # the same again takes it back
+    settle(page)
+    assert page.get_by_role("button", name="Corrections (1)").is_visible()
+
+
+def test_pictures_are_ordered_selected_and_removed(visit, address, expected):
+    page = visit(address)
+    choose(page, *PHOTOS, ("a\u202egpj.exe.gif", BROKEN))
+    settle(page)
+    titles = page.locator(".card:visible h3")
+    assert titles.locator("bdi").count() == 6  # a reversed name turns nothing around it
+    page.locator("#sort").select_option("score")
+    settle(page)
+
+    def best(name):
+        return max((score for _, score, own, _ in expected[name] if score > own), default=-1)
+
+    order = sorted(PHOTOS, key=best, reverse=True)
+    assert titles.all_text_contents()[:5] == [f"{name}.webp" for name in order]
+    page.get_by_role("button", name="Failed 1").click()
+    settle(page)
+    assert titles.all_text_contents() == ["a\u202egpj.exe.gif"]
+    page.get_by_role("button", name="Failed 1").click()
+    page.locator("#sort").select_option("name")
+    settle(page)
+    assert titles.all_text_contents()[1:] == sorted(f"{name}.webp" for name in PHOTOS)
+    page.get_by_role("checkbox", name="rocket.webp").check()
+    page.get_by_role("checkbox", name="coffee.webp").check()
+    settle(page)
+    assert page.get_by_text("2 selected").is_visible()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download what is shown as JSON").click()
+    found = json.loads(Path(saved.value.path()).read_text())
+    assert [each["picture"] for each in found["pictures"]] == ["coffee.webp", "rocket.webp"]
+    page.get_by_role("button", name="Remove them").click()
+    settle(page)
+    assert page.locator("#count").text_content() == "4 pictures"
+
+
+def test_captions_stand_on_cards_and_start_over_takes_choices_back(visit):
+    with serving(ServeConfig(), WithPlaces) as with_places:
+        page = visit(with_places)
+        choose(page, "astronaut", "coffee")
+        settle(page)
+        assert page.locator("#choices-panel").bounding_box()["height"] < 50  # one line
+        open_filters(page)
+        page.get_by_role("button", name="Describe in a sentence").click()
+        settle(page)
+        assert page.locator(".card .caption").all_text_contents() == [WithPlaces.caption] * 2
+        assert "Describe in a sentence" in page.locator("#choices-now").text_content()
+        page.get_by_role("button", name="Start over").click()
+        choose(page, "coffee")
+        settle(page)
+        assert page.locator("blockquote").count() == 0
+        assert page.locator("#choices-now").text_content() == "Recommended"
+
+
+AXE = importlib.resources.files("axe_core_python") / "axe.min.js"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(visit, address, theme):
+    # the test's own script is what the page's policy forbids
+    page = visit(address, bypass_csp=True, color_scheme=theme)
+    page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+
+    def check(where):
+        found = page.evaluate("() => axe.run().then((result) => result.violations)")
+        told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+        assert (where, told) == (where, [])
+
+    check("start")
+    choose(page, *PHOTOS, ("broken.gif", BROKEN))
+    settle(page)
+    open_filters(page)
+    page.get_by_role("checkbox", name="rocket.webp").check()
+    settle(page)
+    check("many")
+    page.locator(".card a").first.click()
+    slide(page, 0.2)
+    page.locator(".weaker summary").click()
+    check("one")
+    jobs = {"enabled": True, "sources": ["/photos"], "outputs": ["/tags"], "jobs": []}
+    page.route("**/v1/jobs", lambda route: route.fulfill(json=jobs))
+    page.evaluate("location.hash = '#jobs'")
+    page.get_by_text("No job yet.").wait_for()
+    check("jobs")
+
+
+def test_headings_go_down_one_by_one(visit, address):
+    page = visit(address)
+    levels = (
+        "() => [...document.querySelectorAll('h1, h2, h3, h4')].filter((e) => e.checkVisibility())"
+        ".map((e) => Number(e.tagName[1]))"
+    )
+
+    def check():
+        found = page.evaluate(levels)
+        assert found[0] == 1
+        assert all(b <= a + 1 for a, b in itertools.pairwise(found)), found
+
+    check()
+    choose(page, "astronaut", "coffee")
+    settle(page)
+    check()
+    page.locator(".card a").first.click()
+    settle(page)
+    check()

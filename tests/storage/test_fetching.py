@@ -11,15 +11,10 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageErrorCode, UnreachableError
-from ram_ray.storage.fetching import (
-    MAX_ATTEMPTS,
-    Fetched,
-    Fetcher,
-    FetchLimits,
-    member_uri,
-    read_uri,
-)
+from ram_ray.storage.fetching import MAX_ATTEMPTS, Fetched, Fetcher, FetchLimits
+from ram_ray.storage.object_files import read_uri
 from ram_ray.storage.sources import list_source
+from ram_ray.storage.uris import member_uri
 from tests.conftest import S3Server
 from tests.storage.test_sources import ODD_KEYS
 from tests.unreadable import as_nobody, odd_folder
@@ -84,7 +79,7 @@ class _Scripted(http.server.BaseHTTPRequestHandler):
     script: dict[str, list[tuple[int, bytes]]]
 
     def do_GET(self) -> None:
-        answers = self.script[self.path.rsplit("/", 1)[-1]]
+        answers = self.script[self.path.split("?")[0].rsplit("/", 1)[-1]]
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -110,7 +105,8 @@ def scripted_server(script: dict[str, list[tuple[int, bytes]]]) -> Iterator[Stor
         server.server_close()
 
 
-def test_throttling_is_retried_and_the_tries_are_counted() -> None:
+def test_throttling_is_retried_and_the_tries_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ram_ray.storage.again.FIRST_PAUSE_S", 0.001)
     slow_down = (503, b"<Error><Code>SlowDown</Code></Error>")
     denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
     script = {"busy": [slow_down, slow_down, (200, b"ok")], "down": [slow_down], "secret": [denied]}
@@ -155,7 +151,7 @@ def test_a_bucket_that_refuses_is_unreachable_with_a_reason(
 ) -> None:
     answer = [(status, f"<Error><Code>{code}</Code></Error>".encode())]
     with (
-        scripted_server({"bucket?list-type=2": answer}) as config,
+        scripted_server({"bucket": answer}) as config,
         pytest.raises(UnreachableError, match=sentence),
     ):
         list(list_source("s3://bucket", config))

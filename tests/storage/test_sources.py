@@ -7,7 +7,7 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.storage.fetching import read_uri
+from ram_ray.storage.object_files import read_uri
 from ram_ray.storage.sources import (
     NO_ACCESS,
     SPECIAL_FILE,
@@ -29,6 +29,14 @@ def test_a_folder_is_listed_in_order_with_paths_as_ids(tmp_path: Path) -> None:
     assert [item.image_id for item in listed] == ["a.jpg", "b/10.jpg", "b/2.jpg", "c.txt"]
     assert [item.size_bytes for item in listed] == [5, 8, 7, 5]
     assert listed[1].uri == str(tmp_path / "b" / "10.jpg")
+
+
+def test_a_file_url_lists_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"x")
+    for url in (f"file://{folder}", f"file://{tmp_path}/my%20photos/"):
+        assert [one.image_id for one in list_source(url, StoreConfig())] == ["a.jpg"]
 
 
 def test_linked_files_are_listed_and_linked_folders_are_not_followed(tmp_path: Path) -> None:

@@ -49,7 +49,17 @@ class CaptionOptions:
             raise ValueError(f"max_length is {self.max_length!r}, but must be {allowed}.")
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A text and how sure the decoder was of it."""
+
+    pieces: Text
+    """Prompt first, [SEP] last unless it was cut."""
+    confidence: float
+    """Mean probability of a written piece, 0..1: the geometric mean of those that the decoder gave
+    each piece after the ones before it, [SEP] included; of beams, after the repetition penalty."""
+
+
 def generate(
     decoder: TextDecoder,
     memory_BRD: Tensor,
@@ -59,7 +69,22 @@ def generate(
     end_id: int,
     num_wanted: int | None = None,
 ) -> list[Text]:
-    """Return the piece ids of one text per image, prompt first, [SEP] last unless it was cut.
+    """Return the piece ids that `write` does."""
+    written = write(decoder, memory_BRD, prompt, options, end_id=end_id, num_wanted=num_wanted)
+    return [text.pieces for text in written]
+
+
+@torch.inference_mode()
+def write(
+    decoder: TextDecoder,
+    memory_BRD: Tensor,
+    prompt: Sequence[int],
+    options: CaptionOptions,
+    *,
+    end_id: int,
+    num_wanted: int | None = None,
+) -> list[Written]:
+    """Return one text per image.
 
     The shapes of a step depend on B and on the step alone: finished texts stay in the batch.
 
@@ -84,7 +109,8 @@ def _greedy_search(
     options: CaptionOptions,
     end_id: int,
     wanted: int,
-) -> list[Text]:
+) -> list[Written]:
+    sums = [0.0] * len(memory_BRD)  # log-probabilities
     texts = [list(prompt) for _ in memory_BRD]
     unfinished = set(range(wanted))
     state = decoder.start(memory_BRD)
@@ -95,14 +121,19 @@ def _greedy_search(
         scores_BW = _adjust(logits_BW.float(), texts, length, options, end_id)
         step = scores_BW.argmax(dim=-1, keepdim=True)
         found = scores_BW.gather(1, step).flatten().tolist()
+        sure = logits_BW.float().log_softmax(-1).gather(1, step).flatten().tolist()
         for image, piece in enumerate(step.flatten().tolist()):
             _check(found[image], image in unfinished)
             texts[image].append(piece)
+            if image in unfinished:
+                sums[image] += sure[image]
             if piece == end_id:
                 unfinished.discard(image)
         if not unfinished:
             break
-    return [_until(end_id, text) for text in texts[:wanted]]
+    whole = [_until(end_id, text) for text in texts[:wanted]]
+    ways = zip(whole, sums[:wanted], strict=True)
+    return [Written(text, math.exp(total / (len(text) - len(prompt)))) for text, total in ways]
 
 
 def _beam_search(
@@ -112,7 +143,7 @@ def _beam_search(
     options: CaptionOptions,
     end_id: int,
     wanted: int,
-) -> list[Text]:
+) -> list[Written]:
     beams = [_Beams(options.num_beams, texts=[prompt], sums=[0.0]) for _ in memory_BRD]
     state = decoder.start(memory_BRD)
     step = torch.tensor([prompt] * len(beams), device=memory_BRD.device)
@@ -137,7 +168,12 @@ def _beam_search(
         last = [[text[-1]] for image in beams for text in image.texts]
         step = torch.tensor(last, device=memory_BRD.device)
     chosen = [image.best() for image in beams[:wanted]]
-    return [text + [end_id] * (len(text) < options.max_length) for text in chosen]
+    written = [text + [end_id] * (len(text) < options.max_length) for _, text in chosen]
+    return [
+        # a score is a sum over the pieces of the text, prompt included and [SEP] not
+        Written(whole, math.exp(score * len(text) / (len(whole) - len(prompt))))
+        for whole, (score, text) in zip(written, chosen, strict=True)
+    ]
 
 
 @dataclass(slots=True)
@@ -173,13 +209,13 @@ class _Beams:
             self.done = self.done or worst >= choices[0][0] / length
         return [parent for _, parent, _ in going_on]
 
-    def best(self) -> Text:
-        """Return the best text; where none could end in time, or too few, open ones count too."""
+    def best(self) -> tuple[float, Text]:
+        """Return the best of `ended`; where none could end in time, or too few, open ones count."""
         if not self.done:
             for total, text in zip(self.sums, self.texts, strict=True):
                 self._end(total / len(text), text)
         newest_first = reversed(self.ended)  # of equals, the reference takes the newest
-        return max(newest_first, key=lambda entry: entry[0])[1]
+        return max(newest_first, key=lambda entry: entry[0])
 
     def _end(self, score: float, text: Text) -> None:
         worst = min((other for other, _ in self.ended), default=-math.inf)

@@ -9,17 +9,16 @@ from typing import NamedTuple
 import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
-from obstore.exceptions import BaseError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
 from ram_ray.labels.captions.forms import HEAD_BYTES, SUFFIXES, Form, form_of
 from ram_ray.labels.captions.rows import is_file_name
 from ram_ray.labels.captions.tar_texts import TEXTS
+from ram_ray.storage.clients import open_bucket
 from ram_ray.storage.object_files import open_object
-from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.sources import OnPassed, SourceObject, list_source
-from ram_ray.storage.stores import open_bucket, split_url
+from ram_ray.storage.stores import split_url
 from ram_ray.storage.tars import APPLE_DOUBLE, COMPRESSED
 
 _BESIDE = (*TEXTS, ".json")
@@ -149,18 +148,10 @@ def is_picture(name: str) -> bool:
 
 def read_head(uri: str, config: StoreConfig) -> bytes:
     """Return the first HEAD_BYTES of an object, or all of it; b"" where it cannot be read."""
-    scheme, bucket, path = split_url(uri)
     try:
-        if scheme == "file":
-            with open_regular(path) as file:
-                return file.read(HEAD_BYTES)
-        store = open_bucket(bucket, config, max_retries=5)
-        key = uri.removeprefix(f"s3://{bucket}/")
-        size = obstore.head(store, key)["size"]
-        if not size:
-            return b""
-        return bytes(obstore.get_range(store, key, start=0, length=min(size, HEAD_BYTES)))
-    except (BaseError, OSError):  # the reader says so
+        with closing(open_object(uri, config)) as file:
+            return file.read(HEAD_BYTES)
+    except UnreachableError:  # the reader says so
         return b""
 
 

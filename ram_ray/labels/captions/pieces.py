@@ -7,9 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-import obstore
-from obstore.exceptions import BaseError
-
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageErrorCode, UnreachableError
 from ram_ray.labels.captions.files import CaptionSource, read_file
@@ -18,10 +15,9 @@ from ram_ray.labels.captions.listing import CaptionFile
 from ram_ray.labels.captions.rows import Caption
 from ram_ray.labels.captions.tar_texts import captions_of_tar
 from ram_ray.labels.problems import Problem, Report
+from ram_ray.storage.again import STORE_ERRORS
 from ram_ray.storage.fetching import classify
 from ram_ray.storage.object_files import open_object
-from ram_ray.storage.regular_files import open_regular
-from ram_ray.storage.stores import describe, open_bucket, split_url
 
 BLOCK_BYTES = 1 << 20
 
@@ -60,9 +56,9 @@ def cut_pieces(file: CaptionFile, config: StoreConfig, *, piece_bytes: int) -> I
     blocks = read_blocks(found.uri, config, min(BLOCK_BYTES, piece_bytes))
     try:
         first = next(blocks, b"")
-    except (BaseError, OSError) as error:
+    except UnreachableError as error:
         if why_unreadable(error) is None:
-            raise UnreachableError(f"Cannot read {found.uri}: {describe(error)}") from error
+            raise
         yield Piece(key, found.uri, 0, found.size_bytes, 1, None, form.to_json(), images)
         return  # its reader says so
     for block in chain((first,) if first else (), blocks):
@@ -90,7 +86,7 @@ def read_piece(piece: Piece, config: StoreConfig, report: Report) -> Iterator[Ca
         for caption in _captions(piece, form, config, problems.append):
             seen.add(caption.line)
             yield caption
-    except (BaseError, OSError, UnreachableError) as error:
+    except (*STORE_ERRORS, UnreachableError) as error:
         why = why_unreadable(error)
         if why is None:
             raise
@@ -149,27 +145,13 @@ def _captions(piece: Piece, form: Form, config: StoreConfig, report: Report) -> 
 
 def read_blocks(uri: str, config: StoreConfig, block_bytes: int) -> Iterator[bytes]:
     """Yield a file's bytes, a block at a time."""
-    scheme, bucket, path = split_url(uri)
-    if scheme == "file":
-        with open_regular(path) as file:
-            while block := file.read(block_bytes):
-                yield block
-        return
-    key = uri.removeprefix(f"s3://{bucket}/")
-    stream = obstore.get(open_bucket(bucket, config, max_retries=5), key)
-    for block in stream.stream(min_chunk_size=block_bytes):
-        yield bytes(block)
+    with closing(open_object(uri, config)) as file:
+        while block := file.read(block_bytes):
+            yield block
 
 
 def read_piece_bytes(piece: Piece, config: StoreConfig) -> bytes:
-    """Return the bytes of one piece; FileNotFoundError when its file is gone."""
-    scheme, bucket, path = split_url(piece.uri)
-    if scheme == "file":
-        with open_regular(path) as file:
-            file.seek(piece.start)
-            return file.read(piece.size_bytes)
-    if not piece.size_bytes:
-        return b""
-    key = piece.uri.removeprefix(f"s3://{bucket}/")
-    raw = open_bucket(bucket, config, max_retries=5)
-    return bytes(obstore.get_range(raw, key, start=piece.start, length=piece.size_bytes))
+    """Return the bytes of one piece."""
+    with closing(open_object(piece.uri, config)) as file:
+        file.seek(piece.start)
+        return file.read(piece.size_bytes)

@@ -1,9 +1,11 @@
 """API keys, rates per key, and which web pages may call."""
 
 import hmac
+import ipaddress
 import os
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -53,6 +55,16 @@ def load_keys(config: AccessConfig) -> dict[str, str]:
     return keys
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a request comes from."""
+
+    name: str
+    """Of the key; without one the network address."""
+    is_proven: bool
+    """False while keys are asked for and none has been checked."""
+
+
 class Access:
     """Decides who a request comes from, before its body is read."""
 
@@ -62,7 +74,7 @@ class Access:
         self._only_loopback_hosts = is_loopback(config.host) and not keys
         self._rates = RateLimit(config.limits)
 
-    def client_of(self, scope: Scope) -> str:
+    def caller_of(self, scope: Scope) -> "Caller":
         """Return the key name, or without keys the address, that a request is counted under.
 
         Raises:
@@ -70,18 +82,19 @@ class Access:
         """
         headers = Headers(scope=scope)
         self._check_origin(headers)
-        address = (scope.get("client") or ("unknown", 0))[0]
+        address = network_of((scope.get("client") or ("unknown", 0))[0])
         path, method = scope["path"], scope["method"]
         is_public = path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)
         if not self.keys or (method in ("GET", "HEAD") and is_public):
-            return address
+            return Caller(address, is_proven=not self.keys)
         signature = read_signature(headers)
         if signature and signature.name in self.keys and (method, path) == ("POST", "/"):
-            return signature.name  # the route checks it, because it covers the body
+            # the route checks it, because it covers the body; until then it is anybody's
+            return Caller(address, is_proven=False)
         given = _bearer(headers) or headers.get("x-api-key") or headers.get(_AZURE_KEY) or ""
         for name, secret in self.keys.items():
             if hmac.compare_digest(given.encode(), secret.encode()):
-                return name
+                return Caller(name, is_proven=True)
         raise Problem(
             RequestErrorCode.UNAUTHORIZED,
             "This server wants an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
@@ -142,6 +155,22 @@ class RateLimit:
 
 
 _AZURE_KEY = "ocp-apim-subscription-key"
+
+
+def network_of(address: str) -> str:
+    """Return what a client is counted under: an IPv4 address, or the /64 of an IPv6 one.
+
+    Whoever has one IPv6 address has the 2^64 of its network.
+    """
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, 64), strict=False))
 
 
 def _bearer(headers: Headers) -> str | None:

@@ -19,10 +19,17 @@ from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import UrlConfig
 from ram_ray.serving.guard.admission import Admission
+from ram_ray.serving.guard.bucket_input import SCHEME, BucketReader
 from ram_ray.serving.problems import Problem
 
 _PIECE_BYTES = 64 * 2**10
 _REDIRECTS = (301, 302, 303, 307, 308)
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA has given out
+_OBSOLETE = (
+    ipaddress.ip_network("3ffe::/16"),  # 6bone, RFC 3701
+    ipaddress.ip_network("3fff::/20"),  # documentation, RFC 9637
+)
+_USUAL_PORTS = (80, 443)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last 32 bits
 
 
@@ -35,6 +42,9 @@ def is_public(address: str) -> bool:
             inner = ipaddress.ip_address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        # site-local, IPv4-compatible and reserved ranges: `is_global` says yes to them
+        if ip not in _GLOBAL_UNICAST or any(ip in network for network in _OBSOLETE):
+            return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -50,23 +60,34 @@ class UrlFetcher:
         is_allowed_address: Callable[[str], bool] = is_public,
     ) -> None:
         self._config = config
-        self._admission = admission
+        self._rooms = admission.body_rooms(is_proven=True)
         self._max_bytes = max_image_bytes
+        self._buckets = BucketReader(config.buckets, config.store, max_image_bytes)
         self._is_allowed_address = is_allowed_address
 
     @asynccontextmanager
-    async def image(self, url: str) -> AsyncIterator[bytes]:
+    async def image(self, url: str, client: str) -> AsyncIterator[bytes]:
         """Give the bytes of an image; its room is given back at the end of the block.
 
         Raises:
-            Problem: url_not_allowed, overloaded.
+            Problem: url_not_allowed, overloaded, rate_limited.
             ImageError: not_found, access_denied, fetch_timeout, fetch_failed, too_large.
         """
         data = bytearray()
+        held = 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            self._rooms.take_bytes(client, count, own=held)
+            held += count
+
         try:
             try:
                 async with asyncio.timeout(self._config.timeout_s):
-                    await self._fetch(url, data)
+                    if url.startswith(SCHEME):
+                        data += await self._buckets.read(url, hold)
+                    else:
+                        await self._fetch(url, data, hold)
             except TimeoutError:
                 message = f"Not fetched within {self._config.timeout_s:g} s."
                 raise ImageError(ImageErrorCode.FETCH_TIMEOUT, message) from None
@@ -75,9 +96,9 @@ class UrlFetcher:
                 raise ImageError(ImageErrorCode.FETCH_FAILED, message) from None
             yield bytes(data)
         finally:
-            self._admission.give_bytes(len(data))
+            self._rooms.bytes.give(client, held)
 
-    async def _fetch(self, url: str, data: bytearray) -> None:
+    async def _fetch(self, url: str, data: bytearray, hold: Callable[[int], None]) -> None:
         for _ in range(self._config.max_redirects + 1):
             addresses = await self._checked_addresses(url)
             connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False)
@@ -95,16 +116,13 @@ class UrlFetcher:
                     continue
                 _check_status(response.status)
                 async for piece in response.content.iter_chunked(_PIECE_BYTES):
-                    self._keep(piece, data)
+                    if len(data) + len(piece) > self._max_bytes:
+                        message = f"The file has more than {self._max_bytes} bytes."
+                        raise ImageError(ImageErrorCode.TOO_LARGE, message)
+                    hold(len(piece))
+                    data += piece
                 return
         raise ImageError(ImageErrorCode.FETCH_FAILED, "More redirects than this server follows.")
-
-    def _keep(self, piece: bytes, data: bytearray) -> None:
-        if len(data) + len(piece) > self._max_bytes:
-            message = f"The file has more than {self._max_bytes} bytes."
-            raise ImageError(ImageErrorCode.TOO_LARGE, message)
-        self._admission.take_bytes(len(piece))
-        data += piece
 
     async def _checked_addresses(self, url: str) -> list[ResolveResult]:
         try:
@@ -114,8 +132,10 @@ class UrlFetcher:
             raise _not_allowed("It cannot be read as a URL.") from None
         if parts.scheme not in ("http", "https") or not host or parts.username is not None:
             raise _not_allowed("Only http:// and https:// without user names are fetched.")
-        if not self._is_allowed_host(host):
-            raise _not_allowed("This server does not fetch from that host.")
+        if not self._config.hosts:
+            raise _not_allowed("This server takes no URLs: send the image's bytes.")
+        if not self._is_allowed_host(host, port):
+            raise _not_allowed("This server does not fetch from that host and port.")
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -137,9 +157,12 @@ class UrlFetcher:
             for family, _, proto, _, address in found
         ]
 
-    def _is_allowed_host(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str, port: int) -> bool:
         host = host.lower().rstrip(".")
-        for allowed in self._config.hosts:
+        for named in self._config.hosts:
+            allowed, _, named_port = named.partition(":")
+            if not (port == int(named_port) if named_port else port in _USUAL_PORTS):
+                continue
             suffix = allowed.lower().removeprefix("*")
             if host == suffix or (suffix != allowed.lower() and host.endswith(suffix)):
                 return True

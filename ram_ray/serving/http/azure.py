@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from ram_ray.errors import ImageError, ImageErrorCode
+from ram_ray.errors import ImageErrorCode
 from ram_ray.images.formats import identify
 from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.context import Context
@@ -78,8 +78,8 @@ async def analyze(
     if "tags" in wanted:
         answer["tagsResult"] = {"values": _tags(found, _LANGUAGES[language])}
     if "caption" in wanted:
-        # our captions carry no confidence
-        answer["captionResult"] = {"text": found.caption, "confidence": 1.0}
+        confidence = found.caption_confidence
+        answer["captionResult"] = {"text": found.caption, "confidence": confidence}
     return JSONResponse(answer, headers={"apim-request-id": request_id(request)})
 
 
@@ -204,18 +204,13 @@ async def _read(request: Request, context: Context) -> SentImage:
     except pydantic.ValidationError:
         message = 'The body must be {"url": "..."}.'
         raise Problem(RequestErrorCode.INVALID_REQUEST, message) from None
-    if not context.config.urls.hosts:
-        message = "This server takes no URLs: send the image's bytes."
-        raise Problem(RequestErrorCode.URL_NOT_ALLOWED, message)
     return SentImage(url=url)
 
 
 def _only(tagged: TaggedRequest) -> tuple[TaggedImage, Prediction]:
     image = tagged.images[0]
     if image.prediction is None:
-        raise Problem.of_image(
-            image.error or ImageError(ImageErrorCode.MODEL_ERROR, "No prediction was made.")
-        )
+        raise image.problem() or AssertionError("an image without error has a prediction")
     return image, image.prediction
 
 

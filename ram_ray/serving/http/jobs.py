@@ -7,12 +7,14 @@ from typing import TypeVar
 
 from fastapi import APIRouter, Request
 
+from ram_ray.errors import UnreachableError
 from ram_ray.serving.api import ErrorDetail, ErrorResponse, RequestErrorCode
 from ram_ray.serving.config import JobsConfig
 from ram_ray.serving.context import Context, ServingContext
 from ram_ray.serving.http.tagging import model_name
-from ram_ray.serving.job_api import Job, JobList, JobRequest
+from ram_ray.serving.job_api import Job, JobList, JobPlan, JobPlanRequest, JobRequest
 from ram_ray.serving.job_locations import allowed_location
+from ram_ray.serving.jobs.counted_source import CountedSource, count_source
 from ram_ray.serving.problems import Problem
 
 T = TypeVar("T")
@@ -38,6 +40,40 @@ async def start_job(body: JobRequest, request: Request, context: Context) -> Job
     client = request.scope["state"]["client"]
     job_id = await _in_thread(context, lambda: context.jobs.submit(checked, client))
     return await _in_thread(context, lambda: context.jobs.get(job_id))
+
+
+@router.post("/v1/jobs/plan")
+async def plan_job(body: JobPlanRequest, context: Context) -> JobPlan:
+    """Count what a job would read, before it is started."""
+    config = _enabled(context)
+    source = _allowed("source", body.source, config.sources)
+    _check_texts(body)
+
+    def count() -> CountedSource:
+        return count_source(
+            source,
+            config.store,
+            include=body.include,
+            exclude=body.exclude,
+            seconds=config.timeout_s / 2,
+        )
+
+    try:
+        found = await _in_thread(context, count)
+    except UnreachableError:
+        raise Problem(
+            RequestErrorCode.INVALID_REQUEST,
+            "source cannot be listed.",
+            details=[ErrorDetail(field="source", message="cannot be listed")],
+        ) from None
+    price = config.price_per_million
+    return JobPlan(
+        num_images=found.num_images,
+        num_bytes=found.num_bytes,
+        is_complete=found.is_complete,
+        price=None if price is None else found.num_images * price / 1e6,
+        currency=config.currency,
+    )
 
 
 @router.get("/v1/jobs")
@@ -105,10 +141,10 @@ def _job_id(given: str) -> str:
     return given
 
 
-def _check_texts(request: JobRequest) -> None:
+def _check_texts(request: JobRequest | JobPlanRequest) -> None:
     """Refuse what a line of options cannot carry unchanged."""
     for field in ("tags", "include", "exclude"):
-        for text in getattr(request, field) or ():
+        for text in getattr(request, field, None) or ():
             if not text.isprintable():
                 raise Problem(
                     RequestErrorCode.INVALID_REQUEST,

@@ -106,11 +106,6 @@ def _parse_json(body: bytes, config: ServeConfig) -> tuple[TagOptions, list[Sent
         data = None
         if image.data is not None:
             data = decode_base64(image.data, f"images.{position}.data")
-        elif not config.urls.hosts:
-            raise Problem(
-                RequestErrorCode.URL_NOT_ALLOWED,
-                "This server takes no URLs: send the image's bytes.",
-            )
         images.append(SentImage(name=image.name, data=data, url=image.url))
     return parsed, images
 

@@ -18,7 +18,7 @@ from ram_ray.serving.context import Context
 from ram_ray.serving.http.reading import read_tag_request, selection_of
 from ram_ray.serving.http.tagging import TaggedImage, tag_images
 from ram_ray.serving.models.backend import Prediction
-from ram_ray.serving.problems import Problem, request_id
+from ram_ray.serving.problems import request_id
 
 router = APIRouter(tags=["tagging"])
 
@@ -63,8 +63,8 @@ async def tag(
         model=wanted.model,
         selection=selection_of(wanted),
     )
-    if len(tagged.images) == 1 and (error := tagged.images[0].error):
-        raise Problem.of_image(error)
+    if len(tagged.images) == 1 and (problem := tagged.images[0].problem()):
+        raise problem
     return TagResponse(
         request_id=request_id(request),
         model=tagged.version,
@@ -84,6 +84,7 @@ def _result(image: TaggedImage) -> ImageResult:
         height=image.height,
         tags=_tags(image.prediction),
         caption=image.prediction.caption,
+        caption_confidence=image.prediction.caption_confidence,
         boxes=None if boxes is None else [Box.model_validate(box) for box in boxes],
     )
 

@@ -5,21 +5,25 @@ All doors (our API, Rekognition's and Azure's shapes) come through `tag_images`.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ram_ray.errors import ImageError
 from ram_ray.images.decoder import DecodedImage
 from ram_ray.serving.api import ErrorDetail, ModelVersion, RequestErrorCode
 from ram_ray.serving.config import ServeConfig
 from ram_ray.serving.context import ServingContext
+from ram_ray.serving.log import request_facts
 from ram_ray.serving.models.backend import ImageSizeError, ModelCard, Prediction, Selection
 from ram_ray.serving.problems import Problem
 
 _READY_WAIT_S, _READY_PERIOD_S = 3.0, 0.05
 """For a model process to be up again: one that died may be noticed before the next is."""
 _MIX_PAUSE_S = 0.1  # between attempts to get one answer from one version of a model
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +43,12 @@ class TaggedImage:
     width: int = 0
     height: int = 0
     prediction: Prediction | None = None
-    error: ImageError | None = None
+    error: "ImageError | Problem | None" = None
+    """A Problem only where it is of this image alone: its URL is not allowed."""
+
+    def problem(self) -> Problem | None:
+        """Return what ends a request of this image alone."""
+        return Problem.of_image(self.error) if isinstance(self.error, ImageError) else self.error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,21 +70,22 @@ async def tag_images(
     """Return the tags of each image; an image that cannot be tagged carries its error.
 
     Args:
-        client: who is counted, from `Access.client_of`.
+        client: who is counted, from `Access.caller_of`.
 
     Raises:
         Problem: the request as a whole is refused, or was not done in time.
     """
     name = model_name(context.config, model)
+    request_facts.get({}).update(images=len(images), model=name)
     check_count(context.config, len(images))
     limits = context.config.limits
-    with context.admission.images(len(images)):
+    with context.admission.images(len(images), client):
         context.access.spend(client, len(images))
         deadline = time.monotonic() + limits.request_timeout_s
         try:
             async with asyncio.timeout(limits.request_timeout_s):
                 await _wait_until_ready(context)
-                tagged = await _tag_admitted(context, name, images, selection, deadline)
+                tagged = await _tag_admitted(context, client, name, images, selection, deadline)
         except TimeoutError:
             raise Problem(
                 RequestErrorCode.DEADLINE_EXCEEDED,
@@ -127,6 +137,7 @@ async def _wait_until_ready(context: ServingContext) -> None:
 
 async def _tag_admitted(
     context: ServingContext,
+    client: str,
     model: str,
     images: Sequence[SentImage],
     selection: Selection,
@@ -134,8 +145,8 @@ async def _tag_admitted(
 ) -> TaggedRequest:
     card = await context.backend.card(model)
     _check_selection(card, selection)
-    one = _OneImage(context, model, card.info.image_size_px, selection, deadline)
-    tagged = list(await asyncio.gather(*(one.tag(image) for image in images)))
+    one = _OneImage(context, client, model, card.info.image_size_px, selection, deadline)
+    tagged = await _together([one.tag(image) for image in images])
     while len(versions := _versions(tagged)) > 1:
         # An update is under way: an answer is of one version, the newer one, so redo the others.
         await asyncio.sleep(_MIX_PAUSE_S)
@@ -144,6 +155,16 @@ async def _tag_admitted(
             if image.prediction and image.prediction.version == old:
                 tagged[position] = await one.tag(images[position])
     return TaggedRequest(version=versions[0] if versions else card.info.version, images=tagged)
+
+
+async def _together(calls: list[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return all results; the first failure ends the other calls and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _versions(tagged: Sequence[TaggedImage]) -> list[ModelVersion]:
@@ -157,6 +178,7 @@ def _versions(tagged: Sequence[TaggedImage]) -> list[ModelVersion]:
 @dataclass(frozen=True, slots=True)
 class _OneImage:
     context: ServingContext
+    client: str
     model: str
     image_size_px: int
     selection: Selection
@@ -168,10 +190,14 @@ class _OneImage:
             if image.data is not None:
                 decoded, prediction = await self._predict(image.data)
             else:
-                async with self.context.urls.image(image.url or "") as data:
+                async with self.context.urls.image(image.url or "", self.client) as data:
                     decoded, prediction = await self._predict(data)
         except ImageError as error:
             return TaggedImage(name=image.name, error=error)
+        except Problem as problem:
+            if problem.code is not RequestErrorCode.URL_NOT_ALLOWED:
+                raise
+            return TaggedImage(name=image.name, error=problem)
         return TaggedImage(
             name=image.name, width=decoded.width, height=decoded.height, prediction=prediction
         )

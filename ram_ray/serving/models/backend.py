@@ -44,6 +44,8 @@ class Prediction:
     names_zh: list[str]
     kinds: list[str]
     caption: str | None = None
+    caption_confidence: float | None = None
+    """Mean probability of the caption's word pieces, 0..1."""
     boxes: list[Any] | None = None
     notes: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ import torch
 from ray import serve
 
 from ram_ray.serving.config import ServeConfig
+from ram_ray.serving.log import note, set_up_log
 from ram_ray.serving.models.backend import ImageCall, ModelCard, Outcome
 from ram_ray.serving.models.loaded_model import LoadedModel
 from ram_ray.serving.models.scaling import DEMAND
@@ -25,6 +26,7 @@ class ModelServer:
     model_class = LoadedModel
 
     def __init__(self, config: ServeConfig) -> None:
+        set_up_log(config.log_level)
         if config.threads:
             # Ray sets OMP_NUM_THREADS to the reserved CPUs, which are bookkeeping here.
             torch.set_num_threads(config.threads)
@@ -48,6 +50,7 @@ class ModelServer:
         self._config = dataclasses.replace(self._config, thresholds=thresholds)
         model = await self._load(self._config.models[0])
         model.use_thresholds(self._config.threshold_of())
+        note("reload", model=self._config.models[0], thresholds_of_own=len(thresholds))
 
     async def card(self, model: str) -> ModelCard:
         """Return a model's facts and vocabulary."""

@@ -96,7 +96,9 @@ def with_captions(
     words = [[] if isinstance(guide, Failure) else guide.names for guide in guides]
     written = tagger(images, caption_tags=words)
     return [
-        dataclasses.replace(outcome, caption=tags.caption)
+        dataclasses.replace(
+            outcome, caption=tags.caption, caption_confidence=tags.caption_confidence
+        )
         if isinstance(outcome, Prediction)
         else outcome
         for outcome, tags in zip(outcomes, written, strict=True)

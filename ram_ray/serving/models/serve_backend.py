@@ -6,6 +6,7 @@ those, are made again within the request's deadline.
 """
 
 import asyncio
+import logging
 import random
 import time
 from typing import Any
@@ -18,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.serving.api import ModelVersion, RequestErrorCode
 from ram_ray.serving.config import ServeConfig
+from ram_ray.serving.log import note
 from ram_ray.serving.metrics import Metrics
 from ram_ray.serving.models.backend import (
     ImageCall,
@@ -36,6 +38,7 @@ DEATHS_UNTIL_ALONE = 2
 """Model processes that died in an image's calls before it gets calls of its own."""
 DEATHS_UNTIL_GIVEN_UP = 3
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_DEATH_S, _MOST_DEATHS = 60.0, 100  # calls that a dying process had come back within moments
 _CARD_PERIOD_S = 1.0  # how often at most a changed model is asked for its card
 _CARD_TIMEOUT_S = 60.0
 
@@ -57,6 +60,7 @@ class ServeBackend:
         self._cards: dict[str, tuple[ModelCard, float]] = {}
         self._card_locks = {name: asyncio.Lock() for name in config.models}
         self._one_alone = asyncio.Lock()
+        self._deaths: dict[str, float] = {}
         self._connecting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -106,6 +110,7 @@ class ServeBackend:
             except (ActorDiedError, ActorUnavailableError, RayTaskError) as error:
                 if not _is_death(error):
                     raise
+                self._note_death(model, error)
             deaths += 1
             self._metrics.replica_retries.inc()
             if deaths >= DEATHS_UNTIL_GIVEN_UP:
@@ -149,6 +154,17 @@ class ServeBackend:
                 if not _is_death(error):
                     raise
             pause = await _pause(pause, deadline)
+
+    def _note_death(self, model: str, error: Exception) -> None:
+        """Write a line per process that died, not per call that it had."""
+        cause = getattr(error, "cause", None) or error
+        actor = str(getattr(cause, "actor_id", "") or "unknown")
+        now = time.monotonic()
+        if now - self._deaths.get(actor, -_DEATH_S) >= _DEATH_S:
+            note("model_died", level=logging.WARNING, model=model, actor=actor)
+        self._deaths[actor] = now
+        while len(self._deaths) > _MOST_DEATHS:
+            self._deaths.pop(next(iter(self._deaths)))
 
     def _notice(self, model: str, version: ModelVersion) -> None:
         """Forget a card that an update has made old; not more often than once in a while."""

@@ -9,10 +9,15 @@ const LONGEST_WAIT_S = 30;
 
 /** The server refused or failed: `code` is one of its error codes, `message` one sentence. */
 export class ApiError extends Error {
-  constructor(code, message, { status = 0, retryAfterS = null, requestId = null } = {}) {
+  constructor(code, message, { status = 0, retryAfterS = null, requestId = null, details = [] } = {}) {
     super(message);
-    Object.assign(this, { code, status, retryAfterS, requestId });
+    Object.assign(this, { code, status, retryAfterS, requestId, details });
   }
+}
+
+/** Return whether a key is kept. */
+export function hasApiKey() {
+  return sessionStorage.getItem(KEY_NAME) !== null;
 }
 
 /** Keep the key for this tab, or forget it. */
@@ -60,7 +65,7 @@ export async function tagPicture(blob, name, { model, words, caption, boxes }, {
   const form = new FormData();
   form.append("files", blob, name);
   form.append("model", model);
-  form.append("score_floor", String(SCORE_FLOOR));
+  form.append("score_floor", String(words.length > 0 ? 0 : SCORE_FLOOR)); // of own words every score
   for (const word of words) form.append("tags", word);
   if (caption) form.append("caption", "true");
   if (boxes) form.append("boxes", "true");
@@ -83,13 +88,14 @@ export async function listJobs() {
   return getJson("v1/jobs");
 }
 
-/** Start a tagging job; returns it. */
-export async function startJob(source, output, model) {
-  return send("v1/jobs", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ source, output, model }),
-  });
+/** Return {num_images, num_bytes, is_complete, price, currency} of a job that would read `source`. */
+export async function planJob(source) {
+  return postJson("v1/jobs/plan", { source });
+}
+
+/** Start a tagging job of {source, output, model, tags, threshold}; returns it. */
+export async function startJob(job) {
+  return postJson("v1/jobs", job);
 }
 
 /** Ask for the end of a job; what is committed stays. */
@@ -119,6 +125,11 @@ function getJson(path) {
   return send(path, {});
 }
 
+function postJson(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return send(path, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
 function postForm(path, form, signal) {
   return send(path, { method: "POST", body: form, signal });
 }
@@ -145,6 +156,7 @@ async function send(path, options) {
     {
       status: response.status,
       retryAfterS: seconds > 0 ? seconds : null,
+      details: body?.error?.details ?? [],
       requestId: body?.request_id ?? response.headers.get("X-Request-ID"),
     },
   );

@@ -5,7 +5,7 @@ import { byId, h } from "./element.js";
 import { runAgain } from "./queue.js";
 import { changed, currentModel, KINDS, onChange, state } from "./state.js";
 import { language, t } from "./text.js";
-import { tagName } from "./tags.js";
+import { percent, tagName } from "./tags.js";
 
 const SEARCH_PAUSE_MS = 150;
 
@@ -49,11 +49,22 @@ function lookFor(words) {
   else runAgain();
 }
 
+/** Say in one line what is chosen, for the panel is mostly closed. */
+function drawSummary() {
+  const parts = [state.threshold === "own" ? t("threshold_own") : percent(state.threshold)];
+  parts.push(...[...state.kinds].map((kind) => t(`kind_${kind}`)));
+  if (state.captions) parts.push(t("captions"));
+  if (state.words.length > 0) parts.push(state.words.join(", "));
+  byId("choices-now").textContent = parts.join(" · ");
+}
+
 function draw() {
+  drawSummary();
+  if (state.wordsError) byId("choices-panel").open = true;
   const own = state.threshold === "own";
   document.querySelector(`input[name=threshold][value=${own ? "own" : "one"}]`).checked = true;
   byId("threshold").classList.toggle("idle", own);
-  const value = own ? "" : t("threshold_value", { value: state.threshold.toFixed(2) });
+  const value = own ? "" : t("threshold_value", { value: percent(state.threshold) });
   byId("threshold-value").textContent = own ? t("threshold_own_hint") : value;
   byId("threshold").setAttribute("aria-valuetext", own ? t("threshold_own") : value);
   drawKinds();

@@ -5,7 +5,7 @@ import { errorSentence, mayPass } from "./errors.js";
 import { retry } from "./queue.js";
 import { changed, DONE, FAILED, onChange, openPicture, RUNNING, state } from "./state.js";
 import { language, t } from "./text.js";
-import { tagList } from "./tag_list.js";
+import { tagGroups, tagList } from "./tag_list.js";
 import { splitTags, tagName } from "./tags.js";
 
 const MOST_WEAKER = 24;
@@ -39,9 +39,10 @@ function draw() {
     pictureShown = picture;
     view.replaceChildren(frame(picture), h("div", { class: "side panel" }));
   }
-  const focused = document.activeElement?.dataset?.tag; // the list is built anew under the keyboard
+  const { tag: focused, thumb } = document.activeElement?.dataset ?? {}; // the list is built anew
   view.querySelector(".side").replaceChildren(...side(picture).filter((part) => part !== null));
   view.querySelector(`[data-tag="${CSS.escape(focused ?? "")}"][tabindex]`)?.focus();
+  if (thumb) view.querySelector(`[data-thumb="${CSS.escape(thumb)}"]`)?.focus();
   drawBoxes(view.querySelector("svg.boxes"), picture, null);
   view.querySelector(".frame").classList.toggle("working", picture.status === RUNNING);
 }
@@ -53,7 +54,7 @@ function frame(picture) {
   const boxes = svg("svg", { class: "boxes", "aria-hidden": "true" });
   return h("figure", { class: "frame" },
     h("div", { class: "stage" }, image, boxes, missing),
-    h("figcaption", {}, h("span", { class: "file" }, picture.name), credit(picture)));
+    h("figcaption", {}, h("bdi", { class: "file" }, picture.name), credit(picture)));
 }
 
 function credit(picture) {
@@ -75,8 +76,8 @@ function side(picture) {
   };
   if (state.captions && picture.result.caption) parts.push(h("blockquote", {}, picture.result.caption));
   parts.push(heading(given, weaker));
-  if (given.length > 0) parts.push(tagList(given, options));
-  if (weaker.length > 0) parts.push(weakerTags(given, weaker, options));
+  if (given.length > 0) parts.push(tagGroups(picture, given, options));
+  if (weaker.length > 0) parts.push(weakerTags(picture, given, weaker, options));
   for (const note of picture.result.notes) parts.push(h("p", { class: "hint" }, note));
   parts.push(actions(picture, given));
   return parts;
@@ -120,13 +121,14 @@ function heading(given, weaker) {
   return h("h2", {}, given.length === 0 ? none : count);
 }
 
-function weakerTags(given, weaker, options) {
-  const nothingGiven = given.length === 0;
-  const label = nothingGiven ? t("weaker_best") : t("weaker", { count: weaker.length });
+function weakerTags(picture, given, weaker, options) {
+  const asked = state.words.length > 0; // of words that were asked for every score is an answer
+  const nothingGiven = given.length === 0 || asked;
+  const label = asked ? t("weaker_asked") : nothingGiven ? t("weaker_best") : t("weaker", { count: weaker.length });
   return h("details", {
     class: "weaker", open: weakerOpen || nothingGiven,
     ontoggle: (event) => { if (!nothingGiven) weakerOpen = event.target.open; },
-  }, h("summary", {}, label), tagList(weaker.slice(0, nothingGiven ? 8 : MOST_WEAKER), options));
+  }, h("summary", {}, label), tagList(picture, weaker.slice(0, asked ? undefined : nothingGiven ? 8 : MOST_WEAKER), options));
 }
 
 function actions(picture, given) {

@@ -25,6 +25,20 @@ export function toCsv(pictures) {
   return rows.map((row) => row.map(cell).join(",") + "\r\n").join("");
 }
 
+/**
+ * Return what was said of tags as the CSV that the data engine takes (`--set corrections=FILE`).
+ * Names stay as they are: the engine finds pictures by them.
+ */
+export function toCorrections(pictures) {
+  const rows = [["image_id", "tag", "present"]];
+  for (const picture of pictures) {
+    for (const [tag, isThere] of state.verdicts.get(picture.id) ?? []) {
+      rows.push([picture.name, tag, isThere ? "1" : "0"]);
+    }
+  }
+  return rows.map((row) => row.map(quoted).join(",") + "\r\n").join("");
+}
+
 /** Save a text as a file of the visitor. */
 export function download(text, fileName, type) {
   const bytes = type === "text/csv" ? "\ufeff" + text : text; // Excel needs the mark for UTF-8
@@ -58,5 +72,9 @@ function cell(value) {
   const text = String(value);
   // a spreadsheet would run a name that starts like a formula
   const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  return quoted(safe);
+}
+
+function quoted(text) {
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,7 +1,8 @@
 // Tagging jobs of the cluster: start one, see running and past ones.
 
-import { cancelJob, listJobs, startJob } from "./api.js";
+import { cancelJob, listJobs, planJob, startJob } from "./api.js";
 import { byId, h, toast } from "./element.js";
+import { errorSentence } from "./errors.js";
 import { state } from "./state.js";
 import { language, t } from "./text.js";
 
@@ -42,7 +43,7 @@ async function refresh() {
     shown = await listJobs();
     error = null;
   } catch (problem) {
-    error = problem.message;
+    error = errorSentence(problem);
   }
   draw();
   if (!byId("jobs").hidden) timer = setTimeout(refresh, EVERY_MS);
@@ -54,7 +55,7 @@ function draw() {
     view.replaceChildren(h("p", { class: "empty" }, t("jobs_off")));
     return;
   }
-  const places = JSON.stringify([shown?.sources, shown?.outputs, language()]);
+  const places = JSON.stringify([shown?.sources, shown?.outputs, state.models.map(({ id }) => id), language()]);
   if (formOf !== places) {
     formOf = places;
     view.replaceChildren(form(), h("p", { id: "jobs-error", class: "notice", role: "alert", hidden: true }),
@@ -76,8 +77,50 @@ function form() {
       event.preventDefault();
       start(event.target);
     },
-  }, h("h1", {}, t("jobs_title")), h("p", { class: "soft" }, t("jobs_lead")), source, output,
-  h("button", { type: "submit", class: "main" }, t("jobs_start")));
+  }, h("h1", {}, t("jobs_title")), h("p", { class: "soft" }, t("jobs_lead")), source, output, options(),
+  h("div", { class: "row" },
+    h("button", { type: "submit", class: "main" }, t("jobs_start")),
+    h("button", { type: "button", onclick: (event) => showPlan(event.target.form) }, t("jobs_plan_button")),
+    h("output", { id: "jobs-plan", class: "soft" })));
+}
+
+/** Model, tags and threshold: what a job may choose beside its places. */
+function options() {
+  const model = h("select", { name: "model", "aria-label": t("model") },
+    state.models.map(({ id }) => h("option", { value: id, selected: id === state.model }, id)));
+  const tags = h("input", {
+    name: "tags", "aria-label": t("jobs_tags"), placeholder: t("jobs_tags_hint"), autocomplete: "off", spellcheck: "false",
+  });
+  const threshold = h("select", { name: "threshold", "aria-label": t("jobs_threshold") },
+    h("option", { value: "" }, t("threshold_own")),
+    [30, 40, 50, 60, 70, 80, 90].map((value) => h("option", { value: value / 100 }, `${value}%`)));
+  const field = (label, control) => h("label", {}, h("span", { class: "hint" }, t(label)), control);
+  return h("div", { class: "job-options" }, field("model", model), field("jobs_tags", tags),
+    field("jobs_threshold", threshold));
+}
+
+/** Say what a job would read, and its price where the operator has said one. */
+async function showPlan(element) {
+  const box = byId("jobs-plan");
+  box.textContent = "…";
+  try {
+    box.textContent = planSentence(await planJob(pathOf(new FormData(element), "source")));
+  } catch (problem) {
+    box.textContent = errorSentence(problem);
+  }
+}
+
+function planSentence(plan) {
+  const locale = language() === "zh" ? "zh-CN" : undefined;
+  if (plan.num_images === 0 && plan.is_complete) return t("jobs_plan_none");
+  const gigabytes = plan.num_bytes / 1e9;
+  const size = gigabytes >= 1 ? `${gigabytes.toFixed(1)} GB` : `${(plan.num_bytes / 1e6).toFixed(1)} MB`;
+  const counted = t(plan.is_complete ? "jobs_plan" : "jobs_plan_least", {
+    count: plan.num_images.toLocaleString(locale), size,
+  });
+  if (plan.price === null) return counted;
+  const price = plan.price.toLocaleString(locale, { style: "currency", currency: plan.currency });
+  return `${counted}, ${t("jobs_price", { price })}`;
 }
 
 /** A prefix that the operator allows, and the folder below it. */
@@ -96,15 +139,21 @@ function today() {
   return new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-");
 }
 
+function pathOf(fields, name) {
+  const rest = fields.get(`${name}-rest`).trim();
+  const prefix = fields.get(`${name}-prefix`);
+  return rest ? `${prefix.replace(/\/$/, "")}/${rest.replace(/^\//, "")}` : prefix;
+}
+
 async function start(element) {
   const fields = new FormData(element);
-  const path = (name) => {
-    const rest = fields.get(`${name}-rest`).trim();
-    const prefix = fields.get(`${name}-prefix`);
-    return rest ? `${prefix.replace(/\/$/, "")}/${rest.replace(/^\//, "")}` : prefix;
-  };
+  const job = { source: pathOf(fields, "source"), output: pathOf(fields, "output") };
+  job.model = fields.get("model") ?? state.model;
+  const tags = fields.get("tags").split(/[,，、;]/).map((tag) => tag.trim()).filter(Boolean);
+  if (tags.length > 0) job.tags = tags;
+  if (fields.get("threshold")) job.threshold = Number(fields.get("threshold"));
   await act(async () => {
-    await startJob(path("source"), path("output"), state.model);
+    await startJob(job);
     element.elements["output-rest"].value = `run-${today()}`; // the next job needs another one
   });
 }
@@ -113,7 +162,7 @@ async function act(request) {
   try {
     await request();
   } catch (problem) {
-    toast(problem.message);
+    toast(errorSentence(problem));
   }
   await refresh();
 }

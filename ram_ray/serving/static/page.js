@@ -1,11 +1,11 @@
 // The page: asks the server what it can do, takes pictures in, and shows the right view.
 
-import { describeServer, listExamples, setApiKey } from "./api.js";
+import { describeServer, hasApiKey, listExamples, setApiKey } from "./api.js";
 import { filteredPictures, setUpBatch } from "./batch.js";
 import { setUpChoices } from "./choices.js";
 import { announceResult, openNeighbour, setUpDetail } from "./detail.js";
 import { byId, h, toast } from "./element.js";
-import { download, toCsv, toJson } from "./export.js";
+import { download, toCorrections, toCsv, toJson } from "./export.js";
 import { jobsEnabled, redrawJobs, showJobs } from "./jobs.js";
 import { addFiles, fetchFile, filesOf, filesOfDrop } from "./pictures.js";
 import { cancel, retry, run, runAgain, whenKeyIsNeeded } from "./queue.js";
@@ -133,11 +133,16 @@ function setUpHeader() {
     cancel();
     keepPictures(() => false);
     location.hash = "#";
+    byId("words").value = "";
+    byId("choices-panel").open = false;
   });
   byId("stop").addEventListener("click", cancel);
   byId("back").addEventListener("click", () => { location.hash = "#"; });
   byId("download-json").addEventListener("click", () => download(toJson(chosen()), "tags.json", "application/json"));
   byId("download-csv").addEventListener("click", () => download(toCsv(chosen()), "tags.csv", "text/csv"));
+  byId("download-corrections").addEventListener("click", () => {
+    download(toCorrections(state.pictures), "corrections.csv", "text/csv");
+  });
 }
 
 function setUpKeys() {
@@ -167,6 +172,7 @@ function setUpKeyDialog() {
 }
 
 function askForKey() {
+  byId("key-wrong").hidden = !hasApiKey(); // one was given, and refused
   setApiKey(null);
   if (!byId("key-dialog").open) byId("key-dialog").showModal();
 }
@@ -190,7 +196,10 @@ function route() {
 
 function chosen() {
   const open = openPicture();
-  return open ? [open] : filteredPictures();
+  if (open) return [open];
+  const shown = filteredPictures();
+  const selected = shown.filter((picture) => state.selected.has(picture.id));
+  return selected.length > 0 ? selected : shown;
 }
 
 let announced = null;
@@ -215,6 +224,10 @@ function drawPage() {
     button.title = t("download_label", { format: format.toUpperCase() });
     button.setAttribute("aria-label", button.title);
   }
+  const said = [...state.verdicts.values()].reduce((sum, tags) => sum + tags.size, 0);
+  byId("download-corrections").hidden = said === 0;
+  byId("download-corrections").textContent = t("corrections", { count: said });
+  byId("download-corrections").title = t("corrections_hint");
   const model = currentModel();
   byId("footer-model").textContent = model ? modelSentence(model) : "";
   byId("footer-keys").hidden = pictures.length < 2;

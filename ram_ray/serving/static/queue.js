@@ -1,8 +1,10 @@
 // Sends waiting pictures to the server, a few at a time, in order.
 
 import { ApiError, tagPicture } from "./api.js";
+import { errorSentence } from "./errors.js";
 import { makeThumbnail } from "./pictures.js";
 import { changed, currentModel, DONE, FAILED, keepPictures, RUNNING, state, WAITING } from "./state.js";
+import { t } from "./text.js";
 
 const IN_FLIGHT = 4; // enough to fill the server's batches, polite to others
 
@@ -92,7 +94,9 @@ function takeWordsBack(error) {
   stop.abort();
   stop = new AbortController();
   state.words = acceptedWords;
-  state.wordsError = error.message;
+  const unknown = error.details.map(({ message }) => /^unknown: (.+)$/s.exec(message)?.[1]).filter(Boolean);
+  state.wordsError = unknown.length > 0
+    ? t("words_unknown", { words: unknown.join(", ") }) : errorSentence(error);
   for (const each of state.pictures) each.status = each.result ? DONE : WAITING;
   changed();
   run();

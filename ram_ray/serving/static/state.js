@@ -17,7 +17,13 @@ export const state = {
   /** Why the server refused the last words; null: it did not. */
   wordsError: null,
   /** Filter of the batch view: {text, tag}. */
-  filter: { text: "", tag: null },
+  filter: { text: "", tag: null, failed: false },
+  /** Order of the batch view: "added", "name" or "score". */
+  sort: "added",
+  /** Ids of the pictures that are selected; downloads hold these alone. */
+  selected: new Set(),
+  /** What the visitor says of tags: picture id -> tag name -> true (it is there) or false. */
+  verdicts: new Map(),
   /** Id of the picture that is open; null: the batch view. */
   openId: null,
   /** {id, numTags, openSet, caption, boxes, chinese, isDefault, notes}, as the server has them. */
@@ -72,6 +78,32 @@ export function keepPictures(isKept) {
   state.pictures = state.pictures.filter(isKept);
   const [first, second] = state.pictures;
   state.openId = first && !second ? first.id : openPicture()?.id ?? null;
-  if (!first) state.filter = { text: "", tag: null };
+  const kept = new Set(state.pictures.map((picture) => picture.id));
+  for (const id of state.selected) if (!kept.has(id)) state.selected.delete(id);
+  for (const id of state.verdicts.keys()) if (!kept.has(id)) state.verdicts.delete(id);
+  if (!first) startAfresh();
   changed();
+}
+
+/** Take back every choice of the visitor but model, language and colours. */
+function startAfresh() {
+  Object.assign(state, {
+    threshold: "own", kinds: new Set(), words: [], wordsError: null, captions: false, sort: "added",
+    filter: { text: "", tag: null, failed: false },
+  });
+}
+
+/** Say that a tag is there (true) or not (false) in a picture; the same again takes it back. */
+export function judge(picture, tag, isThere) {
+  const said = state.verdicts.get(picture.id) ?? new Map();
+  if (said.get(tag.name) === isThere) said.delete(tag.name);
+  else said.set(tag.name, isThere);
+  if (said.size > 0) state.verdicts.set(picture.id, said);
+  else state.verdicts.delete(picture.id);
+  changed();
+}
+
+/** Return what was said of a tag of a picture: true, false, or undefined. */
+export function verdictOf(picture, tag) {
+  return state.verdicts.get(picture.id)?.get(tag.name);
 }

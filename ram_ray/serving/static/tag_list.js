@@ -1,29 +1,38 @@
-// A list of tags with their scores as bars; the mark in a bar is the tag's threshold.
+// Tags with their scores as bars, by kind; the mark in a bar is the tag's threshold.
 
 import { h } from "./element.js";
-import { state } from "./state.js";
+import { judge, KINDS, state, verdictOf } from "./state.js";
 import { language, t } from "./text.js";
-import { tagName } from "./tags.js";
+import { groupByKind, percent, tagName } from "./tags.js";
 
-/** Return <ul> of these tags; `onPoint(tag or null)` makes them point at their boxes. */
-export function tagList(tags, { placesOf = () => 0, onPoint = null } = {}) {
-  return h("ul", { class: "tags" }, tags.map((tag) => tagRow(tag, placesOf(tag), onPoint)));
+const LARGE = 0.8; // scores from which a name is written larger
+
+/** Return <div> with a heading and a list for each kind; `onPoint(tag or null)` shows boxes. */
+export function tagGroups(picture, tags, options) {
+  return h("div", { class: "groups" }, groupByKind(tags, KINDS).flatMap(([kind, members]) => [
+    h("h3", {}, t(`kind_${kind}`)), tagList(picture, members, options)]));
 }
 
-function tagRow(tag, places, onPoint) {
+/** Return <ul> of these tags of a picture. */
+export function tagList(picture, tags, { placesOf = () => 0, onPoint = null } = {}) {
+  return h("ul", { class: "tags" }, tags.map((tag) => tagRow(picture, tag, placesOf(tag), onPoint)));
+}
+
+function tagRow(picture, tag, places, onPoint) {
   const name = tagName(tag, language());
   const threshold = state.threshold === "own" ? tag.threshold : state.threshold;
-  const score = tag.score.toFixed(2);
-  const label = t("score_of", { tag: name, score, threshold: threshold.toFixed(2) });
+  const score = percent(tag.score);
+  const label = t("score_of", { tag: name, score, threshold: percent(threshold) });
   const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("i"), h("b"));
   bar.firstChild.style.inlineSize = `${tag.score * 100}%`;
   bar.lastChild.style.insetInlineStart = `${threshold * 100}%`;
   const second = language() === "zh" && tag.nameZh ? tag.name : tag.nameZh;
-  const title = [name, second].filter(Boolean).join(" · ");
-  const row = h("li", { class: `kind-${tag.kind}`, title: label, "data-tag": tag.name },
-    h("span", { class: "name" }, title === name ? name : [name, h("small", {}, second)]),
+  const row = h("li", { class: tag.score >= LARGE ? "large" : false, title: label, "data-tag": tag.name },
+    h("span", { class: "name" }, second ? [name, h("small", {}, second)] : name),
     bar,
     h("span", { class: "score" }, score),
+    thumb(picture, tag, name, true),
+    thumb(picture, tag, name, false),
   );
   if (places > 0 && onPoint) {
     row.classList.add("placed");
@@ -33,4 +42,14 @@ function tagRow(tag, places, onPoint) {
     for (const event of ["pointerleave", "blur"]) row.addEventListener(event, () => onPoint(null));
   }
   return row;
+}
+
+function thumb(picture, tag, name, isThere) {
+  return h("button", {
+    type: "button", class: isThere ? "thumb right" : "thumb false", "data-thumb": `${tag.name} ${isThere}`,
+    "aria-pressed": String(verdictOf(picture, tag) === isThere),
+    "aria-label": t(isThere ? "thumb_up" : "thumb_down", { tag: name }),
+    title: t(isThere ? "thumb_up" : "thumb_down", { tag: name }),
+    onclick: () => judge(picture, tag, isThere),
+  }, isThere ? "✓" : "✗");
 }

@@ -37,11 +37,39 @@ export function frequentTags(pictures, choices, atMost) {
 
 /** Tell whether a picture passes the batch view's filter. */
 export function passesFilter(picture, choices) {
-  const { text, tag } = choices.filter;
+  const { text, tag, failed } = choices.filter;
+  if (failed) return picture.error !== null;
   const { given } = splitTags(picture.result, choices);
   if (tag !== null) return given.some((each) => each.name === tag);
   const wanted = text.trim().toLocaleLowerCase();
   if (wanted === "") return true;
   const names = [picture.name, ...given.flatMap((each) => [each.name, each.nameZh])];
   return names.some((name) => name?.toLocaleLowerCase().includes(wanted));
+}
+
+/** Return [[kind, tags]] of the kinds that occur, in the order of `kinds`. */
+export function groupByKind(tags, kinds) {
+  const groups = kinds.map((kind) => [kind, tags.filter((tag) => tag.kind === kind)]);
+  return groups.filter(([, members]) => members.length > 0);
+}
+
+/** Return pictures in the chosen order; scores are those of the tag that is filtered by. */
+export function inOrder(pictures, choices) {
+  if (choices.sort === "added") return pictures;
+  const scoreOf = (picture) => {
+    const tags = picture.result?.tags ?? [];
+    const wanted = choices.filter.tag;
+    const counted = wanted === null ? splitTags(picture.result, choices).given
+      : tags.filter((tag) => tag.name === wanted);
+    return Math.max(-1, ...counted.map((tag) => tag.score));
+  };
+  const order = choices.sort === "name"
+    ? (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true })
+    : (a, b) => scoreOf(b) - scoreOf(a);
+  return [...pictures].sort(order);
+}
+
+/** Return a score as people read it: "87%". */
+export function percent(score) {
+  return `${Math.round(score * 100)}%`;
 }

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from hashlib import blake2b
 
+import numpy as np
 import pyarrow as pa
 
 from ram_ray.config import StoreConfig
@@ -14,6 +16,7 @@ from ram_ray.runs.commits import (
     read_published,
     retried_shards,
 )
+from ram_ray.runs.plan_files import plan_place
 from ram_ray.runs.plans import PlanSummary, read_plan, read_plan_shard, shard_name
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.record import read_record
@@ -59,22 +62,29 @@ def verify_output(output: str, store: StoreConfig | None = None) -> VerifyReport
     if plan is None:
         raise ConfigError(f"{output} holds no finished plan; give the OUTPUT of `ram-ray tag`.")
     record = read_record(opened)
-    schemas = (tags_schema(captions=record is not None and record.caption is not None), QUARANTINE)
+    captions = record is not None and record.caption is not None
+    changes = record is not None and record.changed_etag
+    schemas = (tags_schema(captions=captions, changes=changes), QUARANTINE)
     count: Counter[str] = Counter()
     problems: list[str] = _strays(opened, plan)
     retries = retried_shards(opened)
+    hashes: list[np.ndarray] = []
     for shard in range(plan.shards):
         planned = read_plan_shard(opened, shard)
         count["planned"] += planned.num_rows
+        hashes.append(_hashes(planned))
         try:
             commit = read_commit(opened, shard, retries.get(shard, 0))
         except FileNotFoundError:
             count["uncommitted"] += 1
             count["missing"] += planned.num_rows
             continue
+        if commit.plan_sha256 not in (None, plan_place(opened).sha256):
+            problems.append(f"The commit of {shard_name(shard)} is of another plan.")
         count.update(_count_shard(opened, planned, commit, schemas, problems))
     if count["planned"] != plan.rows:
         problems.append(f"The plan counts {plan.rows} images, its shards hold {count['planned']}.")
+    problems += _repeated_ids(opened, hashes)
     return VerifyReport(
         planned=count["planned"],
         tagged=count["tagged"],
@@ -119,6 +129,25 @@ def _count_shard(
 
 def _keys(table: pa.Table) -> list[tuple[str, str]]:
     return list(zip(table["image_id"].to_pylist(), table["uri"].to_pylist(), strict=True))
+
+
+def _hashes(planned: pa.Table) -> np.ndarray:
+    """Return uint64 [n], one of each image id: 8 bytes in memory instead of the id."""
+    digests = (blake2b(name.encode(), digest_size=8) for name in planned["image_id"].to_pylist())
+    return np.frombuffer(b"".join(each.digest() for each in digests), np.uint64)
+
+
+def _repeated_ids(store: Store, hashes: list[np.ndarray]) -> list[str]:
+    """Name image ids that stand in the plan more than once: one of them would be another's row."""
+    values, counts = np.unique(
+        np.concatenate([*hashes, np.zeros(0, np.uint64)]), return_counts=True
+    )
+    suspect = values[counts > 1]
+    found: Counter[str] = Counter()
+    for shard, some in enumerate(hashes):
+        if np.isin(some, suspect).any():
+            found.update(read_plan_shard(store, shard)["image_id"].to_pylist())
+    return [f"{name!r} is planned {times} times." for name, times in found.items() if times > 1]
 
 
 def _strays(store: Store, plan: PlanSummary) -> list[str]:

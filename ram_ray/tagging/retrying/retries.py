@@ -84,7 +84,7 @@ def begin_retry(
     )
     body = json.dumps(asdict(retry), indent=1).encode()
     key = f"{retry.folder}/retry.json"
-    if not store.create(key, body) and store.read(key) != body:
+    if not store.create(key, body):
         raise ConfigError(f"Another driver has just begun a retry of {store.url}.")
     return retry
 
@@ -102,7 +102,7 @@ def retry_remarks(store: Store) -> Counter[str]:
 def finish_retry(store: Store, retry: Retry, result: dict[str, Any]) -> None:
     """Note that every image of the retry has its row; drop what attempts that lost left."""
     for key in store.list(f"{retry.folder}/staging"):
-        store.delete(key)
+        store.discard(key)
     store.remove_empty_folders(f"{retry.folder}/staging")
     store.write(f"{retry.folder}/done.json", json.dumps(result, indent=1).encode())
 

@@ -18,10 +18,12 @@ from obstore.exceptions import BaseError
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, UnreachableError
+from ram_ray.storage.clients import open_bucket
 from ram_ray.storage.fetching import classify
 from ram_ray.storage.object_files import open_object
+from ram_ray.storage.reasons import first_line
 from ram_ray.storage.regular_files import open_regular
-from ram_ray.storage.stores import first_line, open_bucket, split_url
+from ram_ray.storage.stores import split_url
 
 _CONCURRENCY = 16  # requests in flight per reader: a tar range is a few hundred kB
 _RETRIES = 5
@@ -125,7 +127,7 @@ class SampleReader:
             with closing(open_object(uri, self._store)) as source, pq.ParquetFile(source) as file:
                 ids = pa.array(read_ids(file, group, id_column(file, uri)))
                 column = image_column(file, uri)
-                read = file.read_row_group(group, columns=[column])
+                read = file.read_row_group(group, columns=[column], use_threads=False)
                 return ids, read[column].combine_chunks()
         except (pa.ArrowInvalid, IndexError, ConfigError) as error:
             raise ShardChangedError(uri, first_line(error)) from error

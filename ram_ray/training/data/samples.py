@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.storage.object_files import open_object
+from ram_ray.storage.reasons import first_line
 from ram_ray.storage.sources import (
     NameFilter,
     OnPassed,
@@ -25,7 +26,7 @@ from ram_ray.storage.sources import (
     image_suffixes,
     list_source,
 )
-from ram_ray.storage.stores import first_line, split_url
+from ram_ray.storage.stores import split_url
 from ram_ray.storage.tars import COMPRESSED, index_tar
 
 PLACES = pa.schema(
@@ -160,7 +161,8 @@ def read_ids(file: pq.ParquetFile, group: int, column: str) -> list[str]:
     Args:
         column: of `id_column`.
     """
-    values = file.read_row_group(group, columns=[column])[column.partition(".")[0]].to_pylist()
+    table = file.read_row_group(group, columns=[column], use_threads=False)
+    values = table[column.partition(".")[0]].to_pylist()
     return [str(value["path"] if isinstance(value, dict) else value) for value in values]
 
 

@@ -1,4 +1,5 @@
 import itertools
+import math
 from typing import cast
 
 import pytest
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from ram_model.errors import ModelOutputError
 from ram_model.networks.caption_head import DecoderState, TextDecoder
-from ram_model.networks.text_generation import CaptionOptions, _Beams, generate
+from ram_model.networks.text_generation import CaptionOptions, _Beams, generate, write
 
 END = 3
 PROMPT = [0, 1]
@@ -161,7 +162,20 @@ def test_only_the_best_ended_texts_are_kept_and_of_equals_the_newest_wins() -> N
     beams.advance([(-2.0, 0, END), (-3.0, 0, 4), (-4.0, 1, 4), (-5.0, 1, 1)], END)
     assert beams.ended == [(-0.5, [0, 1, 2]), (-0.5, [0, 1, 2, 4])]
     assert beams.done
-    assert beams.best() == [0, 1, 2, 4]
+    assert beams.best() == (-0.5, [0, 1, 2, 4])
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("max_length", [5, 12])
+def test_confidence_is_the_mean_probability_of_the_pieces(num_beams: int, max_length: int) -> None:
+    options = CaptionOptions(num_beams=num_beams, min_length=0, max_length=max_length)
+    tables = _tables(6)
+    decoder = cast(TextDecoder, _Bigrams(tables))
+    written = write(decoder, torch.zeros(6, 1, 1), PROMPT, options, end_id=END)
+    for table, text in zip(tables.log_softmax(-1), written, strict=True):
+        steps = list(itertools.pairwise(text.pieces))[len(PROMPT) - 1 :]
+        mean = sum(table[a, b].item() for a, b in steps) / len(steps)
+        assert text.confidence == pytest.approx(math.exp(mean), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from ram_ray.errors import ConfigError
 from ram_ray.serving.config import AccessConfig, LimitConfig, ServeConfig, check_access
-from ram_ray.serving.guard.access import RateLimit, load_keys
+from ram_ray.serving.guard.access import RateLimit, load_keys, network_of
 from ram_ray.serving.problems import Problem
 from tests.conftest import photo_bytes
 from tests.serving.conftest import client_of
@@ -90,8 +90,26 @@ def test_pages_of_other_web_sites_are_refused(client: TestClient) -> None:
 def test_a_named_origin_may_call() -> None:
     access = AccessConfig(allowed_origins=("https://app.example.org",))
     with client_of(ServeConfig(device="cpu", access=access)) as client:
-        headers = JPEG | {"origin": "https://app.example.org"}
-        assert client.post("/v1/tag", content=b"", headers=headers).status_code == 400
+        origin = {"origin": "https://app.example.org"}
+        asked = {"access-control-request-method": "POST"}
+        asked["access-control-request-headers"] = "content-type,x-api-key"
+        preflight = client.options("/v1/tag", headers=origin | asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == origin["origin"]
+        assert "x-api-key" in preflight.headers["access-control-allow-headers"]
+        refused = client.post("/v1/tag", content=b"", headers=JPEG | origin)
+        assert refused.status_code == 400  # an empty image: the page may read why
+        assert refused.headers["access-control-allow-origin"] == origin["origin"]
+        assert "X-Request-ID" in refused.headers["access-control-expose-headers"]
+        other = client.options("/v1/tag", headers=asked | {"origin": "https://evil.example"})
+        assert other.status_code == 400
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_without_named_origins_nobody_elsewhere_may_read(client: TestClient) -> None:
+    answer = client.get("/healthz", headers={"origin": "https://app.example.org"})
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
 
 
 def test_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,3 +138,19 @@ def test_an_open_door_without_a_lock_is_refused(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
 def test_loopback_needs_no_keys(host: str) -> None:
     check_access(ServeConfig(host=host), {})
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_who_has_one_ipv6_address_has_a_whole_network(address: str, network: str) -> None:
+    assert network_of(address) == network

@@ -81,11 +81,95 @@ def test_a_client_that_leaves_frees_its_room(small: int) -> None:
 def test_room_is_shared_by_all_requests(small: int) -> None:
     with socket.create_connection(("127.0.0.1", small)) as connection:
         head = f"{HEAD}Content-Length: 19000\n\n".replace("\n", "\r\n")
-        connection.sendall(head.encode())
+        connection.sendall(head.encode() + b"x" * 18_000)
         time.sleep(0.3)
         answer = talk(small, f"{HEAD}Content-Length: 5000\n\n")
     assert answer.startswith("HTTP/1.1 503")
     assert "retry-after: 1" in answer.lower()
+
+
+def announced(port: int, count: int, address: str, head: str = HEAD) -> list[socket.socket]:
+    """Open requests that announce a body and send one byte of it."""
+    connections = []
+    for _ in range(count):
+        connections.append(
+            socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
+        )
+        text = f"{head}Content-Length: 19000\n\n".replace("\n", "\r\n")
+        connections[-1].sendall(text.encode() + b"x")
+    return connections
+
+
+def test_announcements_hold_no_room(small: int) -> None:
+    hoard = announced(small, 8, "127.0.0.2")  # 152 kB of a room of 20 kB
+    try:
+        time.sleep(0.2)
+        data = photo_bytes(1)
+        answer = talk(small, f"{HEAD}Content-Length: {len(data)}\n\n", data)
+        assert answer.startswith("HTTP/1.1 200")
+    finally:
+        for connection in hoard:
+            connection.close()
+
+
+def test_slow_bodies_of_one_client_leave_room_for_others(port: int) -> None:
+    hoard = announced(port, 256, "127.0.0.2")
+    try:
+        time.sleep(0.3)
+        assert talk(port, "GET /healthz HTTP/1.1\nHost: 127.0.0.1\n\n").startswith("HTTP/1.1 200")
+        data = photo_bytes(1)
+        answer = talk(port, f"{HEAD}Content-Length: {len(data)}\n\n", data)
+        assert answer.startswith("HTTP/1.1 200")
+        refused = sum(is_refused(connection) for connection in hoard)
+        assert refused == 256 - 96
+    finally:
+        for connection in hoard:
+            connection.close()
+
+
+def is_refused(connection: socket.socket) -> bool:
+    connection.settimeout(0.01)
+    try:
+        return connection.recv(65_536).startswith(b"HTTP/1.1 429")
+    except TimeoutError:
+        return False
+
+
+def test_a_bodys_pace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ram_ray.serving.guard.body._GRACE_S", 0.2)
+    config = ServeConfig(device="cpu", limits=LimitConfig(min_body_bytes_per_s=10_000))
+    with http_server(create_app(config, LocalBackend(config))) as port:
+        started = time.monotonic()
+        drops = [b"x"] * 100
+        answer = talk(port, f"{HEAD}Content-Length: 1000\n\n", *drops, pause_s=0.02)
+        assert answer.startswith("HTTP/1.1 408")
+        assert time.monotonic() - started < 3
+        data = photo_bytes(1)
+        pieces = [data[at : at + 500] for at in range(0, len(data), 500)]
+        answer = talk(port, f"{HEAD}Content-Length: {len(data)}\n\n", *pieces, pause_s=0.01)
+        assert answer.startswith("HTTP/1.1 200")
+
+
+def test_a_forged_signature_holds_little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAM_RAY_API_KEYS", "alice:alice-secret")
+    config = ServeConfig(device="cpu")
+    with http_server(create_app(config, LocalBackend(config))) as port:
+        forged = (
+            "POST / HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/x-amz-json-1.1\n"
+            "X-Amz-Target: RekognitionService.DetectLabels\n"
+            "Authorization: AWS4-HMAC-SHA256 Credential=alice/20261129/us-east-1/rekognition/"
+            f"aws4_request, SignedHeaders=host, Signature={'0' * 64}\n"
+        )
+        hoard = announced(port, 40, "127.0.0.2", forged)
+        try:
+            time.sleep(0.2)
+            assert sum(is_refused(connection) for connection in hoard) == 40 - 16
+            data = photo_bytes(1)
+            keyed = f"{HEAD}X-API-Key: alice-secret\nContent-Length: {len(data)}\n\n"
+            assert talk(port, keyed, data).startswith("HTTP/1.1 200")
+        finally:
+            for connection in hoard:
+                connection.close()
 
 
 def test_request_ids_come_back_or_are_made(client: TestClient) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ram_ray.errors import ImageError
+from ram_ray.errors import ConfigError, ImageError
 from ram_ray.serving.config import LimitConfig, ServeConfig, UrlConfig
 from ram_ray.serving.guard.admission import Admission
 from ram_ray.serving.guard.url_input import UrlFetcher, is_public
@@ -64,10 +64,13 @@ def web_port() -> Iterator[int]:
 
 def fetch(url: str, *hosts: str, **options: Any) -> bytes:
     admission = Admission(LimitConfig())
-    config = UrlConfig(hosts=hosts, timeout_s=5.0)
+    # the port of tests' own servers is named, whatever it is
+    port = url.partition("://")[2].partition("/")[0].rpartition(":")[2]
+    named = port if port.isdecimal() and int(port) < 65536 else "1"
+    config = UrlConfig(hosts=(*hosts, *(f"{host}:{named}" for host in hosts)), timeout_s=5.0)
 
     async def run() -> bytes:
-        async with UrlFetcher(config, admission, MAX_BYTES, **options).image(url) as data:
+        async with UrlFetcher(config, admission, MAX_BYTES, **options).image(url, "me") as data:
             assert admission.pending_bytes == len(data)
             return data
 
@@ -208,14 +211,53 @@ def test_nobody_listens() -> None:
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),  # NAT64 of 10.0.0.1
         ("2002:a00:1::", False),  # 6to4 of 10.0.0.1
+        # ranges that are obsolete, reserved or for documentation
+        ("fec0::1", False),
+        ("::8.8.8.8", False),
+        ("3ffe::1", False),
+        ("5f00::1", False),
+        ("3fff::1", False),
+        ("4000::1", False),
+        ("ff0e::1", False),
     ],
 )
 def test_public_addresses(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
+@pytest.mark.parametrize(
+    ("named", "port", "is_let_in"),
+    [("a.example", 80, True), ("a.example", 443, True), ("a.example", 8080, False),
+     ("a.example:8080", 8080, True), ("a.example:8080", 80, False),
+     ("*.example:8080", 8080, True), ("*.example", 6379, False)],
+)  # fmt: skip
+def test_ports_other_than_the_usual_are_named(named: str, port: int, is_let_in: bool) -> None:
+    fetcher = UrlFetcher(UrlConfig(hosts=(named,)), Admission(LimitConfig()), 1)
+    assert fetcher._is_allowed_host("a.example", port) is is_let_in
+
+
+@pytest.mark.parametrize("host", ["", "a/b", "a:", "a:0", "a:99999", "a:b", "*", "a@b", "*.*.a"])
+def test_hosts_that_cannot_be_meant(host: str) -> None:
+    with pytest.raises(ConfigError, match="hosts is"):
+        UrlConfig(hosts=(host,))
+
+
+def test_a_refused_url_is_its_images_error(web_port: int) -> None:
+    config = ServeConfig(device="cpu", urls=UrlConfig(hosts=(f"localhost:{web_port}",)))
+    here = f"http://localhost:{web_port}/photo.jpg"
+    urls = (here, "http://evil.example/a.jpg", "http://localhost:1/a.jpg")
+    with client_of(config) as client:
+        client.app.state.context.urls._is_allowed_address = anywhere  # pyright: ignore
+        answer = client.post("/v1/tag", json={"images": [{"url": url} for url in urls]})
+        metrics = client.get("/metrics").text
+    assert answer.status_code == 200
+    errors = [image["error"] and image["error"]["code"] for image in answer.json()["images"]]
+    assert errors == [None, "url_not_allowed", "url_not_allowed"]
+    assert 'ram_ray_images_total{outcome="url_not_allowed"} 2.0' in metrics
+
+
 def test_through_the_api(web_port: int) -> None:
-    config = ServeConfig(device="cpu", urls=UrlConfig(hosts=("localhost",)))
+    config = ServeConfig(device="cpu", urls=UrlConfig(hosts=(f"localhost:{web_port}",)))
     url = f"http://localhost:{web_port}/photo.jpg"
     with client_of(config) as client:
         answer = client.post("/v1/tag", json={"images": [{"url": url}]})

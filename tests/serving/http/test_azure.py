@@ -1,6 +1,10 @@
 """The shapes of Azure's image tags."""
 
 import pytest
+from azure.ai.vision.imageanalysis import ImageAnalysisClient
+from azure.ai.vision.imageanalysis.models import VisualFeatures
+from azure.core.credentials import AzureKeyCredential
+from azure.core.exceptions import HttpResponseError
 from fastapi.testclient import TestClient
 
 from ram_ray.serving.config import AccessConfig, ServeConfig
@@ -63,6 +67,30 @@ def test_captions_have_azures_shape(client: TestClient) -> None:
     answer = client.post(f"{V4}&features=caption", content=photo_bytes(1), headers=BYTES).json()
     assert answer.keys() == {"captionResult", "metadata", "modelVersion"}
     assert len(answer["captionResult"]["text"].split()) > 3
+    assert 0 < answer["captionResult"]["confidence"] < 1
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_azures_own_client_reads_the_answers(port: int, slash: str) -> None:
+    client = ImageAnalysisClient(
+        f"http://127.0.0.1:{port}{slash}", AzureKeyCredential("any"), enforce_https=False
+    )
+    wanted = [VisualFeatures.TAGS, VisualFeatures.CAPTION]
+    with client:
+        found = client.analyze(photo_bytes(1), visual_features=wanted)
+        assert found.tags is not None
+        assert found.caption is not None
+        assert all(0 < tag.confidence < 1 for tag in found.tags.list)
+        assert len(found.caption.text.split()) > 3
+        assert 0 < found.caption.confidence < 1
+        assert (found.metadata.width, found.metadata.height) == (96, 64)
+        with pytest.raises(HttpResponseError) as refused:
+            client.analyze(photo_bytes(1), visual_features=[VisualFeatures.OBJECTS])
+        assert refused.value.status_code == 400
+        with pytest.raises(HttpResponseError) as broken:
+            client.analyze(b"no image", visual_features=wanted)
+    assert broken.value.error is not None
+    assert broken.value.error.code == "InvalidRequest"
 
 
 def test_urls_are_refused_unless_enabled(client: TestClient) -> None:

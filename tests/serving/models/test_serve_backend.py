@@ -117,6 +117,22 @@ def test_other_errors_are_not_repeated(error: Exception) -> None:
     assert handle.alone == [False]
 
 
+def test_a_death_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    answers = [prediction() for _ in range(4)]
+    with caplog.at_level("INFO", logger="ram_ray.serving.log"):
+        handle = Handle(unavailable(), unavailable(), *answers)
+
+        async def run() -> None:
+            config = ServeConfig(device="cpu", batch_size=1)
+            backend = ServeBackend(handle, config, Metrics())  # pyright: ignore
+            deadline = time.monotonic() + 10
+            calls = (backend.tag("ram-mini", PIXELS, Selection(), deadline) for _ in range(4))
+            await asyncio.gather(*calls)
+
+        asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records] == ["model_died"]
+
+
 def test_repeating_ends_with_the_deadline() -> None:
     with pytest.raises(Problem) as refused:
         ask(Handle(died(), died()), seconds=0.01)

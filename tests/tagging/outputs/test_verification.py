@@ -17,8 +17,13 @@ from ram_ray.tagging.tables import QUARANTINE, TAGS
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     """Return a finished run of one shard and two images."""
+    return finished_run(tmp_path, {"/in/a.jpg": "a.jpg", "/in/b.jpg": "b.jpg"})
+
+
+def finished_run(tmp_path: Path, ids: dict[str, str]) -> Path:
+    """Return a finished run of one shard, of images by URI."""
     store = open_store(str(tmp_path / "out"), StoreConfig(), create=True)
-    objects = [SourceObject(name, f"/in/{name}", None, 1) for name in ("a.jpg", "b.jpg")]
+    objects = [SourceObject(name, uri, None, 1) for uri, name in ids.items()]
     write_plan(store, objects, NameFilter((), ()), shard_rows=10, on_listed=lambda _: None)
     rows = [
         {"image_id": item.image_id, "uri": item.uri, "width": 1, "height": 1}
@@ -34,6 +39,13 @@ def test_a_whole_run_is_ok(output: Path) -> None:
     report = verify_output(str(output), StoreConfig())
     assert report.ok
     assert (report.planned, report.tagged, report.quarantined) == (2, 2, 0)
+
+
+def test_an_id_that_stands_for_two_images_is_named(tmp_path: Path) -> None:
+    output = finished_run(tmp_path, {"/in/a.jpg": "a.jpg", "/in//a.jpg": "a.jpg"})
+    report = verify_output(str(output), StoreConfig())
+    assert not report.ok
+    assert report.problems == ("'a.jpg' is planned 2 times.",)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,286 @@
+"""The bytes of one object or of a part of it, checked against what was seen of it when listed.
+
+A body that is shorter than it should be is an `UnsettledError`: whoever asks again gets the rest.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import obstore
+from botocore.exceptions import ClientError
+from obstore.exceptions import PreconditionError
+from obstore.store import S3Store
+
+from ram_ray.config import StoreConfig
+from ram_ray.errors import ImageError, ImageErrorCode
+from ram_ray.storage.again import UnsettledError
+from ram_ray.storage.clients import boto3_client, open_bucket
+from ram_ray.storage.regular_files import open_regular
+from ram_ray.storage.stores import split_url
+from ram_ray.storage.uris import object_key, obstore_keeps, split_member
+
+RANGE_BYTES = 8 * 2**20
+"""Larger objects are fetched in ranges of this size, several at once."""
+RANGES_AT_ONCE = 4
+MAX_CHANGES = 3
+"""So often an object may be replaced while its ranges are read."""
+MAX_STALL_S = 15.0
+"""Longest wait for the next bytes before they are asked for again; at most a third of the
+image's time, so that there is time to."""
+_PIECE_BYTES = 2**20
+
+T = TypeVar("T")
+Again = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What was seen of an object when it was listed."""
+
+    etag: str | None
+    """The store's; of a local file `local_etag`; None: not known. Of a part: the container's."""
+    size_bytes: int
+    """Of the object; of a part its own."""
+    strict: bool = False
+    """Another content is an error, `changed`, and not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Bytes, and which content of the object they are of."""
+
+    data: bytes
+    etag: str | None
+
+
+class Objects:
+    """Reads objects by URI; all its requests are tried once, or by the caller's `again`."""
+
+    def __init__(
+        self, config: StoreConfig, threads: ThreadPoolExecutor, *, max_bytes: int, timeout_s: float
+    ) -> None:
+        self._config = config
+        self._threads = threads
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        self._stall_s = min(MAX_STALL_S, timeout_s / 3)
+        self._buckets: dict[str, S3Store] = {}
+        self._boto3: Any = None
+
+    async def read(self, uri: str, pin: Pin | None, again: Again[Any]) -> Body:
+        """Return what a URI names.
+
+        Args:
+            again: calls a request, and calls it again where that may help.
+
+        Raises:
+            ImageError: it is too large, or not the pinned content any more.
+        """
+        place, part = split_member(uri)
+        scheme, bucket, path = split_url(place)
+        if part is not None:
+            check_size(part[1], self._max_bytes)
+        if scheme == "file":
+            limit = self._max_bytes
+            return await again(lambda: self._in_thread(read_file, path, part, pin, limit))
+        key = object_key(place, bucket)
+        if part is not None:
+            etag = pin.etag if pin else None
+            span = (part[0], part[0] + part[1])
+            return await again(lambda: self._get(bucket, key, span, etag))
+        if pin and pin.etag and pin.size_bytes > RANGE_BYTES:
+            return await self._in_ranges(bucket, key, pin, again)
+        return await again(lambda: self._whole(bucket, key, pin))
+
+    async def _whole(self, bucket: str, key: str, pin: Pin | None) -> Body:
+        body = await self._get(bucket, key)
+        if pin is None:
+            return body
+        if body.etag == pin.etag is not None:
+            check_length(body.data, pin.size_bytes)
+        elif pin.etag is not None and pin.strict:
+            raise changed()
+        elif len(body.data) != pin.size_bytes and _md5(body.data) != body.etag:
+            # Another content, or a body that was cut on its way and looks whole.
+            check_length(body.data, (await self._head(bucket, key))[1])
+        return body
+
+    async def _in_ranges(self, bucket: str, key: str, pin: Pin, again: Again[Any]) -> Body:
+        etag, size_bytes = pin.etag, pin.size_bytes
+        for _ in range(MAX_CHANGES):
+            try:
+                return Body(await self._ranges(bucket, key, etag, size_bytes, again), etag)
+            except PreconditionError:
+                if pin.strict:
+                    raise changed() from None
+            etag, size_bytes = await again(lambda: self._head(bucket, key))
+            check_size(size_bytes, self._max_bytes)
+        raise ImageError(ImageErrorCode.CHANGED, "It is replaced again and again.")
+
+    async def _ranges(
+        self, bucket: str, key: str, etag: str | None, size_bytes: int, again: Again[Any]
+    ) -> bytes:
+        slots = asyncio.Semaphore(RANGES_AT_ONCE)
+
+        async def one(start: int) -> bytes:
+            span = (start, min(start + RANGE_BYTES, size_bytes))
+            async with slots:
+                return (await again(lambda: self._get(bucket, key, span, etag))).data
+
+        starts = range(0, size_bytes, RANGE_BYTES)
+        tasks = [asyncio.ensure_future(one(start)) for start in starts]
+        try:
+            return b"".join(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _get(
+        self, bucket: str, key: str, span: tuple[int, int] | None = None, etag: str | None = None
+    ) -> Body:
+        """Ask once for an object or a span of its bytes.
+
+        Raises:
+            PreconditionError: it is not the content of `etag`.
+        """
+        if not obstore_keeps(key):
+            return await self._in_thread(
+                get_exact_key, self._exact(), bucket, key, span, etag, self._max_bytes
+            )
+        options: Any = ({"range": span} if span else {}) | ({"if_match": etag} if etag else {})
+        async with self._unless_stalled():
+            found = await obstore.get_async(self._bucket(bucket), key, options=options)
+        size_bytes = found.meta["size"]
+        if span is None:
+            check_size(size_bytes, self._max_bytes)
+        pieces: list[Any] = []
+        stream = aiter(found.stream(min_chunk_size=_PIECE_BYTES))
+        while True:
+            async with self._unless_stalled():
+                piece = await anext(stream, None)
+            if piece is None:
+                break
+            pieces.append(piece)
+        data = b"".join(pieces)
+        check_length(data, span[1] - span[0] if span else size_bytes)
+        return Body(data, found.meta["e_tag"])
+
+    async def _head(self, bucket: str, key: str) -> tuple[str | None, int]:
+        """Return etag and size."""
+        if obstore_keeps(key):
+            found = await obstore.head_async(self._bucket(bucket), key)
+            return found["e_tag"], found["size"]
+        told = await self._in_thread(partial(self._exact().head_object, Bucket=bucket, Key=key))
+        return told["ETag"], told["ContentLength"]
+
+    @asynccontextmanager
+    async def _unless_stalled(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._stall_s):
+                yield
+        except TimeoutError as error:
+            raise UnsettledError(f"nothing came for {self._stall_s:g} s") from error
+
+    def _bucket(self, name: str) -> S3Store:
+        if name not in self._buckets:
+            self._buckets[name] = open_bucket(
+                name, self._config, max_retries=0, timeout=timedelta(seconds=self._timeout_s)
+            )
+        return self._buckets[name]
+
+    def _exact(self) -> Any:
+        if self._boto3 is None:  # made on the one loop: boto3's factory is not thread-safe
+            self._boto3 = boto3_client(self._config, tries=1)
+        return self._boto3
+
+    async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+
+def get_exact_key(
+    client: Any,
+    bucket: str,
+    key: str,
+    span: tuple[int, int] | None = None,
+    etag: str | None = None,
+    max_bytes: int | None = None,
+) -> Body:
+    """Ask boto3's client once for any key, as `Objects` asks obstore.
+
+    Raises:
+        PreconditionError: it is not the content of `etag`.
+        FileNotFoundError: there is no such key.
+    """
+    wanted = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
+    wanted |= {"IfMatch": etag} if etag else {}
+    try:
+        found = client.get_object(Bucket=bucket, Key=key, **wanted)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+            raise PreconditionError(str(error)) from error
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            raise FileNotFoundError(key) from error
+        raise
+    if span is None and max_bytes is not None:
+        check_size(found["ContentLength"], max_bytes)
+    data = found["Body"].read()
+    check_length(data, span[1] - span[0] if span else found["ContentLength"])
+    return Body(data, found["ETag"])
+
+
+def read_file(path: str, part: tuple[int, int] | None, pin: Pin | None, max_bytes: int) -> Body:
+    """Return a local file or a part of it.
+
+    Raises:
+        ImageError: it is too large, or not the pinned content any more.
+        SpecialFileError: it is a pipe, a device or a socket.
+    """
+    with open_regular(path) as file:
+        told = os.fstat(file.fileno())
+        etag = local_etag(told)
+        fits = pin is None or pin.etag in (None, etag)
+        if pin is not None and pin.etag is not None and part is None:
+            fits = fits and pin.size_bytes == told.st_size
+        if pin is not None and not fits and (pin.strict or part is not None):
+            raise changed()
+        start, size_bytes = part or (0, told.st_size)
+        check_size(size_bytes, max_bytes)
+        file.seek(start)
+        data = file.read(size_bytes)
+        check_length(data, size_bytes)
+        return Body(data, etag)
+
+
+def local_etag(told: os.stat_result) -> str:
+    """Return what a local file is pinned by, beside its size: when it was last written, in ns."""
+    return f"mtime:{told.st_mtime_ns}"
+
+
+def changed() -> ImageError:
+    """Return the error of an object that is not the one that was listed."""
+    return ImageError(ImageErrorCode.CHANGED, "It is not the content that was listed.")
+
+
+def check_size(size_bytes: int, max_bytes: int) -> None:
+    """Raise ImageError where an object is larger than the limit."""
+    if size_bytes > max_bytes:
+        message = f"{size_bytes} bytes; the limit is {max_bytes}."
+        raise ImageError(ImageErrorCode.TOO_LARGE, message)
+
+
+def check_length(data: bytes, size_bytes: int) -> None:
+    """Raise UnsettledError where a body is not as long as it should be."""
+    if len(data) != size_bytes:
+        raise UnsettledError(f"{len(data)} of {size_bytes} bytes came")
+
+
+def _md5(data: bytes) -> str:
+    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
