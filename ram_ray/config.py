@@ -19,7 +19,8 @@ Precision = Literal["fp32", "bf16"]
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise ConfigError, naming field, value and what is allowed, unless `condition` holds."""
     if not condition:
-        raise ConfigError(f"{name} is {value!r}, but must be {allowed}.")
+        told = "not given" if value is None else repr(value)
+        raise ConfigError(f"{name} is {told}, but must be {allowed}.")
 
 
 def require_at_least_one(config: object, *names: str) -> None:

@@ -5,6 +5,7 @@ import pytest
 from ram_ray.errors import ConfigError
 from ram_ray.options import merge_settings, parse_tags
 from ram_ray.tagging.config import tag_config
+from ram_ray.training.config import TrainConfig
 
 PLACES = {"source": "photos", "output": "out"}
 
@@ -124,3 +125,8 @@ def test_new_tags_have_settings_of_their_own() -> None:
         ConfigError, match=r"open_set_threshold is 1\.5, but must be between 0 and 1"
     ):
         tag_config({"source": "a", "output": "b", "open_set_threshold": 1.5})
+
+
+def test_what_was_not_given_is_not_called_none() -> None:
+    with pytest.raises(ConfigError, match="labels is not given, but must be given, or else"):
+        TrainConfig(data="in", output="out", vocabulary="tags.txt")

@@ -1,5 +1,6 @@
 """Folders that may not be read, also where tests run as root."""
 
+import codecs
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ def as_nobody() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
+    codecs.lookup("utf-8-sig")  # nobody may not be able to import it, and a failure is kept
     os.seteuid(NOBODY)
     try:
         yield

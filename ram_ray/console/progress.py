@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 LINE_INTERVAL_S = 5.0  # a log stays readable, a person still sees it move
+BAR_WIDTH = 20  # of 80 columns, which leaves room for counts, rate and time left
 RATE_WINDOW_S = 30.0  # long enough to smooth batches, short enough to notice a slow store
 
 
@@ -138,10 +140,15 @@ class _TerminalBar:
         self._listing = True
         self._task: TaskID | None = None
         self._bar = RichProgress(
-            TextColumn("[bold]{task.description:<10}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[facts]}"),
+            TextColumn("[bold]{task.description:<10}", table_column=Column(no_wrap=True)),
+            # The bar has its width on any terminal; what does not fit of the facts is cut.
+            BarColumn(bar_width=BAR_WIDTH, table_column=Column(min_width=BAR_WIDTH)),
+            TextColumn(
+                "{task.fields[facts]}",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
             console=Console(file=stream),
+            expand=True,
         )
 
     def __enter__(self) -> "_TerminalBar":

@@ -12,18 +12,17 @@ A row names its image as caption files do (`image_id`, `file_name`, ...) and say
 A row that says nothing, or whose meaning would be a guess, is refused by its line.
 """
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_model.text_files import decode_text, split_lines
 from ram_ray.errors import ConfigError
 from ram_ray.labels.captions.rows import image_name
+from ram_ray.storage.parquet import table_of
 
 PRESENT = ("tag_ids", "tags", "present", "labels", "union_label_id")
 """Columns that hold a list of tags, the first one there."""
@@ -63,7 +62,7 @@ def read_label_rows(data: bytes, name: str) -> Iterator[LabelRow]:
     """
     if name.lower().endswith(".parquet"):
         try:
-            table = pq.read_table(io.BytesIO(data))
+            table = table_of(data)
         except pa.ArrowInvalid as error:
             raise ConfigError(f"The labels {name} cannot be read: {error}.") from error
         for number, row in enumerate(table.to_pylist()):

@@ -24,6 +24,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from ram_ray.runs.plan_files import plan_place
 from ram_ray.runs.plans import shard_name, to_parquet
 from ram_ray.storage.parquet import table_of
 from ram_ray.storage.stores import Store, is_dead_probe
@@ -68,6 +69,8 @@ class Commit:
     files: tuple[StagedFile, ...]
     remarks: dict[str, int] = field(default_factory=dict)
     """What was repaired in images that are tagged, or lost of them; 0.1.0 did not count it."""
+    plan_sha256: str | None = None
+    """The plan that its rows are of (`plan_files.PlanPlace`); None: of 0.1.0."""
 
     def to_json(self) -> bytes:
         """Return the commit as it is stored."""
@@ -147,6 +150,7 @@ def commit_tables(
         committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
         remarks=dict(remarks),
+        plan_sha256=plan_place(store).sha256,
     )
     if not store.create(commit_key(shard, retry), commit.to_json()):
         for file in files:

@@ -39,9 +39,10 @@ TAG = RecordFields(
         "pinned",
     ),
     facts=("model", "text_encoder", "descriptions", "open_set_threshold", "batch_size",
-           "versions", "created_at"),
+           "versions", "created_at", "changed_etag"),
     places=("source",),
     absent=_BEFORE_COMMANDS | {
+        "changed_etag": False,  # before 0.2.0
         "labels_sha256": None,  # before open sets
         "caption": None,  # before captions
         "text_encoder": None,  # before retries
@@ -59,6 +60,18 @@ MODEL = (
     "caption",
 )  # fmt: skip
 """Fields of TAG that say which model it is, wherever it lies."""
+
+WORDS: Mapping[str, str] = {
+    "model_id": "model",
+    "weights_sha256": "model (by its weights)",
+    "labels_sha256": "new words (by their embeddings)",
+    "vocabulary_sha256": "vocabulary (by its content)",
+    "thresholds_sha256": "model's own thresholds (by their values)",
+    "threshold_option": "threshold",
+    "image_size_px": "model's image size",
+    "folds": "number of models",
+}
+"""What people call a field whose name is ours alone; the others are called as the settings are."""
 
 RETRY = ("error_codes", "decode")
 """Fields of a retry's own record, retry.json."""
@@ -104,7 +117,7 @@ WRITTEN_OUT: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Configs that 0.1.0 wrote out whole, by `repr`, in the fingerprints of steps."""
 
-OPTIONAL_COLUMNS = ("caption", "embedding", "boxes", "masks")
+OPTIONAL_COLUMNS = ("caption", "embedding", "boxes", "masks", "changed_etag")
 """Columns that a run adds to its tags files when asked, always in this order."""
 
 

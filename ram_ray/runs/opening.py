@@ -12,7 +12,7 @@ from typing import Any, Generic
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.runs.leases import Lease, take_lease
-from ram_ray.runs.plans import AnyPlan, read_plan_as
+from ram_ray.runs.plan_files import AnyPlan, read_plan_as
 from ram_ray.runs.record import Record, agree_on_record, check_record
 from ram_ray.runs.rounds import Shards
 from ram_ray.storage.stores import (

@@ -1,26 +1,26 @@
 """The plan of a run: which images, in which shard. Fixed once written.
 
-plan/shard-000000.parquet   PLAN rows of one shard, in listing order
-plan/plan.json              written last: shards, rows, skipped names, listing time
+plan/<attempt>/shard-000000.parquet   PLAN rows of one shard, in listing order
+plan/plan.json                        written last: shards, rows, skipped names, listing time
+
+Where its files lie: `plan_files`.
 """
 
 import io
-import json
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ram_ray.runs.plan_files import PlanWriter, plan_place, read_plan_as
 from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.sources import NameFilter, PassedOver, SourceObject
 from ram_ray.storage.stores import Store
-
-PLAN_KEY = "plan/plan.json"
 
 MAX_SUFFIXES = 50
 """Suffixes of skipped names that are counted apart; a listing may hold any number."""
@@ -36,20 +36,6 @@ PLAN = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),
     ]
 )
-
-
-class AnyPlanSummary(Protocol):
-    """What plan.json says of a plan, whatever it is a plan of: a dataclass of JSON values."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def shards(self) -> int:
-        """Return how many shards there are."""
-        ...
-
-
-AnyPlan = TypeVar("AnyPlan", bound=AnyPlanSummary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,48 +69,90 @@ def write_plan(
     shard_rows: int,
     on_listed: Callable[[int], None],
     passed: PassedOver | None = None,
+    after: Callable[[str], Iterable[SourceObject]] | None = None,
 ) -> PlanSummary:
     """Cut a listing into shards and write them as it streams; at most one shard is in memory.
+
+    Another driver may have been faster: its plan is then the one that counts, and is returned.
 
     Args:
         on_listed: told the number of planned images so far, once per shard; may raise to stop.
         passed: what the listing passes over; full when `objects` ends.
+        after: lists what comes after an image id, in order; with it, the plan of a driver that was
+            killed is gone on with. None: the source has no such order.
     """
     started = time.monotonic()
-    clear_plan(store)
-    shards = rows = size_bytes = skipped = 0
-    suffixes: Counter[str] = Counter()
+    passed = passed or PassedOver()
+    writer = PlanWriter(store, resume=after is not None)
+    so_far = _Counts.of(writer.resumed)
+    if after is not None and so_far.last_id is not None:
+        objects = after(so_far.last_id)
     pending: list[SourceObject] = []
+
+    def write_pending() -> None:
+        writer.write_shard(f"{shard_name(so_far.shards)}.parquet", to_parquet(plan_table(pending)))
+        so_far.shards, so_far.rows = so_far.shards + 1, so_far.rows + len(pending)
+        so_far.last_id = pending[-1].image_id
+        pending.clear()
+
     for listed in objects:
         if not names.accepts(listed.image_id):
-            skipped += 1
-            _count_suffix(suffixes, listed.image_id)
+            so_far.skipped += 1
+            _count_suffix(so_far.suffixes, listed.image_id)
             continue
         pending.append(listed)
-        size_bytes += listed.size_bytes
+        so_far.size_bytes += listed.size_bytes
         if len(pending) == shard_rows:
-            write_plan_shard(store, shards, pending)
-            shards, rows, pending = shards + 1, rows + len(pending), []
-            on_listed(rows)
+            write_pending()
+            if after is not None:
+                writer.note(so_far.noted(time.monotonic() - started))
+            on_listed(so_far.rows)
     if pending:
-        write_plan_shard(store, shards, pending)
-        shards, rows = shards + 1, rows + len(pending)
-    on_listed(rows)
-    listing_s = round(time.monotonic() - started, 3)
-    told = dict(suffixes.most_common())
-    passed = passed or PassedOver()
-    summary = PlanSummary(
-        shards,
-        rows,
-        size_bytes,
-        skipped,
-        listing_s,
-        told,
-        passed_over=dict(passed.counts),
-        passed_examples=passed.examples,
-    )
-    finish_plan(store, summary)
-    return summary
+        write_pending()
+    on_listed(so_far.rows)
+    return writer.finish(so_far.summary(passed, time.monotonic() - started))
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What has been listed so far, by this attempt and those that it goes on from."""
+
+    shards: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    skipped: int = 0
+    suffixes: Counter[str] = field(default_factory=Counter)
+    earlier_s: float = 0.0
+    """Of attempts that were killed."""
+    last_id: str | None = None
+    """Of the last shard."""
+
+    @classmethod
+    def of(cls, noted: dict[str, Any] | None) -> "_Counts":
+        """Return what `noted` gave; None: nothing yet."""
+        if noted is None:
+            return cls()
+        counts = cls(**noted)
+        counts.suffixes = Counter(counts.suffixes)
+        return counts
+
+    def noted(self, this_s: float) -> dict[str, Any]:
+        """Return what another driver goes on from."""
+        facts = {one.name: getattr(self, one.name) for one in fields(self)}
+        return facts | {"earlier_s": round(self.earlier_s + this_s, 3)}
+
+    def summary(self, passed: PassedOver, this_s: float) -> PlanSummary:
+        """Return what plan.json says."""
+        return PlanSummary(
+            self.shards,
+            self.rows,
+            self.size_bytes,
+            self.skipped,
+            round(self.earlier_s + this_s, 3),
+            dict(self.suffixes.most_common()),
+            passed_over=dict(passed.counts),
+            passed_examples=passed.examples,
+        )
 
 
 def _count_suffix(suffixes: Counter[str], image_id: str) -> None:
@@ -132,26 +160,6 @@ def _count_suffix(suffixes: Counter[str], image_id: str) -> None:
     found = _SUFFIX.search(image_id.lower())
     suffix = found[0] if found else "no suffix"
     suffixes[suffix if suffix in suffixes or len(suffixes) < MAX_SUFFIXES else "others"] += 1
-
-
-def clear_plan(store: Store) -> None:
-    """Remove what a driver left that died while it planned."""
-    for key in store.list("plan"):
-        store.delete(key)
-
-
-def finish_plan(store: Store, summary: AnyPlanSummary) -> None:
-    """Write plan.json, last of all, and only of a plan that has shards."""
-    if summary.shards:
-        store.write(PLAN_KEY, json.dumps(asdict(summary), indent=1).encode())
-
-
-def read_plan_as(store: Store, kind: type[AnyPlan]) -> AnyPlan | None:
-    """Return what plan.json says; None when no plan was finished here."""
-    try:
-        return kind(**json.loads(store.read(PLAN_KEY)))
-    except FileNotFoundError:
-        return None
 
 
 def read_plan(store: Store) -> PlanSummary | None:
@@ -164,10 +172,10 @@ def shard_name(shard: int) -> str:
     return f"shard-{shard:06d}"
 
 
-def write_plan_shard(store: Store, shard: int, objects: list[SourceObject]) -> None:
-    """Write one shard of the plan."""
+def plan_table(objects: list[SourceObject]) -> pa.Table:
+    """Return listed objects as PLAN rows."""
     none = [None] * len(objects)
-    table = pa.table(
+    return pa.table(
         {
             "image_id": [item.image_id for item in objects],
             "uri": [item.uri for item in objects],
@@ -178,12 +186,11 @@ def write_plan_shard(store: Store, shard: int, objects: list[SourceObject]) -> N
         },
         schema=PLAN,
     )
-    store.write(f"plan/{shard_name(shard)}.parquet", to_parquet(table))
 
 
 def read_plan_shard(store: Store, shard: int) -> pa.Table:
     """Return the PLAN rows of one shard."""
-    return read_parquet(store, f"plan/{shard_name(shard)}.parquet")
+    return read_parquet(store, plan_place(store).key(f"{shard_name(shard)}.parquet", shard))
 
 
 def to_parquet(table: pa.Table) -> bytes:

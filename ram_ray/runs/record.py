@@ -7,16 +7,18 @@ step.json               of an engine's step; the hash of its fields names its fo
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from ram_ray.errors import ConfigError
-from ram_ray.runs.fields import LATER_SETTINGS, RecordFields
+from ram_ray.runs.fields import LATER_SETTINGS, WORDS, RecordFields
 from ram_ray.storage.stores import Store, absolute_url
 
 _MISSING = object()
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,11 @@ class Difference:
     name: str
     there: Any
     here: Any
+
+    def __str__(self) -> str:
+        """Return `its threshold is 0.5, this call's is not given`: words and values for people."""
+        name = WORDS.get(self.name, self.name)
+        return f"its {name} is {_told(self.there)}, this call's is {_told(self.here)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +59,14 @@ class Record:
             if self.identity[name] is not None
         }
         return json.loads(dump(dict(self.identity) | places))
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, str) and _SHA256.fullmatch(value):
+        return f"{value[:12]}..."
+    return repr(value) if not isinstance(value, list) or len(value) <= 8 else f"{len(value)} values"
 
 
 def difference(
@@ -112,8 +127,8 @@ def check_record(store: Store, record: Record) -> dict[str, Any] | None:
     found = difference(there, record.wanted(), record.fields.identity)
     if found is not None:
         raise ConfigError(
-            f"{store.url} holds another run: its {found.name} is {found.there!r}, this call's is "
-            f"{found.here!r}; choose another output, or repeat the call as it was to resume."
+            f"{store.url} holds another run: {found}; choose another output, or repeat the call "
+            "as it was to resume."
         )
     unknown = sorted(set(stored) - {*record.fields.identity, *record.fields.facts})
     if unknown:
@@ -133,8 +148,10 @@ def agree_on_record(store: Store, record: Record) -> dict[str, Any]:
     stored = check_record(store, record)
     if stored is None:
         data = record.to_json()
-        store.write(record.fields.key, data)
-        stored = json.loads(data)
+        if store.create(record.fields.key, data):
+            stored = json.loads(data)
+        else:  # another driver was first
+            stored = agree_on_record(store, record)
     for key, data in record.files.items():
         if not store.exists(key):  # also where the first driver died between the two
             store.write(key, data)

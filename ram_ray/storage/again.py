@@ -29,6 +29,7 @@ from obstore.exceptions import (
     UnknownConfigurationKeyError,
 )
 
+from ram_ray.errors import is_full_disk
 from ram_ray.storage.regular_files import SpecialFileError
 
 TRIES = 8
@@ -42,7 +43,7 @@ _FINAL = (
     AlreadyExistsError, FileNotFoundError, InvalidPathError, IsADirectoryError, NotADirectoryError,
     NoCredentialsError, NotModifiedError, NotSupportedError, ParamValidationError,
     PermissionDeniedError, PermissionError, PreconditionError, SpecialFileError,
-    UnauthenticatedError,     UnknownConfigurationKeyError,
+    UnauthenticatedError, UnknownConfigurationKeyError,
 )  # fmt: skip
 _FINAL_CODES = ("AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "SignatureDoesNotMatch")
 _PASSING_CODES = ("RequestTimeout", "SlowDown", "Throttl", "ConditionalRequestConflict")
@@ -63,7 +64,7 @@ class UnsettledError(OSError):
 def may_help(error: BaseException) -> bool:
     """Tell whether a request that failed like this may go well when it is sent again."""
     text = str(error)
-    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+    if is_full_disk(error) or (isinstance(error, OSError) and error.errno == errno.ELOOP):
         return False
     if isinstance(error, _FINAL) or any(code in text for code in _FINAL_CODES):
         return False

@@ -46,8 +46,9 @@ class Pin:
     """What was seen of an object when it was listed."""
 
     etag: str | None
-    """The store's; of a local file `local_etag`; None: not known."""
+    """The store's; of a local file `local_etag`; None: not known. Of a part: the container's."""
     size_bytes: int
+    """Of the object; of a part its own."""
     strict: bool = False
     """Another content is an error, `changed`, and not taken."""
 
@@ -245,7 +246,9 @@ def read_file(path: str, part: tuple[int, int] | None, pin: Pin | None, max_byte
     with open_regular(path) as file:
         told = os.fstat(file.fileno())
         etag = local_etag(told)
-        fits = pin is None or pin.etag is None or (pin.etag, pin.size_bytes) == (etag, told.st_size)
+        fits = pin is None or pin.etag in (None, etag)
+        if pin is not None and pin.etag is not None and part is None:
+            fits = fits and pin.size_bytes == told.st_size
         if pin is not None and not fits and (pin.strict or part is not None):
             raise changed()
         start, size_bytes = part or (0, told.st_size)

@@ -38,7 +38,7 @@ def list_bucket(
     Raises:
         UnreachableError: the bucket cannot be listed.
     """
-    pages = _Pages(bucket, prefix, config)
+    pages = BucketPages(bucket, prefix, config)
     try:
         yield from walk_keys(pages.read, prefix=prefix, after=after)
     except STORE_ERRORS as error:
@@ -53,7 +53,7 @@ def begins_any_key(bucket: str, prefix: str, config: StoreConfig) -> bool:
     Raises:
         UnreachableError: the bucket cannot be listed.
     """
-    pages = _Pages(bucket, prefix, config, max_keys=1)
+    pages = BucketPages(bucket, prefix, config, max_keys=1)
     try:
         return bool(pages.read("").keys)
     except STORE_ERRORS as error:
@@ -62,7 +62,9 @@ def begins_any_key(bucket: str, prefix: str, config: StoreConfig) -> bool:
         pages.close()
 
 
-class _Pages:
+class BucketPages:
+    """The pages of a prefix, each asked for until it is answered."""
+
     def __init__(
         self, bucket: str, prefix: str, config: StoreConfig, *, max_keys: int | None = None
     ) -> None:

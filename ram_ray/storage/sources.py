@@ -177,10 +177,21 @@ def _local_object(entry: os.DirEntry[str], key: str, found: os.stat_result | Non
         return SourceObject(_shown(key), whole_uri(uri), etag, size_bytes)
 
 
-def _list_bucket(url: str, bucket: str, config: StoreConfig) -> Iterator[SourceObject]:
+def list_after(url: str, config: StoreConfig, image_id: str) -> Iterator[SourceObject]:
+    """Yield what `list_source` yields after an image, of a source in key order: a bucket.
+
+    Raises:
+        UnreachableError: the source cannot be listed.
+    """
+    return _list_bucket(url, split_url(url)[1], config, after=image_id)
+
+
+def _list_bucket(
+    url: str, bucket: str, config: StoreConfig, *, after: str = ""
+) -> Iterator[SourceObject]:
     prefix = object_key(url, bucket).removeprefix(f"s3://{bucket}")
     # A name is a folder where something lies below it, else what keys begin with (`aws s3 ls`).
     if prefix and not prefix.endswith("/") and begins_any_key(bucket, f"{prefix}/", config):
         prefix += "/"
-    for key, etag, size_bytes in list_bucket(bucket, prefix, config):
+    for key, etag, size_bytes in list_bucket(bucket, prefix, config, after=after):
         yield SourceObject(key, whole_uri(f"s3://{bucket}/{key}"), etag, size_bytes)

@@ -14,6 +14,7 @@ from ram_ray.tagging.model import identify_model
 from ram_ray.tagging.plan import open_tag_run, settle_batch_size
 from ram_ray.tagging.progress import OnProgress, RunProgress
 from ram_ray.tagging.rounds import tag_shards
+from ram_ray.tagging.source_changes import change_notes
 from ram_ray.tagging.summary import RunSummary, summarize
 
 
@@ -31,6 +32,7 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
     notes = model.notes
     report = RunProgress(on_progress, started)
     with open_tag_run(config, model, report) as run:
+        notes += change_notes(run, config)
         shards = run.shards(max_rounds=config.max_rounds)
         report.start(run.plan, config.shard_rows, shards.before)
         if not shards.all_done:
@@ -38,6 +40,9 @@ def tag_bucket(config: TagConfig, *, on_progress: OnProgress | None = None) -> R
                 placement = place(config)
                 batch_size = settle_batch_size(run, config, placement)
                 notes += placement.notes
-                notes += tag_shards(shards, config, model, placement, batch_size, report)
+                changes = run.record["changed_etag"]
+                notes += tag_shards(
+                    shards, config, model, placement, batch_size, report, changes=changes
+                )
         shards.finish()
         return summarize(run, shards.before, config, model, started, notes)

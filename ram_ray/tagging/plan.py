@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from ram_ray.cluster import Placement
 from ram_ray.errors import ConfigError
-from ram_ray.runs.fields import TAG
 from ram_ray.runs.opening import Planner, Run, open_run, refuse_inside
 from ram_ray.runs.plans import PlanSummary, write_plan
 from ram_ray.runs.record import dump
-from ram_ray.storage.sources import NameFilter, PassedOver, list_source
+from ram_ray.storage.sources import NameFilter, PassedOver, list_after, list_source
 from ram_ray.storage.stores import Store, split_url
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity
 from ram_ray.tagging.progress import RunProgress
-from ram_ray.tagging.record import tag_record
+from ram_ray.tagging.record import SETTLED_KEY, settled_batch_size, tag_record
 
 
 def open_tag_run(
@@ -75,8 +75,15 @@ def write_tag_plan(
     names = NameFilter(config.include, config.exclude, config.decode.formats)
     passed = PassedOver()
     objects = list_source(config.source, config.store, passed)
+    in_key_order = split_url(config.source)[0] != "file"
     plan = write_plan(
-        store, objects, names, shard_rows=config.shard_rows, on_listed=on_listed, passed=passed
+        store,
+        objects,
+        names,
+        shard_rows=config.shard_rows,
+        on_listed=on_listed,
+        passed=passed,
+        after=partial(list_after, config.source, config.store) if in_key_order else None,
     )
     if plan.rows == 0:
         raise ConfigError(f"There are no images under {config.source} any more.")
@@ -86,10 +93,12 @@ def write_tag_plan(
 def settle_batch_size(run: Run[PlanSummary], config: TagConfig, placement: Placement) -> int:
     """Return the images per model call: the record's, so that scores stay bit-equal.
 
-    The first call that knows the hardware writes it down; a call that asks for another gets it.
+    The first call that knows the hardware writes it down, once; a call that asks for another gets
+    it.
     """
     recorded = run.record.get("batch_size")
     if recorded is None:
-        recorded = config.batch_size or placement.batch_size
-        run.store.write(TAG.key, dump(run.record | {"batch_size": recorded}))
+        mine = config.batch_size or placement.batch_size
+        run.store.create(SETTLED_KEY, dump({"batch_size": mine}))
+        recorded = settled_batch_size(run.store) or mine
     return config.batch_size or recorded

@@ -1,5 +1,6 @@
 """run.json: what makes two calls the same run, so that resuming never mixes results."""
 
+import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -8,7 +9,7 @@ from typing import Any
 from ram_ray import __version__
 from ram_ray.errors import ConfigError
 from ram_ray.images.extra_formats import decoder_versions
-from ram_ray.runs.fields import MODEL, TAG
+from ram_ray.runs.fields import MODEL, TAG, WORDS
 from ram_ray.runs.record import Record, difference, stored_fields
 from ram_ray.storage.stores import Store
 from ram_ray.tagging.config import TagConfig
@@ -47,12 +48,27 @@ class RunRecord:
     descriptions: str | None
     open_set_threshold: float | None
     pinned: bool
+    changed_etag: bool
+    """Its rows have the column `changed_etag`."""
 
     @property
     def limits(self) -> dict[str, Any]:
         """Fields of TagChoice that decide how many tags an image keeps, thresholds aside."""
         names = ("open_set_threshold", "top_k", "score_floor")
         return {name: getattr(self, name) for name in names}
+
+
+SETTLED_KEY = "settled.json"
+"""Create-if-absent: what the first call found out that knew the hardware. 0.1.0 put it into
+run.json itself."""
+
+
+def settled_batch_size(store: Store) -> int | None:
+    """Return the images per model call that the run keeps; None before its first call."""
+    try:
+        return json.loads(store.read(SETTLED_KEY))["batch_size"]
+    except FileNotFoundError:
+        return None
 
 
 def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
@@ -64,8 +80,8 @@ def check_same_model(record: RunRecord, model: ModelIdentity) -> None:
     found = difference(asdict(record), asdict(model), MODEL)
     if found is not None:
         raise ConfigError(
-            f"The model {record.model} is not the one of this run: its {found.name} is "
-            f"{found.here!r}, the run's is {found.there!r}; say with --model where that one is now."
+            f"The model {record.model} is not the one of this run: its "
+            f"{WORDS.get(found.name, found.name)} differs; say with --model where that one is now."
         )
 
 
@@ -76,6 +92,8 @@ def read_record(store: Store) -> RunRecord | None:
         ConfigError: it is not one this version can read.
     """
     fields = stored_fields(store, TAG)
+    if fields is not None and fields.get("batch_size") is None:
+        fields["batch_size"] = settled_batch_size(store)
     try:
         return None if fields is None else RunRecord(**fields)
     except TypeError as error:
@@ -116,6 +134,7 @@ def tag_record(config: TagConfig, model: ModelIdentity) -> Record:
         "descriptions": config.descriptions,
         "open_set_threshold": config.open_set_threshold,
         "batch_size": config.batch_size,
+        "changed_etag": True,
         "versions": {"ram-ray": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("ray", "torch", "pillow", "pyarrow")}
         | decoder_versions(config.decode.formats),

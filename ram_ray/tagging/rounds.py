@@ -1,7 +1,9 @@
 """Tag the shards that are not committed, wave by wave."""
 
+from functools import partial
+
 from ram_ray.cluster import Placement
-from ram_ray.runs.committer import CommitterProgress
+from ram_ray.runs.committer import CommitRows, CommitterProgress
 from ram_ray.runs.rounds import WAVE_SHARDS, Shards
 from ram_ray.runs.waves import Wave
 from ram_ray.storage.stores import absolute_url
@@ -28,12 +30,15 @@ def tag_shards(
     placement: Placement,
     batch_size: int,
     report: RunProgress,
+    *,
+    changes: bool = False,
 ) -> tuple[str, ...]:
     """Tag what is pending, of a run or of a retry; return notes for the user.
 
     Args:
         config: where to, and how; its `output` is that of `shards`.
         batch_size: images per model call.
+        changes: as of `commit_tags`.
 
     Raises:
         LeaseHeldError: another driver has taken over.
@@ -41,9 +46,10 @@ def tag_shards(
     """
     check_decoders(config.decode.formats)
     notes: set[str] = set()
+    commit = partial(commit_tags, changes=changes)
     size = wave_shards(config, placement, batch_size)
     for wave in shards.waves(size, on_round=report.round):
-        counts = _tag_wave(wave, config, model, placement, batch_size, report)
+        counts = _tag_wave(wave, config, model, placement, batch_size, report, commit)
         notes |= _device_notes(placement, counts)
     return tuple(sorted(notes))
 
@@ -61,11 +67,12 @@ def _tag_wave(
     placement: Placement,
     batch_size: int,
     report: RunProgress,
+    commit: CommitRows,
 ) -> list[CommitterProgress]:
     """Run some shards through Ray Data and wait for their commits; return what was done."""
     output = absolute_url(config.output)
     count = min(MAX_COMMITTERS, placement.num_taggers)
-    with wave.committers(count, output, config.store, commit_tags) as committers:
+    with wave.committers(count, output, config.store, commit) as committers:
         pipeline = build_pipeline(
             config, model, placement, batch_size, wave.shards, committers.actors
         )

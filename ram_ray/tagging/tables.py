@@ -28,17 +28,24 @@ TAGS = pa.schema(
 
 CAPTION = pa.field("caption", pa.string(), nullable=False)  # one sentence in English
 
-_OPTIONAL = {field.name: field for field in (CAPTION,)}
+CHANGED_ETAG = pa.field("changed_etag", pa.string())
+"""Of the content that was tagged, where the object was replaced after it was listed; else null."""
+
+_OPTIONAL = {field.name: field for field in (CAPTION, CHANGED_ETAG)}
 
 
-def tags_schema(*, captions: bool = False, like: Iterable[str] = ()) -> pa.Schema:
+def tags_schema(
+    *, captions: bool = False, changes: bool = False, like: Iterable[str] = ()
+) -> pa.Schema:
     """Return the columns of a run's tags files: TAGS, then those a run adds, in one order.
 
     Args:
         captions: the run writes captions.
+        changes: the run names the content of objects that were replaced after they were listed.
         like: names of columns, whose optional ones are taken too.
     """
     asked = {*like, *((CAPTION.name,) if captions else ())}
+    asked |= {CHANGED_ETAG.name} if changes else set()
     added = [_OPTIONAL[name] for name in OPTIONAL_COLUMNS if name in asked]
     return pa.schema([*TAGS, *added])
 
@@ -56,18 +63,29 @@ QUARANTINE = pa.schema(
 
 REMARKS = pa.field("remarks", pa.list_(pa.string()))  # `ram_ray.images.remarks.Remark`
 
-TAG_ROWS = TAGS.append(REMARKS).append(ROW)
-CAPTIONED_ROWS = tags_schema(captions=True).append(REMARKS).append(ROW)
+TAG_ROWS = tags_schema(changes=True).append(REMARKS).append(ROW)
+CAPTIONED_ROWS = tags_schema(captions=True, changes=True).append(REMARKS).append(ROW)
 QUARANTINE_ROWS = QUARANTINE.append(ROW)
 """What taggers hand to a committer, chunk by chunk: ROW says where in the shard; REMARKS are
 counted in its commit."""
 
 
 def commit_tags(
-    store: Store, shard: int, plan: pa.Table, tags: pa.Table, quarantine: pa.Table
+    store: Store,
+    shard: int,
+    plan: pa.Table,
+    tags: pa.Table,
+    quarantine: pa.Table,
+    *,
+    changes: bool = False,
 ) -> Commit:
-    """Commit a whole shard's rows in the stored schemas: the `CommitRows` of tagging."""
-    stored = tags_schema(like=tags.column_names)
+    """Commit a whole shard's rows in the stored schemas: the `CommitRows` of tagging.
+
+    Args:
+        changes: the run's rows have CHANGED_ETAG; those of runs that 0.1.0 began have not.
+    """
+    names = {*tags.column_names} - (set() if changes else {CHANGED_ETAG.name})
+    stored = tags_schema(like=names)
     told = tags[REMARKS.name].to_pylist() if REMARKS.name in tags.column_names else ()
     return commit_shard(
         store,

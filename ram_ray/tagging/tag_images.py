@@ -8,7 +8,14 @@ import pyarrow as pa
 
 from ram_ray.errors import ImageErrorCode
 from ram_ray.runs.committer import Begin
-from ram_ray.tagging.tables import CAPTION, CAPTIONED_ROWS, QUARANTINE_ROWS, REMARKS, TAG_ROWS
+from ram_ray.tagging.tables import (
+    CAPTION,
+    CAPTIONED_ROWS,
+    CHANGED_ETAG,
+    QUARANTINE_ROWS,
+    REMARKS,
+    TAG_ROWS,
+)
 from ram_ray.workers.tagger import TaggerOptions, load_tagger
 
 _log = logging.getLogger(__name__)
@@ -122,7 +129,7 @@ def to_rows(
                 | {"width": row["width"][position], "height": row["height"][position]}
                 | {"tags": result.names, "tag_ids": result.tag_ids, "scores": result.scores}
                 | ({CAPTION.name: result.caption} if captions else {})
-                | {REMARKS.name: row[REMARKS.name][position]}
+                | {name: row[name][position] for name in (REMARKS.name, CHANGED_ETAG.name)}
             )
     columns = CAPTIONED_ROWS if captions else TAG_ROWS
     return pa.Table.from_pylist(tags, columns), pa.Table.from_pylist(quarantine, QUARANTINE_ROWS)

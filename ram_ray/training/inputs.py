@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ram_model.files.caption_files import WORD_PIECES
 from ram_model.files.checkpoint import VOCABULARY
@@ -14,6 +13,7 @@ from ram_model.vocabulary import Vocabulary
 from ram_model.wordpiece import WordPieceTokenizer
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.runs.plans import to_parquet
+from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.sources import PassedOver
 from ram_ray.storage.stores import Store
 from ram_ray.training.checkpoints import Position, save_checkpoint, steps_saved
@@ -93,7 +93,7 @@ def prepare_run(config: TrainConfig, store: Store) -> tuple[Run, Student | ClipS
 def read_run(config: TrainConfig, store: Store) -> Run:
     """Return the run that `prepare_run` made, on a worker."""
     record = json.loads(store.read(RECORD))
-    samples = pq.read_table(pa.BufferReader(store.read(SAMPLES)))
+    samples = read_parquet(store, SAMPLES)
     plan = _plan(config, samples)
     position = replace(Position(**record["position"]), steps_per_epoch=plan.steps_per_epoch)
     return Run(

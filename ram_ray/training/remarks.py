@@ -50,7 +50,8 @@ def without_positives(samples: pa.Table, vocabulary: Vocabulary | None) -> tuple
     silent = [name for tag, name in enumerate(vocabulary.names) if not shown[tag]]
     if not silent:
         return ()
-    names = ", ".join(silent[:SHOWN]) + (", ..." if len(silent) > SHOWN else "")
+    more = f" and {len(silent) - SHOWN:,} more" if len(silent) > SHOWN else ""
+    names = ", ".join(silent[:SHOWN]) + more
     return (
         f"{len(silent):,} of {len(vocabulary):,} tags have no image that shows them and can only "
         f"learn to stay silent: {names}.",

@@ -150,9 +150,10 @@ def _word_pieces(config: TrainConfig, folder: Path | None) -> bytes | None:
     own = None if folder is None else folder / WORD_PIECES
     path = Path(config.word_pieces) if config.word_pieces is not None else own
     if path is None or not path.is_file():
+        told = config.word_pieces or "not given"
         raise ConfigError(
-            f"word_pieces is {config.word_pieces!r}, but must be a vocab.txt where captions are "
-            "trained (`ram-ray model fetch tag2text` brings one)."
+            f"word_pieces is {told}, but must be a vocab.txt where captions are trained "
+            "(`ram-ray model fetch tag2text` brings one)."
         )
     return path.read_bytes()
 

@@ -16,6 +16,7 @@ import ram_ray.tagging.pipeline
 import ram_ray.tagging.retrying.pipeline
 from ram_ray.cli import app as cli
 from ram_ray.errors import IncompleteRunError
+from ram_ray.tagging import terminal
 from ram_ray.tagging.outputs.verification import VerifyReport
 from ram_ray.tagging.retrying.pipeline import RetrySummary
 from ram_ray.tagging.summary import RunSummary
@@ -90,6 +91,14 @@ def test_summary_is_a_table_or_json(tagged):
     assert "No GPU found" in text
     result = run("tag", "a", "out", "--max-error-rate", "1", "--json")
     assert json.loads(result.stdout) == dataclasses.asdict(SUMMARY) | {"notes": [SUMMARY.notes[0]]}
+
+
+def test_a_call_with_nothing_left_to_do_has_no_speed(capsys):
+    done = dataclasses.replace(SUMMARY, resumed=True, images_per_s=0.0)
+    terminal.print_summary(done)
+    shown = capsys.readouterr().out
+    assert "10 s; all was done before" in shown
+    assert "images/s" not in shown
 
 
 def test_more_quarantined_than_allowed_is_exit_code_3(tagged):

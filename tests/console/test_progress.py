@@ -2,11 +2,19 @@
 
 import io
 import os
+import re
 import select
 
 import pytest
 
-from ram_ray.console.progress import Progress, RateMeter, describe, format_duration, show_progress
+from ram_ray.console.progress import (
+    BAR_WIDTH,
+    Progress,
+    RateMeter,
+    describe,
+    format_duration,
+    show_progress,
+)
 
 
 def moment(elapsed_s, done, *, phase="tagging", total=1000, quarantined=0, committed=0):
@@ -97,6 +105,22 @@ def test_on_a_terminal_there_is_a_bar_in_place(monkeypatch):
     os.close(controller)
     assert "500 of 1,000 images (50%)" in written
     assert "\x1b[2K" in written  # lines are drawn over, not added
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_the_bar_stays_on_terminals_of_any_width(monkeypatch, columns):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    controller, terminal = os.openpty()
+    with open(terminal, "w") as stream:
+        with show_progress(stream) as on_progress:
+            on_progress(moment(1.0, 0, total=1_000_000))
+            on_progress(moment(2.0, 250_000, total=1_000_000, quarantined=12_345, committed=2))
+        written = read_all(controller)
+    os.close(controller)
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).splitlines()[-1]
+    assert last.count("\u2501") + last.count("\u2578") + last.count("\u257a") == BAR_WIDTH
+    assert "250,000 of 1,000,000" in last
 
 
 def test_the_listing_bar_is_full_when_tagging_begins(monkeypatch):

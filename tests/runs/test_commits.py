@@ -22,10 +22,11 @@ from ram_ray.runs.commits import (
     read_commits,
     read_published,
 )
-from ram_ray.runs.plans import read_plan_shard, write_plan_shard
+from ram_ray.runs.plans import read_plan_shard
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.tables import QUARANTINE, TAGS
+from tests.runs.plan_shards import write_plan_shard
 
 IDS = ["a.jpg", "b.jpg", "c.jpg"]
 

@@ -11,7 +11,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.errors import DiskFullError
 from ram_ray.runs.commits import read_commit
 from ram_ray.runs.committer import Begin, Committer, DrainReport, ShardAssembly
-from ram_ray.runs.plans import read_plan_shard, write_plan_shard
+from ram_ray.runs.plans import read_plan_shard
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
 from ram_ray.tagging.tables import (
@@ -23,6 +23,7 @@ from ram_ray.tagging.tables import (
     commit_tags,
     tags_schema,
 )
+from tests.runs.plan_shards import write_plan_shard
 
 
 def rows(*numbers: int) -> tuple[pa.Table, pa.Table]:

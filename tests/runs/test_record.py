@@ -76,7 +76,7 @@ def test_a_field_of_a_later_version_is_refused(store: Store) -> None:
     store.write("notes.json", json.dumps(later).encode())
     with pytest.raises(ConfigError, match="cannot be read by this version: it says glue"):
         check_record(store, notes())
-    with pytest.raises(ConfigError, match=r"its decode.glue is None, this call's is 1"):
+    with pytest.raises(ConfigError, match=r"its decode.glue is not given, this call's is 1"):
         check_record(store, notes(decode={"limit": 3, "mode": "exact", "glue": 1}))
 
 

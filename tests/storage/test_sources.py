@@ -31,6 +31,14 @@ def test_a_folder_is_listed_in_order_with_paths_as_ids(tmp_path: Path) -> None:
     assert listed[1].uri == str(tmp_path / "b" / "10.jpg")
 
 
+def test_a_file_url_lists_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"x")
+    for url in (f"file://{folder}", f"file://{tmp_path}/my%20photos/"):
+        assert [one.image_id for one in list_source(url, StoreConfig())] == ["a.jpg"]
+
+
 def test_linked_files_are_listed_and_linked_folders_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real.jpg").write_bytes(b"x")
     (tmp_path / "link.jpg").symlink_to("real.jpg")

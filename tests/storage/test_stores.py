@@ -3,10 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import obstore
 import pytest
+from obstore.exceptions import GenericError
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.errors import ConfigError, DiskFullError, UnreachableError
 from ram_ray.storage.stores import Store, open_store, probe_create_if_absent, split_url
 from tests.conftest import S3Server
 
@@ -106,3 +108,17 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_split_url_keeps_odd_keys() -> None:
     assert split_url("s3://bucket/a b/c?d#e%20") == ("s3", "bucket", "a b/c?d#e%20")
     assert split_url("file:///tmp/a%20b") == ("file", "", "/tmp/a b")
+
+
+def test_a_full_disk_is_final_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[object] = []
+
+    def full(*arguments: object, **_: object) -> None:
+        tries.append(arguments)
+        raise GenericError("Unable to copy data to file: No space left on device (os error 28)")
+
+    store = open_store(str(tmp_path), StoreConfig())
+    monkeypatch.setattr(obstore, "put", full)
+    with pytest.raises(DiskFullError, match=r"is full: make room .* again to resume\.") as raised:
+        store.write("tags/a.parquet", b"rows")
+    assert (raised.value.exit_code, len(tries)) == (4, 1)

@@ -26,6 +26,7 @@ from ram_ray.errors import (
 )
 from ram_ray.runs import opening
 from ram_ray.runs.leases import take_lease
+from ram_ray.runs.plan_files import plan_place
 from ram_ray.runs.waves import Committers
 from ram_ray.storage.sources import SPECIAL_FILE
 from ram_ray.storage.stores import open_store
@@ -33,7 +34,7 @@ from ram_ray.tagging import rounds as tag_rounds
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.outputs.verification import verify_output
 from ram_ray.tagging.pipeline import tag_bucket
-from ram_ray.tagging.tables import QUARANTINE, TAGS
+from ram_ray.tagging.tables import QUARANTINE, tags_schema
 from tests.conftest import S3Server, photo_bytes, write_photos
 from tests.unreadable import odd_folder
 
@@ -116,10 +117,13 @@ def test_rows_are_sorted_by_score_and_carry_sizes(finished: Path) -> None:
 
 
 def test_files_have_the_contract_s_columns_and_nothing_is_left_over(finished: Path) -> None:
+    ((attempt, _),) = plan_place(open_store(str(finished), StoreConfig())).attempts
     names = sorted(str(path.relative_to(finished)) for path in finished.rglob("*.parquet"))
     shards = [f"shard-{n:06d}.parquet" for n in range(3)]
-    assert names == [f"{kind}/{s}" for kind in ("plan", "quarantine", "tags") for s in shards]
-    assert pq.read_schema(finished / "tags/shard-000000.parquet").equals(TAGS)
+    assert names == [
+        f"{kind}/{s}" for kind in (f"plan/{attempt}", "quarantine", "tags") for s in shards
+    ]
+    assert pq.read_schema(finished / "tags/shard-000000.parquet").equals(tags_schema(changes=True))
     assert pq.read_schema(finished / "quarantine/shard-000002.parquet").equals(QUARANTINE)
     assert not (finished / "staging").exists() or not any((finished / "staging").iterdir())
 
@@ -269,7 +273,8 @@ def test_a_shard_that_cannot_be_committed_ends_the_run_as_incomplete(
     tag_bucket(config)
     # A plan shard that changed after the fact: its images are no longer those that were tagged.
     (tmp_path / "out/commits/shard-000001.json").unlink()
-    (tmp_path / "out/plan/shard-000001.parquet").unlink()
+    (shard,) = (tmp_path / "out/plan").rglob("shard-000001.parquet")
+    shard.unlink()
     with pytest.raises(IncompleteRunError, match=r"1 of 3 shards are not committed \(1\)"):
         tag_bucket(config)
 

@@ -1,4 +1,8 @@
-"""MLflow and Weights & Biases, the real packages where they are installed."""
+"""Weights & Biases, and MLflow: the real packages.
+
+MLflow 3 wants older pandas and cryptography than constraints.txt pins: its tests are of
+`make proof`, in an environment with `pip install 'ram-ray[mlflow]'`.
+"""
 
 import importlib
 import importlib.util
@@ -51,6 +55,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_done(
     assert not Path(scene["output"]).exists()
 
 
+@pytest.mark.proof
 def test_mlflow_keeps_one_run_of_a_resumed_training(
     scene: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +86,7 @@ def test_mlflow_keeps_one_run_of_a_resumed_training(
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.proof
 def test_an_mlflow_that_does_not_answer_is_one_sentence(
     scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +97,7 @@ def test_an_mlflow_that_does_not_answer_is_one_sentence(
         train(config)
 
 
+@pytest.mark.proof
 def test_an_mlflow_that_fails_later_costs_only_its_lines(
     scene: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,6 @@ from ram_model import ModelOutputError, Tags
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.images.decoder import decode
 from ram_ray.runs.committer import Begin
-from ram_ray.runs.plans import write_plan_shard
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
@@ -18,6 +17,7 @@ from ram_ray.tagging.tag_images import TagImages, to_rows
 from ram_ray.workers.chunks import STRETCH, ReadPlan, split_stretch
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
 from tests.conftest import photo_bytes
+from tests.runs.plan_shards import write_plan_shard
 
 SIZE = 32
 
@@ -89,11 +89,12 @@ def test_to_rows_splits_by_error_and_keeps_plan_rows() -> None:
         "message": [None, "The file has zero bytes."],
         "attempts": [1, 2],
         "remarks": [["bad_checksum"], []],
+        "changed_etag": ['"new"', None],
     }
     tags, quarantine = to_rows(row, [found, None])
     assert tags.to_pylist() == [
         {"image_id": "a", "uri": "/a", "width": 1, "height": 2, "tags": ["x"], "tag_ids": [4]}
-        | {"scores": [0.5], "remarks": ["bad_checksum"], "row": 40}
+        | {"scores": [0.5], "changed_etag": '"new"', "remarks": ["bad_checksum"], "row": 40}
     ]
     assert quarantine.to_pylist() == [
         {"image_id": "b", "uri": "/b", "error_code": "empty", "attempts": 2, "size_bytes": 6}
@@ -105,8 +106,9 @@ def test_captions_are_a_column_of_their_own() -> None:
     found = Tags(np.array([4], np.int32), np.array([0.5], np.float32), ["x"], caption="a cat")
     row = {"first_row": 0, "image_id": ["a"], "uri": ["/a"], "width": [1], "height": [2]}
     row |= {"size_bytes": [5], "message": [None], "attempts": [1], "remarks": [[]]}
+    row |= {"changed_etag": [None]}
     tags, _ = to_rows(row | {"error_code": [None]}, [found], captions=True)
-    assert tags.column_names[-3:] == ["caption", "remarks", "row"]
+    assert tags.column_names[-4:] == ["caption", "changed_etag", "remarks", "row"]
     assert tags["caption"].to_pylist() == ["a cat"]
     nothing, _ = to_rows(row | {"error_code": ["empty"]}, [None], captions=True)
     assert nothing.schema == tags.schema  # chunks of a shard must fit together
@@ -167,7 +169,7 @@ def run(begin: Begin, *, sick: int | None = None) -> tuple[dict[str, Any], _Comm
     row = {"shard": 0, "chunk": 0, "num_chunks": 1, "first_row": 0, "image_id": names}
     row |= {"uri": names, "size_bytes": [1] * 4, "width": [1] * 4, "height": [1] * 4}
     row |= {"error_code": [None] * 4, "message": [None] * 4, "attempts": [1] * 4}
-    row |= {"remarks": [[]] * 4}
+    row |= {"remarks": [[]] * 4, "changed_etag": [None] * 4}
     table = pa.Table.from_pylist([row | {"pixels": images.tobytes()}])
     committer, model = _Committer(begin), _Model()
     return stage_with(committer, model)(table).to_pylist()[0], committer, model

@@ -24,6 +24,7 @@ SORTED = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
+        pa.field("etag", pa.string()),
     ]
 )
 
@@ -36,6 +37,7 @@ class _Row(NamedTuple):
     size_bytes: int
     text: str
     source: str
+    etag: str | None
 
 
 def write_runs(

@@ -1,9 +1,9 @@
 """Which images with which captions an engine run works on, in which shard; fixed once written.
 
-plan/shard-000000.parquet     IMAGES of one shard
-plan/orphans-000000.parquet   captions of that shard whose image is not in the source
-plan/problems.parquet         caption lines that could not be read (the first ones)
-plan/plan.json                written last
+plan/<attempt>/shard-000000.parquet     IMAGES of one shard
+plan/<attempt>/orphans-000000.parquet   captions of that shard whose image is not in the source
+plan/<attempt>/problems.parquet         caption lines that could not be read (the first ones)
+plan/plan.json                          written last: `ram_ray.runs.plan_files`
 
 Images and captions come from different files and meet by the image's name. They are sorted by a
 hash of it, on disk: memory stays flat, every shard is a random sample, and the shard of an image
@@ -24,7 +24,8 @@ from ram_ray.data_engine.plan.disk_sort import name_hash, read_shards, write_run
 from ram_ray.data_engine.plan.named_images import find_images_and_captions
 from ram_ray.labels.captions.joining import join_key, match
 from ram_ray.labels.problems import Problem
-from ram_ray.runs.plans import clear_plan, finish_plan, read_plan_as, shard_name, to_parquet
+from ram_ray.runs.plan_files import PlanWriter, plan_place, read_plan_as
+from ram_ray.runs.plans import shard_name, to_parquet
 from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store
 
@@ -38,6 +39,7 @@ IMAGES = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("captions", pa.list_(pa.string()), nullable=False),  # each text once
         pa.field("caption_sources", pa.list_(pa.string()), nullable=False),  # file:line, parallel
+        pa.field("etag", pa.string()),  # of the object, or of the tar that holds it; null: unknown
     ]
 )
 ORPHANS = pa.schema(
@@ -95,7 +97,7 @@ def write_image_plan(
         columns: what the columns of caption tables without names are, in order.
         formats: of images, read beside the usual ones.
     """
-    clear_plan(store)
+    writer = PlanWriter(store)
     problems = _Problems()
     with tempfile.TemporaryDirectory(prefix="ram-ray-plan-") as folder:
         found = find_images_and_captions(source, captions, config, problems, columns, formats)
@@ -106,14 +108,13 @@ def write_image_plan(
             images, lost = join_captions(rows)
             orphans += len(lost)
             without += sum(not image["captions"] for image in images)
-            write_shard(store, shard, images, lost)
+            write_shard(writer, shard, images, lost)
             on_planned(num_images + num_captions)
-    store.write("plan/problems.parquet", to_parquet(pa.Table.from_pylist(problems.kept, PROBLEMS)))
+    writer.write("problems.parquet", to_parquet(pa.Table.from_pylist(problems.kept, PROBLEMS)))
     plan = ImagePlan(
         shards, num_images, num_captions, without, orphans, problems.count, problems.skipped
     )
-    finish_plan(store, plan)
-    return plan
+    return writer.finish(plan)
 
 
 def read_image_plan(store: Store) -> ImagePlan | None:
@@ -122,22 +123,26 @@ def read_image_plan(store: Store) -> ImagePlan | None:
 
 
 def write_shard(
-    store: Store, shard: int, images: list[dict[str, Any]], orphans: list[dict[str, Any]]
+    writer: PlanWriter, shard: int, images: list[dict[str, Any]], orphans: list[dict[str, Any]]
 ) -> None:
     """Write one shard of the plan."""
     images = sorted(images, key=lambda image: image["image_id"])
-    store.write(_key(shard), to_parquet(pa.Table.from_pylist(images, IMAGES)))
-    store.write(_orphans_key(shard), to_parquet(pa.Table.from_pylist(orphans, ORPHANS)))
+    writer.write_shard(
+        f"{shard_name(shard)}.parquet", to_parquet(pa.Table.from_pylist(images, IMAGES))
+    )
+    writer.write(_orphans(shard), to_parquet(pa.Table.from_pylist(orphans, ORPHANS)))
 
 
 def read_images(store: Store, shard: int, columns: list[str] | None = None) -> pa.Table:
     """Return IMAGES of one shard, in order of image_id."""
-    return read_parquet(store, _key(shard), columns=columns)
+    return read_parquet(
+        store, plan_place(store).key(f"{shard_name(shard)}.parquet", shard), columns=columns
+    )
 
 
 def read_orphans(store: Store, shard: int) -> pa.Table:
     """Return ORPHANS of one shard."""
-    return read_parquet(store, _orphans_key(shard))
+    return read_parquet(store, plan_place(store).key(_orphans(shard), shard))
 
 
 def shard_of(image_id: str, num_shards: int) -> int:
@@ -155,12 +160,8 @@ def fold_of_shard(shard: int, num_shards: int, folds: int) -> int:
     return shard * folds // num_shards
 
 
-def _key(shard: int) -> str:
-    return f"plan/{shard_name(shard)}.parquet"
-
-
-def _orphans_key(shard: int) -> str:
-    return f"plan/orphans-{shard:06d}.parquet"
+def _orphans(shard: int) -> str:
+    return f"orphans-{shard:06d}.parquet"
 
 
 class _Problems:
@@ -194,7 +195,8 @@ def join_captions(
         if row["uri"] is None:
             captions.append(row)
         else:
-            facts = {"image_id": row["name"], "uri": row["uri"], "size_bytes": row["size_bytes"]}
+            facts = {"image_id": row["name"]}
+            facts |= {name: row[name] for name in ("uri", "size_bytes", "etag")}
             image = facts | {"captions": [], "caption_sources": []}
             images[row["key"]].setdefault(row["name"], image)
     orphans: list[dict[str, Any]] = []

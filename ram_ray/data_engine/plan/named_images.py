@@ -17,7 +17,7 @@ from ram_ray.labels.captions.listing import (
     list_beside,
     list_caption_files,
 )
-from ram_ray.labels.captions.pieces import cut_pieces, read_piece
+from ram_ray.labels.captions.pieces import cut_pieces, read_piece, why_unreadable
 from ram_ray.labels.problems import Problem
 from ram_ray.storage.object_files import open_object
 from ram_ray.storage.sources import SourceObject, image_suffixes, list_source
@@ -40,6 +40,8 @@ class Found(NamedTuple):
     text: str
     source: str
     """file:line of a caption."""
+    etag: str | None = None
+    """Of the image's object, or of the tar that it is a member of, as listed."""
 
 
 class ReportProblem(Protocol):
@@ -74,7 +76,7 @@ def find_images_and_captions(
     for listed in list_beside(list_source(source, config, on_passed)):
         found = listed.found
         if is_picture(found.image_id) and found.image_id.lower().endswith(suffixes):
-            yield _image(found.image_id, found.uri, found.size_bytes)
+            yield _image(found.image_id, found.uri, found.size_bytes, found.etag)
             continue
         is_tar = found.image_id.lower().endswith(".tar")
         if is_tar:
@@ -92,8 +94,8 @@ def find_images_and_captions(
                 report.skip()
 
 
-def _image(image_id: str, uri: str, size_bytes: int) -> Found:
-    return Found(join_key(image_id), image_id, uri, size_bytes, "", "")
+def _image(image_id: str, uri: str, size_bytes: int, etag: str | None) -> Found:
+    return Found(join_key(image_id), image_id, uri, size_bytes, "", "", etag)
 
 
 def _tar_images(
@@ -104,6 +106,8 @@ def _tar_images(
         with closing(open_object(listed.uri, config)) as file:
             index = index_tar(file)
     except (tarfile.TarError, EOFError, UnreachableError, OSError) as error:
+        if isinstance(error, UnreachableError) and why_unreadable(error) is None:
+            raise  # the network, perhaps: its images are not left out for that
         report(Problem(listed.image_id, 0, f"is not a whole tar file: {error}"))
         return
     for name, problem in index.problems:
@@ -116,7 +120,8 @@ def _tar_images(
             report.skip()
         else:
             uri = member_uri(listed.uri, member.offset, member.size)
-            yield _image(f"{listed.image_id}/{member.name}", uri, member.size)
+            # With the tar's etag: at this place another content has another picture.
+            yield _image(f"{listed.image_id}/{member.name}", uri, member.size, listed.etag)
 
 
 def _captions(

@@ -16,6 +16,7 @@ from ram_ray.data_engine.plan.image_plan import name_hash, read_image_plan, read
 from ram_ray.data_engine.revisions.decision_log import ADDING_RULES, HUMAN, REMOVING_RULES
 from ram_ray.data_engine.revisions.label_sets import Revision, revision_store
 from ram_ray.data_engine.steps import EngineRun, Step, StepsDone, read_table, sum_counts
+from ram_ray.runs.plan_files import plan_place
 from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.outputs.run_output import spread
@@ -182,7 +183,7 @@ def _problems(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield the first problems of every kind: what, where, why."""
     left = Counter({"caption": MAX_PROBLEMS, "image": MAX_PROBLEMS, "correction": MAX_PROBLEMS})
-    stored = read_parquet(store, "plan/problems.parquet")
+    stored = read_parquet(store, plan_place(store).key("problems.parquet"))
     for row in stored.slice(0, MAX_PROBLEMS).to_pylist():
         yield "caption line", f"{row['source']}:{row['line']}", row["message"]
     own = revision_store(store, revision.number, config)

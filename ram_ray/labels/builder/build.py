@@ -71,7 +71,8 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
     )
     if not kept:
         raise ConfigError(
-            f"The rules keep none of {len(tags)} candidates: give lists, or lower min_frequency."
+            f"The rules keep none of {len(tags)} candidates{_unread(problems)}: give lists, or "
+            "lower min_frequency."
         )
     _tell_apart(kept, lexicon)
     if config.text_encoder is not None:
@@ -88,6 +89,11 @@ def plan_build(config: BuildConfig, discover: Discover = discover) -> Build:
         unknown_names=[*unknown_names, *replayed.unknown_names],
         num_captions=captions.count,
     )
+
+
+def _unread(problems: Sequence[Problem]) -> str:
+    """Say what could not be read, where there may be nothing else to say."""
+    return f" ({len(problems):,} lines give none, such as {problems[0]})" if problems else ""
 
 
 def _decisions(config: BuildConfig) -> tuple[Decision, ...]:

@@ -32,7 +32,8 @@ def print_build(build: Build, output: str) -> None:
         f"{len(build.coverage)} list{'s' if len(build.coverage) != 1 else ''}"
         + (f"; {retired:,} retired, their ids kept" if retired else "")
     )
-    console.print(table)
+    if build.coverage:
+        console.print(table)
     if build.proposals:
         console.print(f"{len(build.proposals):,} pairs may be the same thing: see the review page.")
     console.print(f"{Path(output) / VOCABULARY}\n{Path(output) / REVIEW}", markup=False)

@@ -109,7 +109,8 @@ def _read_table(source: CaptionSource, report: Report) -> Iterator[Caption]:
     # Bytes that are not UTF-8 become lone surrogates: their row is reported, the others are kept.
     with source.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         quoting = csv.QUOTE_MINIMAL if form.quoted else csv.QUOTE_NONE
-        lines = csv.reader(file, delimiter=form.delimiter, quoting=quoting)
+        blanks = form.quoted  # behind a delimiter they belong to nothing; in quotes they do
+        lines = csv.reader(file, delimiter=form.delimiter, quoting=quoting, skipinitialspace=blanks)
         try:
             for cells in lines:
                 number = source.first_line + lines.line_num - 1

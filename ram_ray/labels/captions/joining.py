@@ -18,11 +18,12 @@ _IMAGE_SUFFIX = re.compile(
 def join_key(name: str) -> str:
     """Return what an image's id and its names in caption files have in common.
 
-    Members of tars: tar and stem, for stems repeat from tar to tar. Loose files: the stem.
+    Members of tars: tar and stem, for stems repeat from tar to tar. Loose files: the stem. Blanks
+    around them do not count.
     """
     tar, in_tar, member = name.partition(".tar/")
     if in_tar:
-        return f"{tar}.tar/{without_suffix(member)}"
+        return f"{tar}.tar/{without_suffix(member.strip()).strip()}"
     return stem_of(name)
 
 
@@ -31,7 +32,7 @@ def stem_of(name: str) -> str:
 
     Without leading zeros where it is a number (COCO: image 139 is 000000000139.jpg).
     """
-    stem = without_suffix(name.rsplit("/", 1)[-1])
+    stem = without_suffix(name.rsplit("/", 1)[-1].strip()).strip()
     return stem.lstrip("0") or "0" if stem.isdecimal() else stem
 
 
@@ -45,6 +46,7 @@ def match(candidates: Collection[str], name: str) -> tuple[str | None, str]:
         return None, "no image of this name is in the source"
     if name in candidates:
         return name, ""
+    name = name.strip()
     fitting = [one for one in candidates if one.endswith(f"/{name}")]
     if not fitting:
         path = f"/{without_suffix(name)}"

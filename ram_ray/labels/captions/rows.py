@@ -113,12 +113,12 @@ def is_lost_download(row: Mapping[str, Any]) -> bool:
 
 
 def _name_of(value: object) -> str | None:
-    """Return a name as text: 0 is one, and so is the path of a picture that lies in the row."""
+    """Return a name as it stands there: 0 is one, and so is the path of a picture in the row."""
     if isinstance(value, dict):  # `datasets`: {"bytes": ..., "path": ...}
         value = value.get("path")
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
-    return str(value).strip()
+    return str(value) if str(value).strip() else None
 
 
 def _text_of(value: object) -> object:

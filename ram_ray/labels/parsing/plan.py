@@ -1,7 +1,7 @@
 """Which pieces of which caption files a run parses, in which shard; fixed once written.
 
-plan/shard-000000.parquet   PIECES of one shard
-plan/plan.json              written last
+plan/<attempt>/shard-000000.parquet   PIECES of one shard
+plan/plan.json                        written last: `ram_ray.runs.plan_files`
 
 A piece is a run of whole lines of a text or JSONL file, or a whole Parquet, JSON or tar file.
 """
@@ -23,7 +23,8 @@ from ram_ray.labels.captions.listing import (
     read_head,
 )
 from ram_ray.labels.captions.pieces import Piece, cut_pieces
-from ram_ray.runs.plans import clear_plan, finish_plan, shard_name, to_parquet
+from ram_ray.runs.plan_files import PlanWriter, plan_place
+from ram_ray.runs.plans import shard_name, to_parquet
 from ram_ray.storage.parquet import read_parquet
 from ram_ray.storage.sources import PassedOver, SourceObject
 from ram_ray.storage.stores import Store
@@ -99,7 +100,7 @@ def write_caption_plan(
         ConfigError: the files hold nothing, or a table's columns cannot be told.
         UnreachableError: the source cannot be read.
     """
-    clear_plan(store)
+    writer = PlanWriter(store)
     shards = files = size_bytes = skipped = 0
     pending: list[Piece] = []
     passed = PassedOver()
@@ -113,23 +114,22 @@ def write_caption_plan(
             full = sum(one.size_bytes for one in pending) >= shard_bytes
             # What several files say of one image stays together: the same words count once.
             if pending and (full or len(pending) >= MAX_PIECES) and _is_apart(piece, pending[-1]):
-                _write_shard(store, shards, pending)
+                _write_shard(writer, shards, pending)
                 shards, pending = shards + 1, []
                 on_planned(shards)
             pending.append(piece)
     if pending:
-        _write_shard(store, shards, pending)
+        _write_shard(writer, shards, pending)
         shards += 1
     plan = CaptionPlan(shards, files, size_bytes, skipped, dict(passed.counts), passed.examples)
     if not shards:
         raise _no_captions(source, skipped)
-    finish_plan(store, plan)
-    return plan
+    return writer.finish(plan)
 
 
 def read_pieces(store: Store, shard: int, config: StoreConfig) -> list[Piece]:
     """Return the pieces of one shard."""
-    table = read_parquet(store, f"plan/{shard_name(shard)}.parquet")
+    table = read_parquet(store, plan_place(store).key(f"{shard_name(shard)}.parquet", shard))
     if "form" not in table.column_names:  # of 0.1.0, which told the form from the name alone
         pieces = [Piece(**row, form="", images=()) for row in table.to_pylist()]
         return [
@@ -143,6 +143,6 @@ def _is_apart(piece: Piece, last: Piece) -> bool:
     return not piece.images or piece.images != last.images
 
 
-def _write_shard(store: Store, shard: int, pieces: list[Piece]) -> None:
+def _write_shard(writer: PlanWriter, shard: int, pieces: list[Piece]) -> None:
     table = pa.Table.from_pylist([piece._asdict() for piece in pieces], PIECES)
-    store.write(f"plan/{shard_name(shard)}.parquet", to_parquet(table))
+    writer.write_shard(f"{shard_name(shard)}.parquet", to_parquet(table))

@@ -41,11 +41,13 @@ PROGRESS_S = 5.0
 def shard_progress() -> OnShards:
     """Return a reporter that writes one line to stderr every few seconds."""
     spoke_at = time.monotonic()
+    said: int | None = None
 
     def report(done: int, total: int) -> None:
-        nonlocal spoke_at
-        if time.monotonic() - spoke_at >= PROGRESS_S or done == total:
-            spoke_at = time.monotonic()
+        nonlocal spoke_at, said
+        waited = time.monotonic() - spoke_at >= PROGRESS_S
+        if done != said and (waited or done == total):
+            spoke_at, said = time.monotonic(), done
             print(f"{done:,} of {total:,} shards parsed", file=sys.stderr)
 
     return report

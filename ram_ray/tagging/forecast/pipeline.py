@@ -18,6 +18,7 @@ from ram_ray.tagging.forecast.sample import Sample, measure_sample
 from ram_ray.tagging.model import identify_model
 from ram_ray.tagging.plan import open_tag_run
 from ram_ray.tagging.progress import OnProgress, RunProgress
+from ram_ray.tagging.source_changes import change_notes
 
 DEFAULT_SAMPLE = 64
 
@@ -74,6 +75,7 @@ def plan_bucket(
     model = identify_model(config)
     with open_tag_run(config, model, RunProgress(on_progress, started)) as run:
         committed = committed_shards(run.store)
+        notes = model.notes + change_notes(run, config)
     store, plan = run.store, run.plan
     done = plan.rows_in(committed, config.shard_rows)
     left = plan.rows - done
@@ -103,7 +105,7 @@ def plan_bucket(
         bill=bill,
         model_id=model.model_id,
         output=store.url,
-        notes=model.notes + _warnings(measured, config),
+        notes=notes + _warnings(measured, config),
     )
 
 

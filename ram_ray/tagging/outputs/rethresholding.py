@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ram_ray.config import StoreConfig, require
 from ram_ray.errors import ConfigError
+from ram_ray.runs.plan_files import PLAN_KEY
 from ram_ray.runs.plans import shard_name, to_parquet
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.outputs.published_rows import published_tags, read_finished_run
@@ -126,7 +127,7 @@ def _check(record: RunRecord, thresholds: np.ndarray, url: str) -> None:
 
 
 def _check_target(source: Store, target: Store, shards: int) -> None:
-    if target.url == source.url or target.exists("plan/plan.json") or target.exists("run.json"):
+    if target.url == source.url or target.exists(PLAN_KEY) or target.exists("run.json"):
         raise ConfigError(f"{target.url} holds a run; give another target, it is never changed.")
     known = {f"tags/{shard_name(shard)}.parquet" for shard in range(shards)}
     foreign = next((key for key in target.list("tags") if key not in known), None)

@@ -16,6 +16,7 @@ from ram_ray.runs.commits import (
     read_published,
     retried_shards,
 )
+from ram_ray.runs.plan_files import plan_place
 from ram_ray.runs.plans import PlanSummary, read_plan, read_plan_shard, shard_name
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.record import read_record
@@ -61,7 +62,9 @@ def verify_output(output: str, store: StoreConfig | None = None) -> VerifyReport
     if plan is None:
         raise ConfigError(f"{output} holds no finished plan; give the OUTPUT of `ram-ray tag`.")
     record = read_record(opened)
-    schemas = (tags_schema(captions=record is not None and record.caption is not None), QUARANTINE)
+    captions = record is not None and record.caption is not None
+    changes = record is not None and record.changed_etag
+    schemas = (tags_schema(captions=captions, changes=changes), QUARANTINE)
     count: Counter[str] = Counter()
     problems: list[str] = _strays(opened, plan)
     retries = retried_shards(opened)
@@ -76,6 +79,8 @@ def verify_output(output: str, store: StoreConfig | None = None) -> VerifyReport
             count["uncommitted"] += 1
             count["missing"] += planned.num_rows
             continue
+        if commit.plan_sha256 not in (None, plan_place(opened).sha256):
+            problems.append(f"The commit of {shard_name(shard)} is of another plan.")
         count.update(_count_shard(opened, planned, commit, schemas, problems))
     if count["planned"] != plan.rows:
         problems.append(f"The plan counts {plan.rows} images, its shards hold {count['planned']}.")

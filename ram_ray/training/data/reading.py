@@ -127,7 +127,7 @@ class SampleReader:
             with closing(open_object(uri, self._store)) as source, pq.ParquetFile(source) as file:
                 ids = pa.array(read_ids(file, group, id_column(file, uri)))
                 column = image_column(file, uri)
-                read = file.read_row_group(group, columns=[column])
+                read = file.read_row_group(group, columns=[column], use_threads=False)
                 return ids, read[column].combine_chunks()
         except (pa.ArrowInvalid, IndexError, ConfigError) as error:
             raise ShardChangedError(uri, first_line(error)) from error

@@ -161,7 +161,8 @@ def read_ids(file: pq.ParquetFile, group: int, column: str) -> list[str]:
     Args:
         column: of `id_column`.
     """
-    values = file.read_row_group(group, columns=[column])[column.partition(".")[0]].to_pylist()
+    table = file.read_row_group(group, columns=[column], use_threads=False)
+    values = table[column.partition(".")[0]].to_pylist()
     return [str(value["path"] if isinstance(value, dict) else value) for value in values]
 
 

@@ -18,6 +18,7 @@ from ram_ray.data_engine.plan.image_plan import (
     shard_of,
     write_image_plan,
 )
+from ram_ray.storage.bodies import local_etag
 from ram_ray.storage.object_files import read_uri
 from ram_ray.storage.stores import Store, open_store
 
@@ -110,6 +111,7 @@ def test_tars_keep_their_pairs_apart(tmp_path: Path) -> None:
         if row["image_id"] == "part-1.tar/7.jpg"
     )
     assert read_uri(row["uri"], StoreConfig()) == b"pixels 1"
+    assert row["etag"] == local_etag((folder / "part-1.tar").stat())
 
 
 def test_captions_in_a_csv_beside_the_photos(tmp_path: Path) -> None:

@@ -192,3 +192,36 @@ def test_a_sparse_member_is_refused_by_name(tmp_path: Path) -> None:
     rows = read_images(store, 0).to_pylist()
     assert {row["image_id"]: row["captions"] for row in rows} == {"x.tar/b.jpg": ["a dog"]}
     assert plan.problems == 1
+
+
+@pytest.mark.parametrize("tar", ["s.tar", "S.TAR"])
+@pytest.mark.parametrize("formats", [(), ("heic", "jxl")])
+def test_names_of_heic_and_jxl_are_images_where_a_run_asks_for_them(
+    tmp_path: Path, tar: str, formats: tuple[str, ...]
+) -> None:
+    loose = {"a.jpg": b"a dog", "b.HEIC": b"a cat", "c.jxl": b"grass"}
+    (tmp_path / "in").mkdir()
+    for name, text in loose.items():
+        (tmp_path / "in" / name).write_bytes(JPEG)
+        (tmp_path / "in" / f"{name.partition('.')[0]}.txt").write_bytes(text)
+    members = [("d.heif", JPEG), ("d.txt", b"a dog on grass"), ("e.png", JPEG), ("e.txt", b"cats")]
+    (tmp_path / "in" / tar).write_bytes(as_tar(members))
+    said = {name: text.decode() for name, text in loose.items()}
+    said |= {f"{tar}/d.heif": "a dog on grass", f"{tar}/e.png": "cats"}
+    extra = {"b.HEIC", "c.jxl", f"{tar}/d.heif"}
+    wanted = {name: [text] for name, text in said.items() if formats or name not in extra}
+    store = open_store(str(tmp_path / "out"), StoreConfig(), create=True)
+    plan = write_image_plan(
+        store, str(tmp_path / "in"), None, StoreConfig(),
+        shard_rows=100, folds=1, on_planned=lambda rows: None, formats=formats,
+    )  # fmt: skip
+    rows = [row for n in range(plan.shards) for row in read_images(store, n).to_pylist()]
+    assert {row["image_id"]: row["captions"] for row in rows} == wanted
+    fetched = [Path(row["uri"].partition("#")[0]).exists() for row in rows]
+    assert all(fetched)
+    places = index_samples(str(tmp_path / "in"), StoreConfig(), formats=formats)
+    labelled = label_samples(
+        places, None, labels=None, captions=str(tmp_path / "in"), store=StoreConfig()
+    )
+    trained = labelled.samples.to_pylist()
+    assert {row["image_id"]: row["captions"] for row in trained} == wanted

@@ -13,6 +13,7 @@ from ram_ray.runs.plans import read_plan, write_plan
 from ram_ray.runs.record import check_record
 from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import open_store
+from ram_ray.tagging import source_changes
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.forecast import pipeline as planning
 from ram_ray.tagging.forecast.estimate import Prices, bill_of, estimate_run
@@ -70,13 +71,27 @@ def test_a_run_goes_on_from_the_plan(
     assert (tmp_path / "out/run.json").exists()
     assert check_record(store, tag_record(config, identify_model(config)))  # it is this very run
     (photos / "later.jpg").write_bytes(photo_bytes(1))
+    first, second = sorted(path for path in photos.rglob("*.*") if path.name != "later.jpg")[:2]
+    gone, kept = first.read_bytes(), second.read_bytes()
+    first.unlink()
+    second.write_bytes(kept + b"more")
     monkeypatch.setattr("ram_ray.tagging.plan.list_source", None)  # nothing is listed again
     again = plan_bucket(config, sample=0)
     assert (again.num_images, again.planned_before, again.sample) == (12, True, None)
+    new, lost, changed = again.notes[-3:]
+    assert f"Images in {photos} that are new and not in the plan: 1; tag" in new
+    assert "in the plan, but gone: 1; the plan stays" in lost
+    assert "in the plan, but changed since: 1; the plan stays" in changed
+    first.write_bytes(gone)
+    second.write_bytes(kept)
+    (photos / "later.jpg").unlink()
+    assert not [note for note in plan_bucket(config, sample=0).notes if "new" in note]
+    monkeypatch.setattr(source_changes, "MAX_COMPARED", 5)
+    assert "was not listed again" in plan_bucket(config, sample=0).notes[-1]
     plan = read_plan(store)
     assert plan is not None
     assert plan.rows == 12
-    with pytest.raises(ConfigError, match="its top_k is None"):
+    with pytest.raises(ConfigError, match="its top_k is not given, this call's is"):
         plan_bucket(settings(photos, tmp_path / "out", top_k=3), sample=0)
 
 

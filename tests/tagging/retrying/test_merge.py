@@ -16,7 +16,7 @@ from ram_ray.runs.commits import (
     read_commits,
     retried_shards,
 )
-from ram_ray.runs.plans import read_plan_shard, write_plan
+from ram_ray.runs.plans import read_plan, read_plan_shard, write_plan
 from ram_ray.storage.sources import NameFilter, SourceObject
 from ram_ray.storage.stores import Store, open_store
 from ram_ray.tagging.outputs.verification import verify_output
@@ -79,14 +79,14 @@ def plan_retry(store: Store, config: StoreConfig, *codes: str, shards: int) -> t
 
 def tag_all(run: Store, still_bad: dict[int, str]) -> int:
     """Commit a retry's run: every image tagged, but some; return its number of shards."""
-    shard = 0
-    while run.exists(f"plan/shard-{shard:06d}.parquet"):
+    summary = read_plan(run)
+    shards = summary.shards if summary else 0
+    for shard in range(shards):
         plan = read_plan_shard(run, shard)
         numbers = [int(name[0]) for name in plan["image_id"].to_pylist()]
         rows = [quarantined(n, still_bad[n]) if n in still_bad else tagged(n) for n in numbers]
         commit_shard(run, shard, plan, *tables(rows))
-        shard += 1
-    return shard
+    return shards
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -112,7 +112,7 @@ def test_mended_images_are_tagged_and_all_other_rows_stay(photos: Path, output: 
         expected = tagger.tag_file(photos / name)
         assert after[name]["tag_ids"] == expected.tag_ids.tolist()
         assert after[name]["scores"] == pytest.approx(expected.scores.tolist(), abs=1e-5)
-    parts = sorted((output / "plan").glob("*.parquet"))
+    parts = sorted((output / "plan").rglob("*.parquet"))
     plan = [name for part in parts for name in pq.read_table(part)["image_id"].to_pylist()]
     assert list(after) == [name for name in plan if name in after]
     assert verify_output(str(output), StoreConfig()).ok
