@@ -3,9 +3,9 @@
     python -m benchmarks.serving_proxies --seconds 5 --out proxies.json
 
 Prints JSON: for HAProxy or Serve's own proxy, with calls between Serve's processes by Ray or by
-gRPC, and for bodies of 160 kB, 1 MB and 10 MB: latencies, requests per second, and CPU time per request
-of everything but decoding and the model, which are the same everywhere. "ingress": the same request
-to the ingress process itself, without a proxy (where HAProxy stands before it).
+gRPC, and for bodies of 160 kB, 1 MB and 10 MB: latencies, requests per second, and CPU time per
+request of all but decoding and the model, which are the same everywhere. "ingress": the same
+request to the ingress process itself, without a proxy (where HAProxy stands before it).
 """
 
 import argparse
