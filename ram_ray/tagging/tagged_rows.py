@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ram_ray.errors import ImageErrorCode
 from ram_ray.runs.committer import ROW
@@ -30,10 +29,10 @@ def to_rows(
         failed: position of an image that the model could not do, to the reason.
     """
     images = _per_image(facts, failed)
-    is_bad = pc.is_valid(images["error_code"])
-    images_ok = images.filter(pc.invert(is_bad))
+    is_bad = ~np.array(images["error_code"].is_null())
+    images_ok = images.filter(pa.array(~is_bad))
     schema = CAPTIONED_ROWS if captions else TAG_ROWS
-    tags = [found[position] for position in np.flatnonzero(~is_bad.to_numpy())]
+    tags = [found[position] for position in np.flatnonzero(~is_bad).tolist()]
     made = _tag_columns(tags) | (
         {CAPTION.name: pa.array([one.caption for one in tags], pa.string())} if captions else {}
     )
@@ -41,7 +40,7 @@ def to_rows(
         made[field.name] if field.name in made else images_ok[field.name].cast(field.type)
         for field in schema
     ]
-    quarantine = images.filter(is_bad).select(QUARANTINE_ROWS.names).cast(QUARANTINE_ROWS)
+    quarantine = images.filter(pa.array(is_bad)).select(QUARANTINE_ROWS.names).cast(QUARANTINE_ROWS)
     return pa.Table.from_arrays(columns, schema=schema), quarantine
 
 

@@ -130,7 +130,8 @@ class SameConv2d(nn.Conv2d):
         fan_out = kernel * kernel * out // groups
         nn.init.normal_(self.weight, std=math.sqrt(2 / fan_out))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
+        features = input  # torch's name
         if self.stride != (1, 1):
             lacking = [
                 max((math.ceil(side / step) - 1) * step + kernel - side, 0)

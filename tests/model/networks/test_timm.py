@@ -1,5 +1,7 @@
 """Our encoders are timm's networks: the same weights fit, the same numbers come out."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -37,7 +39,8 @@ def test_swin_to_the_last_bit() -> None:
 @pytest.mark.parametrize("architecture", CONV_ARCHITECTURES)
 def test_efficientnet_lite(architecture: str) -> None:
     torch.manual_seed(0)
-    theirs = freeze_batch_norm_2d(timm.create_model(architecture, num_classes=0, global_pool=""))
+    network: Any = timm.create_model(architecture, num_classes=0, global_pool="")
+    theirs: Any = freeze_batch_norm_2d(network)
     for name, buffer in theirs.named_buffers():
         if name.endswith(("running_var", "weight")):
             buffer.uniform_(0.8, 1.2)
