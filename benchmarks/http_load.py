@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -102,15 +102,17 @@ def _error_code(body: bytes) -> str:
         return "proxy"
 
 
-def _session() -> aiohttp.ClientSession:
+def _session(headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-        headers={"Content-Type": "image/jpeg"},
+        headers={"Content-Type": "image/jpeg", **(headers or {})},
     )
 
 
-async def closed_loop(target: Target, *, clients: int, seconds: float) -> Load:
+async def closed_loop(
+    target: Target, *, clients: int, seconds: float, headers: Mapping[str, str] | None = None
+) -> Load:
     """Keep `clients` requests in flight; a refused client waits a little, as real ones do."""
     load = Load()
     end = load.started + seconds
@@ -124,7 +126,7 @@ async def closed_loop(target: Target, *, clients: int, seconds: float) -> Load:
             if sum(load.statuses[str(status)] for status in RETRY_STATUSES) > refused:
                 await asyncio.sleep(0.1)
 
-    async with _session() as session:
+    async with _session(headers) as session:
         await asyncio.gather(*(client(session, 7 * number) for number in range(clients)))
     load.ended = time.monotonic()
     return load

@@ -9,9 +9,19 @@ import argparse
 import json
 import time
 
-from ram_ray.storage.bucket_listing import BucketPages
-from ram_ray.storage.key_ranges import AT_ONCE, Page, walk_keys
+from ram_ray.storage.bucket_listing import BucketPages, Entry
+from ram_ray.storage.key_ranges import AT_ONCE, Page, ReadPage, walk_keys
 from tests.storage.paged_server import NAMES, paged_process
+
+
+def counted(pages: BucketPages, requests: list[str]) -> ReadPage[Entry]:
+    """Return `pages.read`, which notes in `requests` what it is asked."""
+
+    def read(after: str, stop: str | None) -> Page[Entry]:
+        requests.append(after)
+        return pages.read(after, stop)
+
+    return read
 
 
 def main() -> None:
@@ -28,12 +38,7 @@ def main() -> None:
                 pages = BucketPages("bucket", "", config)
                 requests: list[str] = []
 
-                def read(
-                    after: str, pages: BucketPages = pages, asked: list[str] = requests
-                ) -> Page:
-                    asked.append(after)
-                    return pages.read(after)
-
+                read = counted(pages, requests)
                 started, cpu = time.monotonic(), time.process_time()
                 found = [key for key, _, _ in walk_keys(read, at_once=at_once)]
                 result[f"at_once_{at_once}"] = {

@@ -138,7 +138,17 @@ def doctor(
 
 
 # In the order of `ram-ray --help`: a run, what is made of it, models.
-for one in (tag, plan, verify, retry, report, outputs.rethreshold, outputs.export, demo):
+for one in (
+    tag,
+    plan,
+    outputs.status,
+    verify,
+    retry,
+    report,
+    outputs.rethreshold,
+    outputs.export,
+    demo,
+):
     app.command()(one)
 for one in (evaluation.evaluate, evaluation.calibrate, train, serve, doctor):
     app.command()(one)

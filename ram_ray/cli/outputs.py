@@ -1,4 +1,4 @@
-"""`ram-ray rethreshold` and `ram-ray export`: what a finished run is turned into."""
+"""`ram-ray status`, `rethreshold` and `export`: what is told and made of a run."""
 
 import dataclasses
 from typing import Annotated
@@ -9,6 +9,27 @@ from ram_ray.cli import flags
 from ram_ray.cli.flags import command
 from ram_ray.console.json_output import print_json
 from ram_ray.tagging.exports.forms import Form
+
+
+@command
+def status(
+    *,
+    output: flags.ExistingOutput,
+    store: flags.Store,
+    as_json: flags.Json = False,
+) -> None:
+    """Say how far a run is, from its files: while it runs, from another terminal or machine.
+
+    Example: `ram-ray status s3://my-bucket/tags`.
+    """
+    from ram_ray.tagging import terminal
+    from ram_ray.tagging.outputs.status import read_status
+
+    found = read_status(output, store)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+    else:
+        terminal.print_status(found)
 
 
 @command

@@ -124,6 +124,24 @@ def take_lease(store: Store, *, beat_s: float = BEAT_S, ttl_s: float = TTL_S) ->
     return Lease(store, latest + 1, owner, beat_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has taken a lease last and has not given it back."""
+
+    owner: Owner
+    alive: bool | None
+    """Whether that process lives; None where it is on another machine, which cannot be seen."""
+
+
+def lease_holder(store: Store) -> Holder | None:
+    """Return who works on an output, as its files say; None: nobody, or it was given back."""
+    epochs = [int(Path(key).stem) for key in store.list("leases/run") if key.endswith(".json")]
+    if not epochs or _read_beat(store, max(epochs)) == _RELEASED:
+        return None
+    owner = Owner(**json.loads(store.read(f"{_epoch_key(max(epochs))}.json")))
+    return Holder(owner, _alive_here(owner))
+
+
 def _wait_until_free(store: Store, epoch: int, ttl_s: float) -> None:
     owner = Owner(**json.loads(store.read(f"{_epoch_key(epoch)}.json")))
     first = _read_beat(store, epoch)

@@ -161,6 +161,12 @@ class PlanWriter:
         self.store.remove_empty_folders("plan")
 
 
+def rows_planned_so_far(store: Store) -> int | None:
+    """Return how many rows the farthest attempt has written; None where none has said so."""
+    progress = _farthest(store)
+    return progress["noted"]["rows"] if progress else None
+
+
 def _farthest(store: Store) -> dict[str, Any] | None:
     """Return the progress of the attempt that wrote most shards."""
     keys = [key for key in store.list("plan") if key.endswith(f"/{_PROGRESS}")]

@@ -40,7 +40,7 @@ class LimitConfig:
     max_pending_bytes: int = 512 * 2**20
     """Bodies being read and images held, of one ingress process; the next request gets a 503."""
     max_pending_bodies: int = 192
-    """Bodies on their way in, of one ingress process; below the 256 requests of HAProxy."""
+    """Bodies on their way in, of one ingress process; below the 512 requests of HAProxy."""
     body_timeout_s: float = 30.0
     """For a body to arrive in full."""
     min_body_bytes_per_s: int = 4 * 2**10

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -75,7 +74,6 @@ for process in /proc/[0-9]*; do
 done
 rm -rf -- "$1"
 """
-_waiting: list[subprocess.Popen[bytes]] = []
 
 
 def prepare_environment(host: str) -> None:
@@ -120,13 +118,19 @@ def _clear_up_after_us(folder: str) -> None:
 
     (Two agents of Ray's own end by themselves, after a SIGKILL in about a minute.)
     """
-    command = ["/bin/sh", "-c", _CLEAR_UP, "sh", folder]
-    # A session of its own: Ctrl-C must not reach it. Its input ends when we do.
-    _waiting.append(
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, start_new_session=True, stderr=subprocess.DEVNULL
-        )
+    reader, _ = os.pipe()  # nobody inherits the other end, and nobody closes it
+    os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", _CLEAR_UP, "sh", folder],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, reader, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ],
+        setpgroup=0,  # Ctrl-C must not reach it
     )
+    os.close(reader)
 
 
 def _find_haproxy() -> str | None:

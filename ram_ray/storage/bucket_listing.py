@@ -4,6 +4,7 @@ obstore drops slashes at the ends of keys, so the pages are read here: by URLs t
 """
 
 import os
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,9 @@ from ram_ray.storage.reasons import describe
 
 TIMEOUT_S = (10, 30)
 """To connect, and between two bytes."""
+
+_ENCODED = b"<EncodingType>url</EncodingType>"
+_FIRST_KEY = re.compile(rb"<Key>([\w%./-]+)</Key>", re.ASCII)
 
 Entry = tuple[str, str | None, int]
 """Key, etag, size in bytes."""
@@ -77,31 +81,37 @@ class BucketPages:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=AT_ONCE))
 
-    def read(self, after: str) -> Page[Entry]:
-        """Return the first page of the keys after one."""
-        return until_answered(lambda: self._read(after))
+    def read(self, after: str, stop: str | None = None) -> Page[Entry]:
+        """Return the first page of the keys after one: see `key_ranges.ReadPage`."""
+        return until_answered(lambda: self._read(after, stop))
 
     def close(self) -> None:
         self._session.close()
 
-    def _read(self, after: str) -> Page[Entry]:
+    def _read(self, after: str, stop: str | None) -> Page[Entry]:
         wanted = self._wanted | ({"StartAfter": after} if after else {})
         url = self._client.generate_presigned_url("list_objects_v2", Params=wanted)
         answer = self._session.get(url, timeout=TIMEOUT_S, allow_redirects=False)
         if answer.status_code != 200:
             raise _refusal(answer)
         try:
-            return parse_page(answer.content)
+            return parse_page(answer.content, stop)
         except (ET.ParseError, ValueError) as error:
             raise UnsettledError(f"a page of the listing cannot be read: {error}") from error
 
 
-def parse_page(content: bytes) -> Page[Entry]:
+def parse_page(content: bytes, stop: str | None = None) -> Page[Entry]:
     """Return the keys of an answer to ListObjectsV2.
+
+    Args:
+        stop: where the first key comes after it, the rest is not looked at (4 ms a page).
 
     Raises:
         ET.ParseError, ValueError: it is not a whole answer.
     """
+    first = _FIRST_KEY.search(content) if stop is not None and _ENCODED in content else None
+    if first and stop is not None and unquote_plus(first[1].decode()) > stop:
+        return Page([], [], False)
     root = ET.fromstring(content)
     space = root.tag[: root.tag.index("}") + 1] if root.tag.startswith("{") else ""
     if root.tag != f"{space}ListBucketResult":

@@ -44,6 +44,11 @@ class Page(Generic[T]):
     """There are keys after the last one."""
 
 
+ReadPage = Callable[[str, str | None], Page[T]]
+"""(after, stop): the first page of the keys after `after`; empty and the last one where the first
+of them comes after `stop`. Called from several threads."""
+
+
 @dataclass(slots=True, eq=False)
 class _Part(Generic[T]):
     """Keys after `after`, up to and including `stop`; None: to the end."""
@@ -57,7 +62,7 @@ class _Part(Generic[T]):
 
 
 def walk_keys(
-    read_page: Callable[[str], Page[T]],
+    read_page: ReadPage[T],
     *,
     prefix: str = "",
     after: str = "",
@@ -66,7 +71,7 @@ def walk_keys(
     """Yield what all pages hold, in the order of their keys.
 
     Args:
-        read_page: returns the first page of the keys after one; called from several threads.
+        read_page: asks the store.
         prefix: all keys begin with it.
         after: the walk begins after this key.
 
@@ -81,9 +86,7 @@ def walk_keys(
 
 
 class _Walk(Generic[T]):
-    def __init__(
-        self, read_page: Callable[[str], Page[T]], prefix: str, after: str, at_once: int
-    ) -> None:
+    def __init__(self, read_page: ReadPage[T], prefix: str, after: str, at_once: int) -> None:
         self._read_page = read_page
         self._prefix = prefix
         self._at_once = at_once
@@ -141,7 +144,7 @@ class _Walk(Generic[T]):
                 self._read(one)
 
     def _read(self, part: _Part[T]) -> None:
-        self._reading[self._threads.submit(self._read_page, part.after)] = part
+        self._reading[self._threads.submit(self._read_page, part.after, part.stop)] = part
 
     def _take(self, part: _Part[T], page: Page[T]) -> None:
         """Keep of a page what lies in its part, which may have been cut meanwhile."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # these import ray or torch; a name is enough here
     from ram_ray.tagging.forecast.estimate import Bill, Estimate
     from ram_ray.tagging.forecast.pipeline import PlanReport
     from ram_ray.tagging.forecast.sample import Sample
+    from ram_ray.tagging.outputs.status import RunStatus
     from ram_ray.tagging.outputs.verification import VerifyReport
     from ram_ray.tagging.photo import TaggedPhoto
     from ram_ray.tagging.retrying.pipeline import RetrySummary
@@ -138,6 +139,36 @@ def print_retry(summary: RetrySummary) -> None:
     table.add_row("Output", Text(f"{printable(summary.output)}  ({whole})"))
     console.print(table)
     print_notes(console, (*summary.notes, *remark_notes(summary.remarks)))
+
+
+def print_status(status: RunStatus) -> None:
+    """Print how far a run is: one line per fact that is known."""
+    console = Console()
+    table = facts_table()
+    told = {"unknown": "a driver on another machine, as the lease says"}
+    table.add_row("State", told.get(status.state, status.state) + " (retry)" * status.retrying)
+    if status.driver:
+        table.add_row("Driver", Text(printable(status.driver)))
+    if status.planned is None:
+        listed = "the source is being listed"
+        more = "" if status.listed is None else f": {status.listed:,} images so far"
+        table.add_row("Planned", listed + more)
+    else:
+        table.add_row("Planned", f"{status.planned:,} in {_shards(status.shards or 0)}")
+        share = f" ({status.done / status.planned:.1%})" if status.planned else ""
+        table.add_row("Done", f"{status.done:,}{share} in {_shards(status.committed)}")
+        about = "about " * status.quarantine_estimated
+        reasons = _reasons(status.quarantined_by_code)
+        table.add_row("Quarantined", f"{about}{status.quarantined:,}{reasons}")
+    if status.last_commit:
+        ago = format_duration(status.idle_s or 0.0)
+        table.add_row("Last commit", f"{status.last_commit} ({ago} ago)")
+    if status.images_per_s and status.state != "finished":
+        left = f", {format_duration(status.left_s)} left" if status.left_s is not None else ""
+        table.add_row("Rate", f"{status.images_per_s:,.1f} images/s of late{left}")
+    console.print(table)
+    if status.state == "stopped":
+        console.print("Nobody works on it: run the same `ram-ray tag` again to go on.")
 
 
 def print_verification(report: VerifyReport) -> None:

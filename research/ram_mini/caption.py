@@ -16,7 +16,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,12 +107,12 @@ def learn_word_pieces(captions: Sequence[str]) -> list[str]:
     return [piece for _, piece in by_id]
 
 
-def with_caption_head(old: Ram, tokenizer: WordPieceTokenizer) -> Ram:
+def with_caption_head(old: Ram, tokenizer: WordPieceTokenizer, num_layers: int = NUM_LAYERS) -> Ram:
     """Return `old` with a random caption side, the only part that is trained."""
     torch.manual_seed(0)
     captions = CaptionConfig(
         num_heads=NUM_HEADS,
-        num_layers=NUM_LAYERS,
+        num_layers=num_layers,
         intermediate_dim=old.config.tag_decoder.intermediate_dim,
         vocab_size=tokenizer.vocab_size,
         num_positions=LONGEST_TEXT,
@@ -154,22 +154,36 @@ class Guides:
 
 
 def train(
-    model: Ram, tokenizer: WordPieceTokenizer, photos: Photos, guides: Guides, total_s: float
-) -> None:
-    """Train the caption side; the model ends with the running average of its weights."""
+    model: Ram,
+    tokenizer: WordPieceTokenizer,
+    photos: Photos,
+    guides: Guides,
+    total_s: float,
+    *,
+    clock: Callable[[], float] = time.process_time,
+    photos_per_step: int = PHOTOS_PER_STEP,
+) -> int:
+    """Train the caption side; the model ends with the running average of its weights.
+
+    Args:
+        total_s: on the clock; the learning rate falls with it.
+
+    Returns:
+        The steps taken.
+    """
     head = model.require_caption_head()
     decayed = [p for p in head.parameters() if p.ndim > 1]
     kept = [p for p in head.parameters() if p.ndim <= 1]
     groups = [{"params": decayed}, {"params": kept, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
     average = {name: tensor.clone() for name, tensor in head.state_dict().items()}
-    started, step, total = time.process_time(), 0, 0.0
-    while (part := (time.process_time() - started) / total_s) < 1:
+    started, step, total = clock(), 0, 0.0
+    while (part := (clock() - started) / total_s) < 1:
         random = np.random.default_rng(step)
         rate = min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * part))
         for group in optimizer.param_groups:
             group["lr"] = PEAK_LR * max(rate, 0.01)
-        rows = random.choice(photos.train_rows, PHOTOS_PER_STEP, replace=False)
+        rows = random.choice(photos.train_rows, photos_per_step, replace=False)
         loss = caption_step(model.train(), tokenizer, photos, guides, rows, random)
         if not torch.isfinite(loss):
             raise RuntimeError("The loss is not finite; start again with a lower PEAK_LR.")
@@ -187,6 +201,7 @@ def train(
             print({"step": step, "loss": round(total / STEPS_PER_LINE, 4)}, flush=True)
             total = 0.0
     head.load_state_dict(average)
+    return step
 
 
 def caption_step(

@@ -97,7 +97,9 @@ class Labelled(Protocol):
     test_rows: np.ndarray
 
 
-def choose_thresholds(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def choose_thresholds(
+    truth: np.ndarray, scores: np.ndarray, gain: float = TARGET_GAIN
+) -> np.ndarray:
     """Return float32 [C]: the lowest threshold with the target precision, `UNPROVEN` if none.
 
     A tag's own precision on few photos is noise, so it is mixed with what all tags together show
@@ -105,7 +107,7 @@ def choose_thresholds(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """
     pooled = pooled_precision(truth, scores)
     prior = truth.mean(0)
-    targets = prior + TARGET_GAIN * (1 - prior)
+    targets = prior + gain * (1 - prior)
     thresholds = np.full(scores.shape[1], UNPROVEN, dtype=np.float32)
     for tag in range(scores.shape[1]):
         for threshold in THRESHOLD_GRID:

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ram_model import Ram, load_folder
-from ram_model.files.pretrained import PACKAGED
 from research.ram_mini.data import CAPTION_TARS, TEST_TARS, THRESHOLD_TAR, mean_ap
 from research.ram_mini.package import package_model
 from research.ram_mini.prepare import (
@@ -237,7 +236,6 @@ if __name__ == "__main__":
     for name in ("--data", "--cache", "--folder"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=6)
-    packaged = PACKAGED / "ram-mini"
-    parser.add_argument("--from", type=Path, dest="start", default=packaged, help="model folder")
+    parser.add_argument("--from", type=Path, dest="start", required=True, help="model folder")
     a = parser.parse_args()
     print(json.dumps(main(a.data, a.cache, a.folder, a.minutes, a.start), indent=2))

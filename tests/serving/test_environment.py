@@ -157,7 +157,7 @@ def test_haproxy_takes_what_is_changed(tmp_path: Path) -> None:
     told = lines.index("use_backend ram_ray_health if { path /healthz /readyz }")
     assert lines[told + 1] == "use_backend http-app if is_http-app"
     assert lines[lines.index("frontend http_frontend") + 1].startswith("stick-table")
-    assert sum(line.endswith(" check maxconn 256") for line in lines) == 2
+    assert sum(line.endswith(" check maxconn 512") for line in lines) == 2
     assert lines[-2:] == [
         "server SERVE_REPLICA::1 127.0.0.1:30000 track http-app/SERVE_REPLICA::1",
         "server SERVE_REPLICA::2 127.0.0.1:30001 track http-app/SERVE_REPLICA::2",

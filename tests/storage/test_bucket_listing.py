@@ -68,3 +68,13 @@ def test_a_beginning_that_no_key_has(bucket: str, s3: S3Server) -> None:
 def test_a_page_that_is_none_is_refused(page: bytes) -> None:
     with pytest.raises((ValueError, SyntaxError)):
         parse_page(page)
+
+
+def test_a_page_beyond_a_part_is_not_read_to_its_end() -> None:
+    key, rest = b"<Contents><Key>b%2B.jpg</Key>", b"<ETag>e</ETag><Size>1</Size></Contents>"
+    encoded = b"<EncodingType>url</EncodingType>"
+    page = b"<ListBucketResult>" + encoded + key + rest + b"</ListBucketResult>"
+    assert parse_page(page, "b").keys == []
+    assert parse_page(page, "b+.jpg").keys == ["b+.jpg"]
+    as_it_is = page.replace(encoded, b"")  # by a server that does not encode
+    assert parse_page(as_it_is, "b+").keys == ["b%2B.jpg"]

@@ -19,7 +19,7 @@ class Listing:
         self.page_keys = page_keys
         self.requests = 0
 
-    def read(self, after: str) -> Page[str]:
+    def read(self, after: str, stop: str | None) -> Page[str]:
         self.requests += 1
         start = bisect_right(self.keys, after)
         page = self.keys[start : start + self.page_keys]
@@ -57,7 +57,7 @@ def test_few_keys_cost_one_request_a_page() -> None:
 
 
 def test_a_store_without_order_is_refused() -> None:
-    def same_page(after: str) -> Page[str]:
+    def same_page(after: str, stop: str | None) -> Page[str]:
         return Page(["a", "b"], ["a", "b"], True)
 
     with pytest.raises(UnsettledError, match="in order"):

@@ -95,7 +95,7 @@ def test_a_run_has_a_caption_column(model: str, tmp_path: Path) -> None:
 
     assert (summary.num_tagged, summary.num_quarantined) == (5, 1)
     shard = output / "tags/shard-000000.parquet"
-    assert pq.read_schema(shard).equals(tags_schema(captions=True))
+    assert pq.read_schema(shard).equals(tags_schema(captions=True, changes=True))
     tagger = Tagger.load(model, captions=CaptionOptions())
     rows = pq.read_table(output / "tags").to_pylist()
     assert len(rows) == 5

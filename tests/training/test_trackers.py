@@ -1,7 +1,7 @@
 """Weights & Biases, and MLflow: the real packages.
 
-MLflow 3 wants older pandas and cryptography than constraints.txt pins: its tests are of `make proof`,
-in an environment with `pip install 'ram-ray[mlflow]'`.
+MLflow 3 wants older pandas and cryptography than constraints.txt pins: its tests are of
+`make proof`, in an environment with `pip install 'ram-ray[mlflow]'`.
 """
 
 import importlib

@@ -87,11 +87,8 @@ def _rules(data: ReportData) -> str:
 def _tags(data: ReportData) -> str:
     labels = data.steps["labels"]
     thresholds = {row["tag_id"]: row for row in data.thresholds if row["rule"] == "generated_tag"}
-    tag_ids = {
-        key[1]
-        for key, count in labels.items()
-        if isinstance(key, tuple) and key[0] in ("gained", "lost") and count
-    }
+    keys = {key[1] for key in labels if isinstance(key, tuple)}
+    tag_ids = {one for one in keys if labels["gained", one] or labels["lost", one]}
     if not tag_ids:
         return '<tr><td class="empty" colspan="7">No tag changed.</td></tr>'
 

@@ -15,6 +15,11 @@ _GRACE_S = 5.0
 """Before the pace of a body counts."""
 
 
+def brings_body(headers: Headers) -> bool:
+    """Tell whether a request has a body."""
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
 class Body:
     """Counts bytes as they arrive: an announcement is no work yet, and takes no room."""
 
@@ -44,7 +49,8 @@ class Body:
         self._started = time.monotonic()
         self._read = 0  # bytes, all of them held
         self._is_open = False
-        self._is_complete = False
+        self.is_complete = False
+        """Whether all of it has come, or nobody waits for it any more."""
 
     def announce(self, headers: Headers) -> None:
         """Refuse by the headers what would not be taken; else begin.
@@ -58,7 +64,7 @@ class Body:
                 raise Problem(RequestErrorCode.INVALID_REQUEST, "Content-Length is not a number.")
             self._check(int(length))
             self._rooms.check_bytes(self._client, int(length))
-        if length not in (None, "0") or "transfer-encoding" in headers:
+        if brings_body(headers):
             self._rooms.open(self._client)
             self._is_open = True
 
@@ -68,7 +74,7 @@ class Body:
         Raises:
             Problem: body_too_large, overloaded, rate_limited, request_timeout.
         """
-        if self._is_complete:
+        if self.is_complete:
             return await self._receive()  # a wait for the client to leave
         try:
             async with asyncio.timeout(max(0.0, self._deadline() - time.monotonic())):
@@ -118,7 +124,7 @@ class Body:
             )
 
     def _complete(self) -> None:
-        self._is_complete = True
+        self.is_complete = True
         if self._is_open:
             self._rooms.close(self._client)
             self._is_open = False

@@ -13,7 +13,7 @@ from ram_ray.serving.api import RequestErrorCode
 from ram_ray.serving.config import LimitConfig
 from ram_ray.serving.guard.access import Access
 from ram_ray.serving.guard.admission import Admission
-from ram_ray.serving.guard.body import Body
+from ram_ray.serving.guard.body import Body, brings_body
 from ram_ray.serving.guard.draining import Draining
 from ram_ray.serving.guard.request_ids import request_id_of
 from ram_ray.serving.log import note, request_facts
@@ -63,12 +63,17 @@ class Gate:
         state["request_id"] = request_id_of(Headers(scope=scope))
         facts: dict[str, Any] = {"images": 0, "model": None}
         request_facts.set(facts)
-        answer = _Answer(send, state["request_id"] if self._sends_request_id else None)
+        request_headers = Headers(scope=scope)
+        answer = _Answer(
+            send,
+            state["request_id"] if self._sends_request_id else None,
+            brings_body=brings_body(request_headers),
+        )
         body: Body | None = None
         try:
             caller = self._access.caller_of(scope)
             state["client"] = caller.name
-            body = state["body"] = Body(
+            body = state["body"] = answer.body = Body(
                 receive,
                 self._admission,
                 self._limits,
@@ -80,7 +85,7 @@ class Gate:
                 if (scope["method"], scope["path"]) in self._tagging:
                     # before anything costs time: under overload most end here
                     self._admission.check(caller.name)
-                body.announce(Headers(scope=scope))
+                body.announce(request_headers)
             with self._draining.accepted():
                 await self._app(scope, body.receive, answer.send)
         except Problem as problem:
@@ -128,9 +133,11 @@ def _level(route: str, status: int) -> int:
 class _Answer:
     """The outgoing side: adds the request id, remembers the status."""
 
-    def __init__(self, send: Send, request_id: str | None) -> None:
+    def __init__(self, send: Send, request_id: str | None, *, brings_body: bool) -> None:
         self._send = send
         self._request_id = request_id
+        self._brings_body = brings_body
+        self.body: Body | None = None
         self.status = 499  # the client left before an answer began
 
     async def send(self, message: Message) -> None:
@@ -140,6 +147,9 @@ class _Answer:
             if self._request_id is not None:
                 headers["X-Request-ID"] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
+            if self._brings_body and not (self.body and self.body.is_complete):
+                # else a proxy keeps the place of this request until the client has sent the rest
+                headers["Connection"] = "close"
         await self._send(message)
 
     async def end(self, scope: Scope, problem: Problem) -> None:

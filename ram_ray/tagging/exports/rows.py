@@ -36,7 +36,8 @@ class FinishedRun:
 
     def __init__(self, store: Store) -> None:
         self.record, self._shards = read_finished_run(store)
-        self.schema = tags_schema(captions=self.record.caption is not None)
+        captions, changes = self.record.caption is not None, bool(self.record.changed_etag)
+        self.schema = tags_schema(captions=captions, changes=changes)
         self._store = store
 
     def tables(self) -> Iterator[pa.Table]:

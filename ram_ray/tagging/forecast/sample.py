@@ -184,7 +184,7 @@ def _row_bytes(rows: list[dict[str, Any]], sizes: list[tuple[int, int]], found: 
         | ({} if tags.caption is None else {"caption": tags.caption})
         for row, (width, height), tags in zip(rows, sizes, found, strict=False)
     ]
-    schema = tags_schema(captions=found[0].caption is not None)
+    schema = tags_schema(captions=found[0].caption is not None, changes=True)
     empty = len(to_parquet(schema.empty_table()))
     return (len(to_parquet(pa.Table.from_pylist(table, schema))) - empty) / len(table)
 

@@ -3,13 +3,15 @@
     python -m research.ram_mini.lite2.caption --cache CACHE --folder FOLDER --pieces OLD --minutes 5
 
 As `research.ram_mini.caption`, on the cached features; its word pieces are those of the folder OLD,
-made from the same captions. Prints CIDEr-D on tar 9 and on tars 10 and 11.
+made from the same captions. Minutes are of the clock on the wall. Prints CIDEr-D on tar 9 and on
+tars 10 and 11.
 """
 
 import argparse
 import json
 import math
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -33,6 +35,8 @@ from research.ram_mini.lite2.finish import predict
 from research.ram_mini.prepare import has_fast_bfloat16
 
 PHOTOS_AT_ONCE = 50
+PHOTOS_PER_STEP = 16  # smaller steps, and more of them
+NUM_LAYERS = 2  # the tag decoder has none to lend
 
 
 class Views:
@@ -109,10 +113,14 @@ def main(cache: Path, folder: Path, old: Path, minutes: float) -> dict:
     pieces = cache / WORD_PIECES
     shutil.copyfile(old / WORD_PIECES, pieces)
     tokenizer = WordPieceTokenizer.from_file(pieces)
-    model = first.with_caption_head(loaded.model, tokenizer)
+    model = first.with_caption_head(loaded.model, tokenizer, NUM_LAYERS)
     guides = Guides(loaded.model, features, loaded.vocabulary, np.load(cache / "said.npy"))
     photos = cast(first.Photos, Photos(features))
-    first.train(model, tokenizer, photos, cast(first.Guides, guides), minutes * 60)
+    steps = first.train(
+        model, tokenizer, photos, cast(first.Guides, guides), minutes * 60,
+        clock=time.monotonic, photos_per_step=PHOTOS_PER_STEP,
+    )  # fmt: skip
+    print({"steps": steps, "cpu_s": round(time.process_time())}, flush=True)
     recorded = json.loads((folder / CHECKSUMS).read_text())
     own = (CONFIG, WEIGHTS, VOCABULARY, WORD_PIECES)
     parts = [name for name in recorded if name not in own and "caption" not in name]

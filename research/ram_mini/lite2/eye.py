@@ -6,8 +6,8 @@
 `draw` writes EYE/sheets/*.png (twelve numbered photos each, the tag below), EYE/pairs.csv (number,
 tag) and EYE/key.csv with its sha256, which is committed before anybody reads. The pairs of both
 models are shuffled; a pair that both show is read once. One in ten is planted: a tag of another
-photo that nothing speaks for here. A reading is a CSV of number,answer: right, wrong or
-cannot tell (which counts as wrong).
+photo that nothing speaks for here. A reading is a CSV of number,answer or a
+JSON object from number to answer: right, wrong or cannot tell (which counts as wrong).
 """
 
 import argparse
@@ -24,7 +24,7 @@ from ram_model.vocabulary import Vocabulary
 from research.ram_mini.lite2.measure import scores_of
 from research.ram_mini.lite2.photos import LOOSE_GROUPS, TEST_TARS, Photo, read_photos
 
-SEED = 20261129
+SEED = 20261130  # the first reading, of a model that was not shipped, drew with 20261129
 PAIRS_PER_SOURCE = 150  # of each model
 SOURCES = {
     "coco_mini": ("coco_mini",),
@@ -208,7 +208,11 @@ def _read(path: Path, key: dict[int, dict[str, str]]) -> dict[int, str]:
         ValueError: an answer is missing, unknown, or of no pair.
     """
     with path.open() as file:
-        given = {int(row["number"]): row["answer"].strip().lower() for row in csv.DictReader(file)}
+        if path.suffix == ".json":
+            rows = json.load(file).items()
+        else:
+            rows = [(row["number"], row["answer"]) for row in csv.DictReader(file)]
+        given = {int(number): answer.strip().lower() for number, answer in rows}
     if given.keys() != key.keys():
         raise ValueError(f"{path} answers {len(given)} pairs, but there are {len(key)}.")
     unknown = sorted(set(given.values()) - set(ANSWERS))

@@ -9,6 +9,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def tuned_encoder(wheels: Path, tuned: dict[str, Tensor]) -> ImageEncoder:
         name = name.replace("conv_head", "upper.head.0")
         if f"{name}.weight" not in tuned:  # of the lower half
             continue
-        eps = encoder.get_submodule(norm).eps
+        eps = cast(float, encoder.get_submodule(norm).eps)
         state[f"{conv}.weight"] = tuned[f"{name}.weight"]
         state[f"{norm}.bias"] = tuned[f"{name}.bias"]
         for part, value in (("weight", 1.0), ("running_mean", 0.0), ("running_var", 1.0 - eps)):
@@ -108,9 +109,8 @@ def thresholds_of(
         by_captions: bool [C], captions taught it.
     """
     nine, seen = features.threshold_rows, read_seen(features, words)
-    elsewhere = ~np.isin(seen.rows, nine)
     at_nine, at_seen = predict(model, features, nine), predict(model, features, seen.rows)
-    return choose(words, by_captions, (said[nine], at_nine), seen, at_seen, elsewhere)
+    return choose(words, by_captions, (said[nine], at_nine), seen, at_seen)
 
 
 def write(model: Ram, vocabulary: Vocabulary, text: Path, folder: Path) -> None:

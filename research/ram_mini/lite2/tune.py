@@ -1,11 +1,14 @@
 """Train the upper half of Lite2 with one linear classifier per word on its mean token.
 
-    python -m research.ram_mini.lite2.tune --data ../shared/data --wheels WHEELS --cache CACHE \
-        --vocabulary VOCABULARY --run RUN --steps 1500
+    python -m research.ram_mini.lite2.tune train --data ../shared/data --wheels WHEELS \
+        --cache CACHE --vocabulary VOCABULARY --run RUN --seed 0 --steps 400
+    python -m research.ram_mini.lite2.tune merge (the same)
 
 A linear probe on frozen features beat the decoder that came before; so the classifiers begin as
-those probes and the class head (`start.py`), and the encoder learns beside them. Saved every 100
-steps, so that a run that was stopped goes on. Then writes tuned.npy, the tokens of all views.
+those probes and the class head (`start.py`), and the encoder learns beside them. Saved every 50
+steps, so that a run that was stopped goes on. Runs of several seeds begin with the same weights, so
+that the mean of their weights is one model, a better one; `merge` makes it, and tuned.npy, the
+tokens of all views.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import copy
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +40,8 @@ ENCODER_LR, HEAD_LR = 2e-4, 3e-4
 WEIGHT_DECAY = 0.02
 WARM_UP_STEPS = 50
 EMA_DECAY = 0.995
-STEPS_PER_LINE = 100
+STEPS_PER_LINE = 50
+FROZEN_STAGES = 1  # of the three of the upper half: a third of a step's time, little to learn
 
 
 class Tuned(nn.Module):
@@ -86,8 +91,10 @@ class Lesson:
         return torch.where(fine, maps[other], maps), wanted
 
 
-def train(model: Tuned, lesson: Lesson, total: int, run: Path, look) -> Tuned:
-    """Train from the last checkpoint on; return the model of the averaged weights.
+def train(
+    model: Tuned, lesson: Lesson, total: int, run: Path, seed: int, look: Callable[[Tuned], dict]
+) -> None:
+    """Train from the last checkpoint on.
 
     Args:
         look: from a model to what is printed of it.
@@ -96,13 +103,14 @@ def train(model: Tuned, lesson: Lesson, total: int, run: Path, look) -> Tuned:
         {"params": list(model.upper.parameters()), "peak": ENCODER_LR},
         {"params": list(model.head.parameters()), "peak": HEAD_LR},
     ]
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
+    model.requires_grad_(True)
+    model.upper.blocks[:FROZEN_STAGES].requires_grad_(False)
     optimizer = torch.optim.AdamW(groups, lr=ENCODER_LR, weight_decay=WEIGHT_DECAY)
     average = {name: value.clone() for name, value in model.state_dict().items()}
     step, loss_sum = 0, 0.0
-    if (run / "tune.pt").exists():
-        kept = torch.load(run / "tune.pt", weights_only=True)
+    checkpoint = run / f"seed-{seed}.pt"
+    if checkpoint.exists():
+        kept = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(kept["state"])
         optimizer.load_state_dict(kept["optimizer"])
         average, step = kept["average"], kept["step"]
@@ -110,7 +118,7 @@ def train(model: Tuned, lesson: Lesson, total: int, run: Path, look) -> Tuned:
         rate = min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / total))
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * max(rate, 0.01)
-        loss_sum += train_step(model, optimizer, lesson, np.random.default_rng(step))
+        loss_sum += train_step(model, optimizer, lesson, np.random.default_rng((seed, step)))
         step += 1
         decay = min(EMA_DECAY, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
@@ -121,9 +129,8 @@ def train(model: Tuned, lesson: Lesson, total: int, run: Path, look) -> Tuned:
             loss_sum = 0.0
             state = {"state": model.state_dict(), "optimizer": optimizer.state_dict(),
                      "average": average, "step": step}  # fmt: skip
-            torch.save(state, run / "tune.tmp")
-            (run / "tune.tmp").replace(run / "tune.pt")
-    return averaged(model, average)
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
 
 
 def train_step(
@@ -174,8 +181,18 @@ def write_tokens(model: Tuned, lesson: Lesson, path: Path, precise: np.ndarray) 
     path.with_suffix(".tmp").rename(path)
 
 
-def main(data: Path, wheels: Path, cache: Path, vocabulary: Path, run: Path, steps: int) -> None:
-    """Train, with a look at tar 9 and at COCO's training photos at each save."""
+def merge(model: Tuned, run: Path) -> Tuned:
+    """Return the mean of the averaged weights of all seeds."""
+    paths = sorted(run.glob("seed-*.pt"))
+    averages = [torch.load(path, weights_only=True)["average"] for path in paths]
+    means = {name: torch.stack([one[name] for one in averages]).mean(0) for name in averages[0]}
+    return averaged(model, means)
+
+
+def main(
+    data: Path, wheels: Path, cache: Path, vocabulary: Path, run: Path, seed: int, steps: int | None
+) -> None:
+    """Train, with a look at tar 9 at each save; or merge, where `steps` is None."""
     run.mkdir(parents=True, exist_ok=True)
     words, features = load_words(data, vocabulary), Features(cache)
     with np.load(cache / "targets.npz") as kept:
@@ -193,7 +210,11 @@ def main(data: Path, wheels: Path, cache: Path, vocabulary: Path, run: Path, ste
         return {"tar_9_map": mean_ap(said, predict(tuned, lesson, rows)[:, : said.shape[1]], 5)}
 
     print("start", look(model.eval()), flush=True)
-    tuned = train(model, lesson, steps, run, look)
+    if steps is not None:
+        train(model, lesson, steps, run, seed, look)
+        return
+    tuned = merge(model, run)
+    print("merged", look(tuned), flush=True)
     precise = ~np.isin(np.arange(len(features.views)), features.train_rows)
     write_tokens(tuned, lesson, cache / TUNED, precise)
     torch.save(tuned.state_dict(), run / "tuned.pt")
@@ -203,6 +224,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("--data", "--wheels", "--cache", "--vocabulary", "--run"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("command", choices=["train", "merge"])
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
-    main(a.data, a.wheels, a.cache, a.vocabulary, a.run, a.steps)
+    steps = a.steps if a.command == "train" else None
+    main(a.data, a.wheels, a.cache, a.vocabulary, a.run, a.seed, steps)

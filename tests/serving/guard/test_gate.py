@@ -135,6 +135,19 @@ def is_refused(connection: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.parametrize("key", ["", "Content-Type: text/html\n"])
+def test_who_is_refused_before_its_body_has_come_is_let_go(small: int, key: str) -> None:
+    """A proxy would keep the place of a request whose body it still waits for."""
+    head = f"POST /v1/tag HTTP/1.1\nHost: 127.0.0.1\n{key}Content-Length: 99999999\n\n"
+    with socket.create_connection(("127.0.0.1", small), timeout=5) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode())
+        answer = b""
+        while received := connection.recv(65_536):  # until the server closes
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"connection: close" in answer.lower()
+
+
 def test_a_bodys_pace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ram_ray.serving.guard.body._GRACE_S", 0.2)
     config = ServeConfig(device="cpu", limits=LimitConfig(min_body_bytes_per_s=10_000))

@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 
+from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
 from ram_ray.serving.app import create_app
 from ram_ray.serving.config import AccessConfig, JobsConfig, ServeConfig
 from ram_ray.serving.http.page import EXAMPLES
+from ram_ray.serving.jobs.counted_source import count_source
 from ram_ray.serving.models.local_backend import LocalBackend
 
 ROOT = Path(__file__).parents[3]
@@ -61,6 +63,34 @@ def test_places_outside_the_prefixes_are_refused(door, change, field):
     answer = door.post("/v1/jobs", json=JOB | change)
     assert code(answer) == (403, "location_not_allowed")
     assert [detail["field"] for detail in answer.json()["error"]["details"]] == [field]
+
+
+def test_a_plan_counts_before_a_job_is_started(tmp_path):
+    photos = tmp_path / "photos"
+    (photos / "05").mkdir(parents=True)
+    for name in ("a.jpg", "05/b.PNG", "05/notes.txt"):
+        (photos / name).write_bytes(b"x" * 10)
+    places = {"sources": (str(photos),), "outputs": (str(tmp_path / "out"),), "address": NOBODY}
+    door = client(JobsConfig(**places, price_per_million=500_000.0, currency="EUR"))
+    plan = door.post("/v1/jobs/plan", json={"source": str(photos)}).json()
+    assert plan == {
+        "num_images": 2, "num_bytes": 20, "is_complete": True, "price": 1.0, "currency": "EUR"
+    }  # fmt: skip
+    below = {"source": f"{photos}/05", "include": ["*.txt"]}
+    assert door.post("/v1/jobs/plan", json=below).json()["num_images"] == 1
+    assert door.post("/v1/jobs/plan", json={"source": "/etc"}).status_code == 403
+    absent = door.post("/v1/jobs/plan", json={"source": f"{photos}/absent"})
+    assert code(absent) == (422, "invalid_request")
+    free = client(JobsConfig(**places)).post("/v1/jobs/plan", json={"source": str(photos)})
+    assert free.json()["price"] is None
+    off = client(JobsConfig()).post("/v1/jobs/plan", json={"source": str(photos)})
+    assert code(off) == (403, "jobs_disabled")
+
+
+def test_a_plan_that_takes_too_long_says_so(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    found = count_source(str(tmp_path), StoreConfig(), include=None, exclude=None, seconds=-1.0)
+    assert (found.num_images, found.is_complete) == (0, False)
 
 
 @pytest.mark.parametrize(

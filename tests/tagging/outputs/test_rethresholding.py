@@ -31,18 +31,19 @@ def write_run(
     folder: Path,
     *,
     committed: bool = True,
+    shards: int = 2,
     ids: Sequence[str] = ("0.jpg", "1.jpg", "2.jpg"),
     **changes: object,
 ) -> Path:
-    """Write a run of two shards, of two images and one."""
+    """Write a run of shards of two images; `shards` of them are committed, or one."""
     store = open_store(str(folder), StoreConfig(), create=True)
     objects = [SourceObject(name, f"/in/{name}", None, 1) for name in ids]
     write_plan(store, objects, NameFilter((), ()), shard_rows=2, on_listed=lambda _: None)
-    for shard in range(2 if committed else 1):
+    for shard in range(shards if committed else 1):
         plan = read_plan_shard(store, shard)
         rows = [
             {"image_id": name, "uri": f"/in/{name}", "width": 4, "height": 3}
-            | ROWS[list(ids).index(name)]
+            | ROWS[list(ids).index(name) % len(ROWS)]
             for name in plan["image_id"].to_pylist()
         ]
         table = pa.Table.from_pylist(rows, TAGS)

@@ -190,7 +190,7 @@ def test_what_cannot_be_is_refused(photos: Path, output: Path) -> None:
         retry_quarantined(config(output, model="no-such-model"))
     record = json.loads((output / "run.json").read_text())
     (output / "run.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
-    with pytest.raises(ConfigError, match=r"weights_sha256 .* --model"):
+    with pytest.raises(ConfigError, match=r"by its weights.* --model"):
         retry_quarantined(config(output))
     assert not (output / "retries").exists()
 
