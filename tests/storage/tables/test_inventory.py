@@ -89,11 +89,11 @@ def test_every_format_gives_the_latest_objects(
 
 def test_what_is_no_inventory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"files": []}')
-    with pytest.raises(ConfigError, match="no manifest of an S3 Inventory: .*'fileFormat'"):
+    with pytest.raises(ConfigError, match=r"no manifest of an S3 Inventory: .*'fileFormat'"):
         listed(tmp_path / "manifest.json")
     (tmp_path / "manifest.json").write_bytes(manifest("CSV"))
     with pytest.raises(UnreachableError, match="one"):
         listed(tmp_path / "manifest.json")
     (tmp_path / "one").write_bytes(b"cut")
-    with pytest.raises(UnreachableError, match="The inventory's file .*one cannot be read"):
+    with pytest.raises(UnreachableError, match=r"The inventory's file .*one cannot be read"):
         listed(tmp_path / "manifest.json")

@@ -47,7 +47,8 @@ def site(files: dict[str, bytes]) -> Iterator[Site]:
                 at_once -= 1
             _answer(self, state)
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -101,7 +102,7 @@ def _hub(state: Site, path: str, form: dict[str, list[str]]) -> tuple[int, dict[
         below = any(one["path"].startswith(f"{asked}/") for one in known)
         found = [one for one in known if one["path"] == asked] or (folder if below else [])
         return 200, {}, json.dumps(found).encode()
-    match = re.fullmatch(r"tree/sha1(?:/(.+?))?(?:;(\d+))?", rest)
+    match = re.fullmatch(r"tree/sha1(?:/(.+?))?(?:~(\d+))?", rest)
     if match is None:
         return 404, {}, b""
     found = [one for one in known if match[1] is None or one["path"].startswith(f"{match[1]}/")]
@@ -109,7 +110,7 @@ def _hub(state: Site, path: str, form: dict[str, list[str]]) -> tuple[int, dict[
     headers = {}
     if len(found) > start + 2:
         below = f"/{match[1]}" if match[1] else ""
-        there = f"{state.url}/api/datasets/org/name/tree/sha1{below};{start + 2}"
+        there = f"{state.url}/api/datasets/org/name/tree/sha1{below}~{start + 2}"
         headers["Link"] = f'<{there}>; rel="next"'
     return 200, headers, json.dumps(found[start : start + 2]).encode()
 
