@@ -19,8 +19,8 @@ from ram_ray.labels.captions.listing import (
 )
 from ram_ray.labels.captions.pieces import cut_pieces, read_piece, why_unreadable
 from ram_ray.labels.problems import Problem
-from ram_ray.storage.object_files import open_object
 from ram_ray.storage.listing import is_table, list_images, list_objects
+from ram_ray.storage.object_files import open_object
 from ram_ray.storage.sources import NameFilter, OnPassed, SourceObject, image_suffixes
 from ram_ray.storage.tars import index_tar
 from ram_ray.storage.uris import member_uri
