@@ -139,3 +139,17 @@ def test_shards_hold_what_the_hash_says_and_lie_in_one_fold(
         for image_id in read_images(store, shard)["image_id"].to_pylist():
             assert shard_of(image_id, plan.shards) == shard
             assert fold_of(image_id, 3) == fold_of_shard(shard, plan.shards, 3)
+
+
+@pytest.mark.parametrize("kind", ["list", "table"])
+def test_a_list_and_a_table_are_sources_of_images(tmp_path: Path, kind: str) -> None:
+    photos(tmp_path, "a.jpg", "b.jpg")
+    if kind == "list":
+        source = tmp_path / "images.csv"
+        source.write_text("uri\na.jpg\nb.jpg\n")
+    else:
+        source = tmp_path / "images.parquet"
+        pq.write_table(pa.table({"key": ["a.jpg", "b.jpg"], "jpg": [b"1", b"2"]}), source)
+    (tmp_path / "captions.csv").write_text("file_name,caption\na.jpg,A cat\nb.jpg,A dog\n")
+    plan, store = plan_of(source, tmp_path / "out", captions=tmp_path / "captions.csv")
+    assert images_of(plan, store) == {"a.jpg": ["A cat"], "b.jpg": ["A dog"]}
