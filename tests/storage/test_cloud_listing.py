@@ -51,7 +51,9 @@ def cloud(scheme: str) -> Iterator[str]:
             if asked.get("list-type") == ["2"] or asked.get("comp") == ["list"]:
                 prefix = asked.get("prefix", [""])[0]
                 items = [
-                    ITEM[scheme].format(key=one, size=len(body), etag=etag(one), date=formatdate(0, usegmt=True))
+                    ITEM[scheme].format(
+                        key=one, size=len(body), etag=etag(one), date=formatdate(0, usegmt=True)
+                    )
                     for one, body in FILES.items()
                     if one.startswith(prefix)
                 ]

@@ -5,6 +5,8 @@ import json
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ram_ray.config import StoreConfig
@@ -24,10 +26,14 @@ from ram_ray.storage.stores import Store, open_store
 
 
 def plan_of(
-    tmp_path: Path, captions: str | None = None, shard_rows: int = 4, folds: int = 1
+    tmp_path: Path,
+    captions: str | None = None,
+    shard_rows: int = 4,
+    folds: int = 1,
+    source: str = "in",
 ) -> tuple[ImagePlan, Store]:
     store = open_store(str(tmp_path / "out"), StoreConfig(), create=True)
-    source = str(tmp_path / "in")
+    source = str(tmp_path / source)
     plan = write_image_plan(
         store, source, captions, StoreConfig(), shard_rows=shard_rows, folds=folds,
         on_planned=lambda rows: None,
@@ -141,15 +147,13 @@ def test_shards_hold_what_the_hash_says_and_lie_in_one_fold(
             assert fold_of(image_id, 3) == fold_of_shard(shard, plan.shards, 3)
 
 
-@pytest.mark.parametrize("kind", ["list", "table"])
-def test_a_list_and_a_table_are_sources_of_images(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("name", ["images.csv", "images.parquet"])
+def test_a_list_and_a_table_are_sources_of_images(tmp_path: Path, name: str) -> None:
     photos(tmp_path, "a.jpg", "b.jpg")
-    if kind == "list":
-        source = tmp_path / "images.csv"
-        source.write_text("uri\na.jpg\nb.jpg\n")
-    else:
-        source = tmp_path / "images.parquet"
-        pq.write_table(pa.table({"key": ["a.jpg", "b.jpg"], "jpg": [b"1", b"2"]}), source)
-    (tmp_path / "captions.csv").write_text("file_name,caption\na.jpg,A cat\nb.jpg,A dog\n")
-    plan, store = plan_of(source, tmp_path / "out", captions=tmp_path / "captions.csv")
-    assert images_of(plan, store) == {"a.jpg": ["A cat"], "b.jpg": ["A dog"]}
+    (tmp_path / "images.csv").write_text("uri,n\nin/a.jpg,1\nin/b.jpg,2\n")
+    table = pa.table({"key": ["in/a.jpg", "in/b.jpg"], "jpg": [b"1", b"2"]})
+    pq.write_table(table, tmp_path / "images.parquet")
+    captions = tmp_path / "captions.csv"
+    captions.write_text("file_name,caption\nin/a.jpg,A cat\nin/b.jpg,A dog\n")
+    plan, store = plan_of(tmp_path, str(captions), source=name)
+    assert images_of(plan, store) == {"in/a.jpg": ["A cat"], "in/b.jpg": ["A dog"]}
