@@ -19,9 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/ram-ray demo
 
-# The whole proof, in two processes: all that needs Ray shares one, with one Ray.
+# The whole proof, in three processes: two of them with a Ray that their tests share.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(PYTEST_ARGS)
 
 # For developing: no Ray, no browser, nothing slow.
 test-fast: setup

@@ -15,62 +15,59 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 import pyarrow as pa
 
+from ram_model import Tags
 from ram_ray.config import StoreConfig
-from ram_ray.runs.committer import Begin
 from ram_ray.storage.sources import SourceObject
 from ram_ray.tagging import dataset as tag_dataset
 from ram_ray.tagging import pipeline as tagging
 from ram_ray.tagging import plan as run_plan
+from ram_ray.tagging import tag_images
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity
-from ram_ray.tagging.tag_images import TagImages
 from ram_ray.workers.chunks import split_stretch, with_pixels
 from ram_ray.workers.tagger import TaggerOptions
+
+SIZE_PX = 128
 
 
 class NoFetch:
     """Stands in for FetchAndDecode: black pixels of the right size, no image read."""
 
-    def __init__(self, *options: Any) -> None:
-        self._size = options[-1]
+    def __init__(self, _store: Any, _limits: Any, _decode: Any, size_px: int, **_: Any) -> None:
+        self._size = size_px
 
     def __call__(self, stretch: pa.Table) -> Iterator[pa.Table]:
         for chunk in split_stretch(stretch):
             count = len(chunk["uri"])
-            chunk |= {"width": [1] * count, "height": [1] * count, "attempts": [1] * count}
-            chunk |= {"error_code": [None] * count, "message": [None] * count}
+            facts = {name: [1] * count for name in ("width", "height", "attempts")}
+            facts |= {name: [None] * count for name in ("error_code", "message", "changed_etag")}
             pixels = np.zeros((count, self._size, self._size, 3), np.uint8)
-            yield with_pixels(chunk, pixels)
+            yield with_pixels(chunk | facts | {"remarks": [[]] * count}, pixels)
 
 
-class NoModel(TagImages):
-    """TagImages with a model that gives every image the same five tags."""
+class NoTagger:
+    """Gives every image the same five tags."""
 
-    def __init__(self, _: TaggerOptions, committers: list[Any]) -> None:
-        import ray
+    writes_captions = False
+    image_size_px = SIZE_PX
 
-        self._ray, self._committers = ray, committers
-        self._tagger = SimpleNamespace(writes_captions=False)
-        self._tags = SimpleNamespace(
-            names=["a", "b", "c", "d", "e"],
-            tag_ids=np.arange(5, dtype=np.int32),
-            scores=np.linspace(0.9, 0.5, 5, dtype=np.float32),
-        )
+    def __call__(self, images: np.ndarray) -> list[Tags]:
+        ids, scores = np.arange(5, dtype=np.int32), np.linspace(0.9, 0.5, 5, dtype=np.float32)
+        return [Tags(ids, scores, list("abcde"))] * len(images)
 
-    def _pixels(self, chunk: pa.Table, count: int) -> np.ndarray:
-        return np.zeros(count, np.uint8)
 
-    def _tag(
-        self, images: np.ndarray, row: dict[str, Any], begin: Begin, committer: Any
-    ) -> list[Any]:
-        return [self._tags] * len(images)
+class NoModel(tag_images.TagImages):
+    """TagImages without a model."""
+
+    def __init__(self, options: TaggerOptions, committers: list[Any]) -> None:
+        tag_images.load_tagger = lambda _: (NoTagger(), "cpu")  # in the worker's process
+        super().__init__(options, committers)
 
 
 def synthetic_listing(rows: int) -> Iterator[SourceObject]:
@@ -81,7 +78,7 @@ def synthetic_listing(rows: int) -> Iterator[SourceObject]:
 
 def measure(rows: int, batch_size: int) -> dict[str, Any]:
     """Run `rows` planned images through this process as the driver; return its memory."""
-    model = ModelIdentity("stub", 128, "0", "0", "0", None, ())
+    model = ModelIdentity("stub", SIZE_PX, "0", "0", "0", None, ())
     tagging.identify_model = lambda _: model
     run_plan.list_source = lambda *_: synthetic_listing(rows)
     tag_dataset.FetchAndDecode, tag_dataset.TagImages = NoFetch, NoModel  # pyright: ignore

@@ -40,14 +40,16 @@ HEAVY_FIXTURES = {"ray_session", "browser"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test-fast` leaves out, and say which tests share a process in `make test`.
 
-    Tests of one file stay together, so that their fixtures are made once; all that use Ray stay
-    together, so that there is one Ray.
+    Tests of one file stay together, so that their fixtures are made once. Those that use Ray share
+    two processes, each with its one Ray: they wait more than they compute, so two fit two cores.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if fixtures & HEAVY_FIXTURES:
             item.add_marker("heavy")
-        group = "ray" if "ray_session" in fixtures else item.nodeid.split("::")[0]
+        group = file = item.nodeid.split("::")[0]
+        if "ray_session" in fixtures:
+            group = "ray, tagging" if file.startswith("tests/tagging/") else "ray, all else"
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -295,7 +295,7 @@ def swin_tiny_test() -> SwinConfig:
 
 
 def swin_mini() -> SwinConfig:
-    """Return the encoder of ram-mini: 6 M parameters, .49 GFLOP per 128 px image.
+    """Return the encoder of the first ram-mini: 6 M parameters, .49 GFLOP per 128 px image.
 
     Shallow where the grid is fine: those blocks cost most time per FLOP on a CPU.
     """
@@ -310,7 +310,7 @@ def swin_mini() -> SwinConfig:
 
 
 def lite2_192() -> ConvConfig:
-    """Return the encoder of ram-mini since 0.2: EfficientNet-Lite2 at 192 px, 4.8 M parameters."""
+    """Return the encoder of ram-mini: EfficientNet-Lite2 at 192 px, 4.8 M parameters."""
     return ConvConfig(image_size_px=192, architecture="tf_efficientnet_lite2")
 
 

@@ -8,24 +8,23 @@
   float32), which a fused attention kernel then takes as it is.
 
 Exact means here: the same sums in another order. The decoder's results are bit-equal to the plain
-model's; the encoder's are not, because the fused kernel rounds elsewhere than timm's attention:
+model's; the encoder's are not, because the fused kernel rounds elsewhere than the plain attention:
 scores agree within 5e-6 in float32, and within 1e-12 in float64.
 
 Shape legend as in `ram_model.networks.ram`, and W windows per image or 1, N tokens per window.
 """
 
 import copy
-from typing import cast
 
 import torch
-from timm.layers.norm_act import FrozenBatchNormAct2d
-from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ram_model.networks.efficientnet_lite import FrozenNorm
 from ram_model.networks.image_encoder import ConvEncoder
 from ram_model.networks.ram import Ram
+from ram_model.networks.swin import SwinTransformerBlock, WindowAttention
 
 
 class FoldedRam(nn.Module):
@@ -58,7 +57,7 @@ class FoldedRam(nn.Module):
             fold_batch_norms(self._model.image_encoder.conv)
         for block in self._model.image_encoder.modules():
             if isinstance(block, SwinTransformerBlock):
-                setattr(block, "attn", FoldedWindowAttention(block))  # noqa: B010 - typed as timm's
+                setattr(block, "attn", FoldedWindowAttention(block))  # noqa: B010 - typed otherwise
                 block.register_buffer("attn_mask", None)
         queries = projected = None
         if model.queries_are_constant:
@@ -104,7 +103,7 @@ class FoldedRam(nn.Module):
 
 
 class FoldedWindowAttention(nn.Module):
-    """timm's window attention with position bias and shift mask in one constant."""
+    """Window attention with position bias and shift mask in one constant."""
 
     bias: Tensor
     """[W, heads, N, N]"""
@@ -116,7 +115,7 @@ class FoldedWindowAttention(nn.Module):
         self.num_heads = plain.num_heads
         self.qkv: nn.Module = plain.qkv
         self.proj: nn.Module = plain.proj
-        bias_1HNN = plain._get_rel_pos_bias()
+        bias_1HNN = plain.position_bias()
         mask_WNN: Tensor | None = block._buffers["attn_mask"]
         with_mask = bias_1HNN if mask_WNN is None else bias_1HNN + mask_WNN.unsqueeze(1)
         self.register_buffer("bias", with_mask)
@@ -143,7 +142,7 @@ def fold_batch_norms(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d):
             before = name, child
-        elif isinstance(child, FrozenBatchNormAct2d):
+        elif isinstance(child, FrozenNorm):
             assert before is not None, name
             setattr(module, before[0], _folded_convolution(before[1], child))
             setattr(module, name, child.act)
@@ -151,11 +150,10 @@ def fold_batch_norms(module: nn.Module) -> None:
             fold_batch_norms(child)
 
 
-def _folded_convolution(conv: nn.Conv2d, norm: FrozenBatchNormAct2d) -> nn.Conv2d:
+def _folded_convolution(conv: nn.Conv2d, norm: FrozenNorm) -> nn.Conv2d:
     names = ("running_mean", "running_var", "weight", "bias")
     mean, variance, scale, shift = (norm.get_buffer(name) for name in names)
-    eps = cast(float, norm.eps)
-    fused = fuse_conv_bn_weights(conv.weight, conv.bias, mean, variance, eps, scale, shift)
+    fused = fuse_conv_bn_weights(conv.weight, conv.bias, mean, variance, norm.eps, scale, shift)
     folded = copy.deepcopy(conv, {id(conv.weight): conv.weight, id(conv.bias): conv.bias})
     weight, folded.bias = (nn.Parameter(part.detach(), requires_grad=False) for part in fused)
     folded.weight = nn.Parameter(

@@ -7,6 +7,7 @@ whole shard would hold the very slot its other chunks need.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,8 +27,8 @@ MAX_OPEN_COMMITS = 4
 """Commits in flight per committer; further `add`s wait, which slows the taggers down."""
 BEGINS_BEFORE_ONE_BY_ONE = 2
 """A chunk begun this often without an end has killed a worker: its images run one by one."""
-BEGINS_BEFORE_CONDEMNING = 3
-"""Begun this often, the image that was last at work is a model_error."""
+DEATHS_BEFORE_CONDEMNING = 2
+"""An image alone at work when so many processes died is a model_error: one may be bad luck."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,15 +62,20 @@ class Begin:
     num_tagged: int = 0
     num_quarantined: int = 0
     one_by_one: bool = False
+    met_before: bool = False
+    """Somebody has asked for the chunk before and not ended it: its process may have died."""
     condemned: frozenset[int] = frozenset()
-    """Positions in the chunk that killed a worker when alone."""
+    """Positions in the chunk that killed workers when alone; what `look` says has none."""
 
 
 @dataclass(slots=True)
 class _ChunkState:
+    looks: int = 0
     begins: int = 0
     at: int | None = None
-    condemned: frozenset[int] = frozenset()
+    """Position of the image that is at work alone."""
+    deaths: Counter[int] = field(default_factory=Counter)
+    """Position to number of processes that died while that image was alone at work."""
     result: tuple[pa.Table, pa.Table] | None = None
 
 
@@ -82,6 +88,16 @@ class ShardAssembly:
     num_tagged: int = 0
     num_quarantined: int = 0
 
+    def look(self, chunk: int) -> Begin:
+        """Say how a chunk will have to be run; asking ahead is no start and blames nobody."""
+        state = self.chunks.setdefault(chunk, _ChunkState())
+        if state.result is not None:
+            tags, quarantine = state.result
+            return Begin(True, tags.num_rows, quarantine.num_rows)
+        state.looks += 1
+        one_by_one = state.begins + 1 >= BEGINS_BEFORE_ONE_BY_ONE
+        return Begin(one_by_one=one_by_one, met_before=state.looks > 1)
+
     def begin(self, chunk: int) -> Begin:
         """Count a start of a chunk and say how to run it (docs/how-it-works.md, A.5).
 
@@ -90,14 +106,16 @@ class ShardAssembly:
         """
         state = self.chunks.setdefault(chunk, _ChunkState())
         if state.result is not None:
-            tags, quarantine = state.result
-            return Begin(True, tags.num_rows, quarantine.num_rows)
+            return self.look(chunk)
         state.begins += 1
-        if state.begins >= BEGINS_BEFORE_CONDEMNING and state.at is not None:
-            state.condemned |= {state.at}
+        if state.at is not None:
+            state.deaths[state.at] += 1
             state.at = None
+        condemned = {
+            at for at, deaths in state.deaths.items() if deaths >= DEATHS_BEFORE_CONDEMNING
+        }
         one_by_one = state.begins >= BEGINS_BEFORE_ONE_BY_ONE
-        return Begin(one_by_one=one_by_one, condemned=state.condemned)
+        return Begin(one_by_one=one_by_one, condemned=frozenset(condemned))
 
     def at(self, chunk: int, position: int) -> None:
         """Note which image is being tagged alone."""
@@ -169,12 +187,20 @@ class Committer:
         self._slots = asyncio.Semaphore(MAX_OPEN_COMMITS)
         self._commits: set[asyncio.Task[None]] = set()
 
-    async def begin(self, shard: int, chunk: int, num_chunks: int) -> Begin:
-        """See `ShardAssembly.begin`; a shard that is committed, or on its way, is done.
+    async def look(self, shard: int, chunk: int, num_chunks: int) -> Begin:
+        """See `ShardAssembly.look`; a shard that is committed, or on its way, is done.
 
         Raises:
             DiskFullError: a commit has met a full disk; what is computed could not be written.
         """
+        if self._disk_full is not None:
+            raise self._disk_full
+        if shard in self._committed:
+            return Begin(done=True)
+        return self._assembly(shard, num_chunks).look(chunk)
+
+    async def begin(self, shard: int, chunk: int, num_chunks: int) -> Begin:
+        """See `ShardAssembly.begin`; otherwise as `look`."""
         if self._disk_full is not None:
             raise self._disk_full
         if shard in self._committed:

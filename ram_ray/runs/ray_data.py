@@ -10,10 +10,14 @@ from ram_ray.errors import IncompleteRunError, RamRayError
 from ram_ray.storage.reasons import first_line
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    from ray.data import ActorPoolStrategy, Dataset
 
 ONE_ROW = 1
 """Bytes of a block below any row: every row is a block, the unit of retry and of scheduling."""
+BLOCKS_READY = 4
+"""Finished blocks that a task may hold ready for the driver; measured
+(benchmarks/results/2026-11-29-pipeline-stub.md): with more, Ray Data expects so much of a task that
+it starts the next one too late."""
 FEW_ROWS = 2**20
 """Bytes of a block for rows that only say which shard is meant."""
 
@@ -50,10 +54,31 @@ def configure_ray_data(block_bytes: int) -> None:
     context = DataContext.get_current()
     context.target_max_block_size = context.target_min_block_size = block_bytes
     context.enable_progress_bars = False
+    # Nobody reads it here, and each task would start a thread that adds up the process's pages.
+    context.memory_usage_poll_interval_s = None
+    # The driver looks at its tasks ten times a second (it waits for all of them, 0.1 s at most):
+    # with Ray's two blocks a task and look, a decoder hands over 20 chunks a second, no more.
+    context._max_num_blocks_in_streaming_gen_buffer = BLOCKS_READY
     context.raise_original_map_exception = True  # else only a traceback says what went wrong
     context.execution_options.preserve_order = False
     # A spot node may die while its actor loads the model; that is no reason to end the job.
     context.max_consecutive_actor_init_deaths = 3
+
+
+def threads_of(processes: int | None, calls: int) -> "ActorPoolStrategy":
+    """Return a pool of processes, each of which works on several calls at a time, in threads.
+
+    Args:
+        processes: at most so many; None: as many as the cluster has room for.
+    """
+    from ray.data import ActorPoolStrategy
+
+    return ActorPoolStrategy(
+        min_size=1,
+        max_size=processes,
+        max_concurrent_calls_per_actor=calls,
+        enable_true_multi_threading=True,
+    )
 
 
 def over_shards(

@@ -8,7 +8,8 @@ plan            refuse what cannot work, then list the source
 source_changes  what has become of the source of a plan
 rounds          wave by wave until every shard is committed
 dataset         one wave as a Ray Data pipeline
-tag_images      pixels to rows
+tag_images      pixels to tags
+tagged_rows     a tagged chunk as rows
 tables          the stored tables
 progress        the committers' counts as progress
 summary         what a finished run did

@@ -4,14 +4,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ram_ray.cluster import Placement
-from ram_ray.runs.ray_data import ONE_ROW, configure_ray_data
+from ram_ray.runs.ray_data import ONE_ROW, configure_ray_data, threads_of
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.stores import absolute_url
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity, tagger_options
-from ram_ray.tagging.tag_images import TagImages
+from ram_ray.tagging.tag_images import CHUNKS_IN_FLIGHT, TagImages
 from ram_ray.workers.chunks import ReadPlan
-from ram_ray.workers.fetch_and_decode import FetchAndDecode
+from ram_ray.workers.fetch_and_decode import STRETCHES_IN_FLIGHT, FetchAndDecode
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -30,7 +30,6 @@ def build_pipeline(
 ) -> "Dataset":
     """Describe the wave to Ray Data: shards -> stretches of chunks -> pixels -> summaries."""
     import ray
-    from ray.data import ActorPoolStrategy
 
     configure_ray_data(ONE_ROW)
     limits = FetchLimits(
@@ -44,8 +43,8 @@ def build_pipeline(
         batch_size=batch_size,
     )
     stretch = stretch_chunks(chunks_per_shard(config, batch_size) * len(shards), placement)
-    decoders = ActorPoolStrategy(min_size=1, max_size=placement.num_decoders)
-    taggers = ActorPoolStrategy(min_size=1, max_size=placement.num_taggers)
+    decoders = threads_of(placement.num_decoders, STRETCHES_IN_FLIGHT)
+    taggers = threads_of(placement.num_taggers, CHUNKS_IN_FLIGHT)
     return (
         ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         .map_batches(

@@ -7,6 +7,8 @@ stages. Ray moves whole rows, so a chunk is never mixed with another, and result
 scheduling.
 
     chunks            how the plan is cut into rows that travel
+    fetch_window      how much is fetched ahead
     fetch_and_decode  places to pixels
+    turns             chunks in flight in one process
     tagger            the Tagger of a run, as a process loads it
 """

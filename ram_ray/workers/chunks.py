@@ -116,3 +116,15 @@ def with_pixels(row: dict[str, Any], pixels: np.ndarray) -> pa.Table:
     # Made from buffers, so that the pixels are not copied.
     column = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(pixels)])
     return facts.append_column(CHUNK_PIXELS.field("pixels"), column)
+
+
+def pixels_of(chunk: pa.Table, image_size_px: int) -> np.ndarray:
+    """Return uint8 [n, S, S, 3] of a CHUNK_PIXELS table of one row: a view, read-only.
+
+    By way of the buffers: a scalar of Arrow would be a copy.
+    """
+    column = chunk["pixels"]
+    (array,) = (part for part in column.chunks if len(part))
+    start, stop = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + 2]
+    flat = np.frombuffer(array.buffers()[2], np.uint8, stop - start, start)
+    return flat.reshape(-1, image_size_px, image_size_px, 3)

@@ -1,5 +1,6 @@
 """From places to pixels: fetch concurrently, decode in a child process, lose nothing."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -16,6 +17,7 @@ from ram_ray.runs.ray_data import on_every_node
 from ram_ray.storage.bodies import Pin
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.workers.chunks import split_stretch, with_pixels
+from ram_ray.workers.fetch_window import FetchWindow, as_fetched
 
 
 def check_decoders(formats: tuple[str, ...]) -> None:
@@ -34,6 +36,9 @@ def check_decoders(formats: tuple[str, ...]) -> None:
                 f"{versions}; install the same on all."
             )
 
+
+STRETCHES_IN_FLIGHT = 8
+"""Calls of one `FetchAndDecode` at a time: one slow object in a hundred must not stall them all."""
 
 _NOTHING: Future[Fetched] = Future()
 
@@ -57,18 +62,18 @@ class FetchAndDecode:
         """
         self._fetcher = Fetcher(store, limits)
         self._decoder = Decoder(image_size_px, decode)
+        self._decoding = threading.Lock()
+        self._window = FetchWindow()
         self._max_bytes = decode.max_image_bytes
         self._size = image_size_px
         self._pinned = pinned
 
     def __call__(self, stretch: pa.Table) -> Iterator[pa.Table]:
-        """Yield the chunks of the one stretch in order; the next is fetched while one decodes."""
-        chunks = split_stretch(stretch)
-        fetches = self._start(chunks[0])
-        for chunk, following in zip(chunks, [*chunks[1:], None], strict=True):
-            next_fetches = self._start(following) if following else []
-            yield self._decode(chunk, fetches)
-            fetches = next_fetches
+        """Yield the chunks of the one stretch, each when its images are there, in any order.
+
+        Called by STRETCHES_IN_FLIGHT threads: while one waits for slow objects, others decode.
+        """
+        yield from as_fetched(split_stretch(stretch), self._start, self._window, self._decode)
 
     def close(self) -> None:
         """End the decoder's process and the fetcher's thread; Ray just ends the whole worker."""
@@ -92,6 +97,10 @@ class FetchAndDecode:
 
     def _decode(self, chunk: dict[str, Any], fetches: list[Future[Fetched]]) -> pa.Table:
         """Decode a chunk; a failed image is a code, a message and zero pixels."""
+        with self._decoding:
+            return self._decode_alone(chunk, fetches)
+
+    def _decode_alone(self, chunk: dict[str, Any], fetches: list[Future[Fetched]]) -> pa.Table:
         pixels = np.zeros((len(fetches), self._size, self._size, 3), np.uint8)
         facts: dict[str, list[Any]] = {
             name: []

@@ -35,6 +35,12 @@ def test_the_model_never_loads_ray() -> None:
     assert _loaded_after(statement, ("torch", "ray", "ram_ray")) == ["torch"]
 
 
+def test_tagging_loads_no_timm() -> None:
+    """Importing timm, and torchvision with it, takes longer than tagging a photo."""
+    statement = "from ram_model import Tagger; Tagger.load()"
+    assert _loaded_after(statement, ("torch", "timm", "torchvision", "open_clip")) == ["torch"]
+
+
 def test_every_public_name_exists() -> None:
     for name in ram_model.__all__:
         assert getattr(ram_model, name).__name__ == name

@@ -169,7 +169,6 @@ def test_a_lost_commit_is_redone_bit_for_bit(photos: Path, finished: Path, tmp_p
     assert (seen[-1].images_done, seen[-1].shards_committed) == (27, 3)
     done = [progress.images_done for progress in seen]
     assert done == sorted(done)
-    assert any(17 < images < 27 for images in done), "progress within the shard"
     assert read_rows(output) == read_rows(finished)
 
 

@@ -13,9 +13,11 @@ from ram_ray.runs.committer import Begin
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.storage.sources import SourceObject
 from ram_ray.storage.stores import open_store
-from ram_ray.tagging.tag_images import TagImages, to_rows
-from ram_ray.workers.chunks import STRETCH, ReadPlan, split_stretch
+from ram_ray.tagging.tag_images import TagImages
+from ram_ray.tagging.tagged_rows import to_rows
+from ram_ray.workers.chunks import CHUNK_PIXELS, STRETCH, ReadPlan, split_stretch, with_pixels
 from ram_ray.workers.fetch_and_decode import FetchAndDecode
+from ram_ray.workers.turns import Turns
 from tests.conftest import photo_bytes
 from tests.runs.plan_shards import write_plan_shard
 
@@ -61,7 +63,10 @@ def test_fetch_and_decode_keeps_every_image_in_its_place(tmp_path: Path) -> None
     files["big.jpg"] = photo_bytes(3) + bytes(50_000)
     config = DecodeConfig(max_image_bytes=50_000)
     stage = FetchAndDecode(StoreConfig(), FetchLimits(20, 50_000, 4), config, SIZE)
-    first, second = stage(stretch_of(files, [40, 43, 45], tmp_path))
+    first, second = sorted(
+        stage(stretch_of(files, [40, 43, 45], tmp_path)),
+        key=lambda table: table["chunk"][0].as_py(),
+    )
     stage.close()
     rows = [table.drop_columns("pixels").to_pylist()[0] for table in (first, second)]
     assert rows[0]["error_code"] == [None, "not_found", "not_an_image"]
@@ -74,6 +79,14 @@ def test_fetch_and_decode_keeps_every_image_in_its_place(tmp_path: Path) -> None
         images = pixels.reshape(-1, SIZE, SIZE, 3)
         assert (images[0] == decode(photo_bytes(seed), SIZE, config).pixels).all()
         assert not images[1:].any()
+
+
+def facts_of(row: dict[str, Any]) -> pa.Table:
+    """Return a chunk's facts, without its pixels; nulls where nothing is said of an image."""
+    schema = pa.schema(list(CHUNK_PIXELS)[:-1])
+    lists = [one.name for one in schema if pa.types.is_list(one.type)]
+    nulls = dict.fromkeys(lists, [None] * len(row["image_id"]))
+    return pa.Table.from_pylist([nulls | row], schema)
 
 
 def test_to_rows_splits_by_error_and_keeps_plan_rows() -> None:
@@ -91,7 +104,7 @@ def test_to_rows_splits_by_error_and_keeps_plan_rows() -> None:
         "remarks": [["bad_checksum"], []],
         "changed_etag": ['"new"', None],
     }
-    tags, quarantine = to_rows(row, [found, None])
+    tags, quarantine = to_rows(facts_of(row), [found, None])
     assert tags.to_pylist() == [
         {"image_id": "a", "uri": "/a", "width": 1, "height": 2, "tags": ["x"], "tag_ids": [4]}
         | {"scores": [0.5], "changed_etag": '"new"', "remarks": ["bad_checksum"], "row": 40}
@@ -106,11 +119,12 @@ def test_captions_are_a_column_of_their_own() -> None:
     found = Tags(np.array([4], np.int32), np.array([0.5], np.float32), ["x"], caption="a cat")
     row = {"first_row": 0, "image_id": ["a"], "uri": ["/a"], "width": [1], "height": [2]}
     row |= {"size_bytes": [5], "message": [None], "attempts": [1], "remarks": [[]]}
-    row |= {"changed_etag": [None]}
-    tags, _ = to_rows(row | {"error_code": [None]}, [found], captions=True)
+    tags, _ = to_rows(facts_of(row | {"error_code": [None]}), [found], captions=True)
     assert tags.column_names[-4:] == ["caption", "changed_etag", "remarks", "row"]
     assert tags["caption"].to_pylist() == ["a cat"]
-    nothing, _ = to_rows(row | {"error_code": ["empty"]}, [None], captions=True)
+    nothing, _ = to_rows(
+        facts_of(row | {"error_code": ["empty"], "message": ["It is."]}), [None], captions=True
+    )
     assert nothing.schema == tags.schema  # chunks of a shard must fit together
 
 
@@ -125,7 +139,7 @@ class _Committer:
     def __init__(self, begin: Begin) -> None:
         self.visited: list[int] = []
         self.added: list[tuple[pa.Table, pa.Table]] = []
-        self.begin = _Remote(lambda *_: begin)
+        self.look = self.begin = _Remote(lambda *_: begin)
         self.at = _Remote(lambda shard, chunk, position: self.visited.append(position))
         self.add = _Remote(lambda shard, chunk, chunks, *tables: self.added.append(tables))
 
@@ -156,7 +170,7 @@ class _Model:
 def stage_with(committer: _Committer, model: _Model) -> TagImages:
     stage: Any = TagImages.__new__(TagImages)
     stage._ray, stage._committers = _Ray, [committer]
-    stage._tagger = model
+    stage._tagger, stage._turns = model, Turns()
     return stage
 
 
@@ -169,8 +183,9 @@ def run(begin: Begin, *, sick: int | None = None) -> tuple[dict[str, Any], _Comm
     row = {"shard": 0, "chunk": 0, "num_chunks": 1, "first_row": 0, "image_id": names}
     row |= {"uri": names, "size_bytes": [1] * 4, "width": [1] * 4, "height": [1] * 4}
     row |= {"error_code": [None] * 4, "message": [None] * 4, "attempts": [1] * 4}
-    row |= {"remarks": [[]] * 4, "changed_etag": [None] * 4}
-    table = pa.Table.from_pylist([row | {"pixels": images.tobytes()}])
+    row |= {"remarks": [[]] * 4}
+    nothing = {name: [None] * 4 for name in ("etag", "changed_etag")}
+    table = with_pixels(row | nothing, images)
     committer, model = _Committer(begin), _Model()
     return stage_with(committer, model)(table).to_pylist()[0], committer, model
 
@@ -208,7 +223,7 @@ def test_a_dead_committer_leaves_the_chunk_to_the_next_round() -> None:
         raise ActorDiedError
 
     committer = _Committer(Begin())
-    committer.begin = _Remote(die)
+    committer.look = _Remote(die)
     row = {"shard": 0, "chunk": 0, "num_chunks": 1, "uri": ["a"], "pixels": b""}
     stage = stage_with(committer, _Model())
     summary = stage(pa.Table.from_pylist([row])).to_pylist()[0]

@@ -1,9 +1,11 @@
 """From configuration and weights to a model: exactly those weights, or an error naming them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ram_model.config import Kind, RamConfig
 from ram_model.errors import CheckpointError
@@ -16,8 +18,33 @@ _CLASSES: dict[Kind, type[Ram]] = {each.kind: each for each in (Ram, RamPlus, Ta
 
 def build_on_meta(config: RamConfig) -> Ram:
     """Return the model of `config` without memory for its weights (names and shapes only)."""
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutValues():
         return build_model(config)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Leaves tensors unfilled: on meta they hold nothing, and torch loads its compiler to fill it.
+
+    That import takes longer than tagging a photo.
+    """
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if getattr(func, "__name__", "") in _FILLS:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+_FILLS = frozenset(
+    f"{name}_"
+    for name in ("normal", "uniform", "trunc_normal", "kaiming_uniform", "erfinv", "fill")
+)
+"""Functions of `torch.nn.init` and methods of tensors that write into their first argument."""
 
 
 def build_model(config: RamConfig) -> Ram:
@@ -31,8 +58,8 @@ def fill_model(config: RamConfig, state: Mapping[str, Tensor]) -> Ram:
     Raises:
         CheckpointError: naming every key that is missing, unexpected, or of another shape.
     """
-    check_state(config, state)
     model = build_on_meta(config)
+    _check_state(model.state_dict(), state)
     # Copied out of the file's memory map: there tensors lie unaligned, and the last bit of a
     # product depends on alignment; two files with the same weights must give the same scores.
     copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
@@ -48,7 +75,10 @@ def check_state(config: RamConfig, state: Mapping[str, Tensor]) -> None:
     Raises:
         CheckpointError: naming every key that is missing, unexpected, or of another shape.
     """
-    expected = build_on_meta(config).state_dict()
+    _check_state(build_on_meta(config).state_dict(), state)
+
+
+def _check_state(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     problems = [f"missing {name!r}" for name in expected if name not in state]
     problems += [f"unexpected {name!r}" for name in state if name not in expected]
     problems += [

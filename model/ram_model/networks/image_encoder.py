@@ -1,17 +1,14 @@
-"""Image encoders: a Swin Transformer or a convolutional network of timm, one output layout.
+"""Image encoders: a Swin Transformer or an EfficientNet-Lite, one output layout.
 
 Shape legend: B images, S image side in pixels, T output tokens, V output width.
 """
 
-from typing import cast
-
 import torch
-from timm.layers.norm_act import freeze_batch_norm_2d
-from timm.models import EfficientNet, create_model, get_pretrained_cfg
-from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock, WindowAttention
 from torch import Tensor, nn
 
-from ram_model.config import PATCH_SIZE_PX, ConvConfig, EncoderConfig, SwinConfig
+from ram_model.config import ConvConfig, EncoderConfig, SwinConfig
+from ram_model.networks import efficientnet_lite
+from ram_model.networks.swin import SwinTransformer, SwinTransformerBlock, WindowAttention
 from ram_model.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -62,18 +59,7 @@ class SwinEncoder(ImageEncoder):
 
     def __init__(self, config: SwinConfig) -> None:
         super().__init__(config)
-        self.swin = SwinTransformer(
-            img_size=config.image_size_px,
-            patch_size=PATCH_SIZE_PX,
-            window_size=config.window_size,
-            embed_dim=config.embed_dim,
-            depths=config.depths,
-            num_heads=config.num_heads,
-            drop_path_rate=config.drop_path,
-            num_classes=0,
-            global_pool="",
-            strict_img_size=True,
-        )
+        self.swin = SwinTransformer(config)
 
     def encode(self, images_B3SS: Tensor) -> Tensor:
         """As `ImageEncoder.encode`."""
@@ -84,38 +70,20 @@ class SwinEncoder(ImageEncoder):
 
         They carry no information and no file stores them; needed after a build on the meta device.
         """
-        device = next(self.swin.parameters()).device
         for module in self.swin.modules():
-            if isinstance(module, WindowAttention):
-                # timm fills this one in place, so it must first exist outside the meta device
-                index = module.get_buffer("relative_position_index")
-                module.relative_position_index = torch.empty_like(index, device=device)
-                module.init_non_persistent_buffers()
-            elif isinstance(module, SwinTransformerBlock):
-                module.init_non_persistent_buffers()
+            if isinstance(module, (WindowAttention, SwinTransformerBlock)):
+                module.make_buffers()
 
 
 class ConvEncoder(ImageEncoder):
-    """A convolutional network of timm; its last feature map, row by row, is the tokens.
-
-    Batch norms are frozen, weights and statistics alike, in training too: they are part of what
-    published weights bring, and a batch on one worker is too small to learn them anew.
-    """
+    """A convolutional network; its last feature map, row by row, is the tokens."""
 
     scale: Tensor
     shift: Tensor
 
     def __init__(self, config: ConvConfig) -> None:
         super().__init__(config)
-        self._own = _own_statistics(config.architecture)
-        network = create_model(
-            config.architecture,
-            pretrained=False,
-            num_classes=0,
-            global_pool="",
-            drop_path_rate=config.drop_path,
-        )
-        self.conv = cast(EfficientNet, freeze_batch_norm_2d(network))
+        self.conv = efficientnet_lite.EfficientNetLite(config.architecture, config.drop_path)
         for name in ("scale", "shift"):
             self.register_buffer(name, torch.empty(1, 3, 1, 1), persistent=False)
         self.rebuild_buffers()
@@ -131,14 +99,12 @@ class ConvEncoder(ImageEncoder):
         like = next(self.conv.parameters())
         mean, std, own_mean, own_std = (
             torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1)
-            for values in (IMAGENET_MEAN, IMAGENET_STD, *self._own)
+            for values in (
+                IMAGENET_MEAN,
+                IMAGENET_STD,
+                efficientnet_lite.MEAN,
+                efficientnet_lite.STD,
+            )
         )
         self.scale = (std / own_std).to(like)
         self.shift = ((mean - own_mean) / own_std).to(like)
-
-
-def _own_statistics(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation with which a network of timm was trained."""
-    known = get_pretrained_cfg(architecture)
-    assert known is not None, architecture
-    return known.mean, known.std

@@ -42,7 +42,9 @@ class Ram(nn.Module):
         width = config.tag_decoder.hidden_dim
         self.image_encoder = build_image_encoder(config.image_encoder)
         self.image_projection = nn.Linear(config.image_encoder.width, config.label_dim)
-        rows = F.normalize(torch.randn(config.num_label_rows, config.label_dim), dim=-1)
+        rows = torch.empty(config.num_label_rows, config.label_dim)
+        if not rows.is_meta:  # torch loads its compiler to compute there
+            rows = F.normalize(rows.normal_(), dim=-1)
         self.label_embeddings = nn.Parameter(rows, requires_grad=config.train_labels)
         self.label_projection = nn.Linear(config.label_dim, width)
         self.tag_decoder = TagDecoder(config.tag_decoder, token_dim=config.token_dim)

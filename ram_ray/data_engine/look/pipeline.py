@@ -20,11 +20,11 @@ from ram_ray.data_engine.look.stages import CommitSeen, LookAtImages
 from ram_ray.data_engine.look.windows import window_boxes
 from ram_ray.data_engine.steps import EngineRun, Step, step_waves
 from ram_ray.runs.commits import committed_shards
-from ram_ray.runs.ray_data import ONE_ROW, configure_ray_data
+from ram_ray.runs.ray_data import ONE_ROW, configure_ray_data, threads_of
 from ram_ray.runs.waves import Wave
 from ram_ray.storage.fetching import FetchLimits
 from ram_ray.workers.chunks import ReadPlan
-from ram_ray.workers.fetch_and_decode import FetchAndDecode
+from ram_ray.workers.fetch_and_decode import STRETCHES_IN_FLIGHT, FetchAndDecode
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -112,7 +112,7 @@ def build_pipeline(
             fn_constructor_args=(config.store, limits, config.decode, pixels_px),
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(min_size=1, max_size=placement.num_decoders),
+            compute=threads_of(placement.num_decoders, STRETCHES_IN_FLIGHT),
             num_cpus=placement.cpus_per_decoder,
         )
         .map_batches(

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from ram_ray.data_engine.look.model_process import Looker, LookOptions
@@ -13,6 +12,7 @@ from ram_ray.data_engine.steps.tables import QUARANTINE, REGIONS, SCORES
 from ram_ray.runs.commits import check_conservation, commit_tables
 from ram_ray.runs.committer import Begin
 from ram_ray.storage.stores import Store, open_store
+from ram_ray.workers.chunks import pixels_of
 
 
 class LookAtImages:
@@ -33,8 +33,7 @@ class LookAtImages:
         row = {name: chunk[name][0].as_py() for name in chunk.column_names if name != "pixels"}
         committer = self._committers[row["shard"] % len(self._committers)]
         where = (row["shard"], row["chunk"])
-        flat = np.frombuffer(chunk["pixels"][0].as_buffer(), np.uint8)
-        images = flat.reshape(len(row["uri"]), self._pixels_px, self._pixels_px, 3)
+        images = pixels_of(chunk, self._pixels_px)
 
         def at(position: int) -> None:
             self._ray.get(committer.at.remote(*where, position))

@@ -49,7 +49,7 @@ class ChangingBackend:
     ) -> Prediction:
         self.seen_sizes.append(len(pixels))
         if self.size_px and len(pixels) == self.size_px:
-            raise ImageSizeError(128)
+            raise ImageSizeError(192)
         found = await self._inner.tag(model, pixels, selection, deadline)
         version = found.version.model_copy(update={"weights_sha256": next(self._versions)})
         return dataclasses.replace(found, version=version)
@@ -105,7 +105,7 @@ def test_one_version_is_not_redone() -> None:
 def test_a_new_input_size_is_decoded_anew() -> None:
     backend = ChangingBackend(["new"], size_px=224)
     assert versions_of(ask(backend, 1)) == ["new"]
-    assert backend.seen_sizes == [224, 128]
+    assert backend.seen_sizes == [224, 192]
 
 
 def test_a_moment_without_a_model_process_is_waited_out() -> None:
