@@ -93,11 +93,23 @@ class StoreConfig:
     """S3 region; None: from the environment."""
     anonymous: bool = False
     """Unsigned requests (public bucket)."""
+    gcs_endpoint_url: str | None = option(None, metavar="URL")
+    """A server in place of Google Cloud Storage, for gs://; None: Google's own."""
+    azure_endpoint_url: str | None = option(None, metavar="URL")
+    """A server in place of Azure Blob Storage, for az://; None: Azure's own."""
+    azure_account: str | None = option(None, metavar="NAME")
+    """Storage account of az:// containers; None: AZURE_STORAGE_ACCOUNT_NAME."""
+    private_addresses: bool = False
+    """Also fetch http:// and https:// images from hosts inside private networks."""
+    requests_per_host: int = 8
+    """Of http:// and https:// images: requests in flight per host and decode worker."""
 
     def __post_init__(self) -> None:
-        url = self.endpoint_url
-        ok = url is None or url.startswith(("http://", "https://"))
-        require(ok, "endpoint_url", url, "an http:// or https:// address")
+        for name in ("endpoint_url", "gcs_endpoint_url", "azure_endpoint_url"):
+            url = getattr(self, name)
+            ok = url is None or url.startswith(("http://", "https://"))
+            require(ok, name, url, "an http:// or https:// address")
+        require_at_least_one(self, "requests_per_host")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -166,6 +178,26 @@ class CaptionTables:
     def __post_init__(self) -> None:
         value = self.columns
         require(value is None or len(value) > 0, "columns", value, "at least one name, or unset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTables:
+    """How lists and tables of images are read."""
+
+    uri_column: str | None = option(None, metavar="NAME")
+    """Column of a list or table that says where each image is; None: told from names and rows."""
+    image_column: str | None = option(None, metavar="NAME")
+    """Column of a table that holds each image's bytes; None: told from names and types."""
+    id_column: str | None = option(None, metavar="NAME")
+    """Column with your own id of each image, or `#row`: file and row; None: of a list the URI, of
+    a table image_id, key, file_name or the image's path, else file and row."""
+
+    def __post_init__(self) -> None:
+        for one in fields(ImageTables):
+            value = getattr(self, one.name)
+            require(value is None or value != "", one.name, value, "a column's name, or unset")
+        both = self.uri_column is not None and self.image_column is not None
+        require(not both, "image_column", self.image_column, "left out when uri_column is given")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,10 @@ def tag(
     *,
     source: Annotated[
         str | None,
-        typer.Argument(help="A photo, a folder, or s3://bucket/prefix.", show_default=False),
+        typer.Argument(
+            help="A photo, a folder, s3://bucket/prefix, or a tar, table or list of images.",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         str | None,

@@ -115,7 +115,8 @@ _ONLY_BY_SET = {"open_set_threshold", "threshold_file", "caption_beams"}
 _ASKED = [one.name for one in fields(TagChoice) if one.name not in _ONLY_BY_SET]
 TAG = {
     "Which tags": f"{' '.join(_ASKED)} max_error_rate",
-    "Which images": "include exclude store.endpoint_url store.region store.anonymous "
+    "Which images": "include exclude uri_column image_column id_column "
+    "store.endpoint_url store.region store.anonymous store.private_addresses "
     "decode.orientation decode.wide_grey decode.formats",
     "Resources": "shard_rows batch_size device precision num_taggers num_decoders "
     "gpus_per_tagger address",

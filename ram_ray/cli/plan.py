@@ -19,7 +19,8 @@ _FLAGS = {
 }
 
 Source = Annotated[
-    str | None, typer.Argument(help="A folder, or s3://bucket/prefix.", show_default=False)
+    str | None,
+    typer.Argument(help="A folder, s3://bucket/prefix, tar, table or list.", show_default=False),
 ]
 Output = Annotated[
     str | None, typer.Argument(help="Folder or s3:// prefix of the results.", show_default=False)

@@ -33,7 +33,7 @@ from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ConfigError, ImageError
 from ram_ray.evaluation.scored import ScoredImages
 from ram_ray.images.decoder import DecodedImage, Decoder
-from ram_ray.storage.object_files import read_uri
+from ram_ray.storage.reading import read_uri
 
 FOLDS = 5
 PENALTY = 0.03

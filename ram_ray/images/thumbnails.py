@@ -9,7 +9,7 @@ from PIL import Image
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.errors import ImageError, UnreachableError
 from ram_ray.images.decoder import DecodedImage, Decoder
-from ram_ray.storage.object_files import read_uri
+from ram_ray.storage.reading import read_uri
 
 THUMBNAIL_PX = 240  # the longer side
 _QUALITY = 78  # JPEG; about 10 kB a picture

@@ -36,7 +36,7 @@ TAG = RecordFields(
         "command", "source", "include", "exclude", "shard_rows", "model_id", "weights_sha256",
         "labels_sha256", "vocabulary_sha256", "thresholds_sha256", "threshold_option", "tags",
         "top_k", "score_floor", "caption", "precision", "image_size_px", "decode",
-        "pinned",
+        "pinned", "uri_column", "image_column", "id_column",
     ),
     facts=("model", "text_encoder", "descriptions", "open_set_threshold", "batch_size",
            "versions", "created_at", "changed_etag"),
@@ -51,6 +51,9 @@ TAG = RecordFields(
         "decode.wide_grey": "clip",  # before 0.2.0
         "decode.formats": [],
         "pinned": False,
+        "uri_column": None,  # before tables and lists
+        "image_column": None,
+        "id_column": None,
     },
 )  # fmt: skip
 """`tag`, `plan`; a retry compares MODEL alone."""

@@ -78,25 +78,25 @@ def write_plan(
     Args:
         on_listed: told the number of planned images so far, once per shard; may raise to stop.
         passed: what the listing passes over; full when `objects` ends.
-        after: lists what comes after an image id, in order; with it, the plan of a driver that was
-            killed is gone on with. None: the source has no such order.
+        after: lists what comes after the image of a URI, in order; with it, the plan of a driver
+            that was killed is gone on with. None: the source has no such order.
     """
     started = time.monotonic()
     passed = passed or PassedOver()
     writer = PlanWriter(store, resume=after is not None)
     so_far = _Counts.of(writer.resumed)
-    if after is not None and so_far.last_id is not None:
-        objects = after(so_far.last_id)
+    if after is not None and so_far.last_uri is not None:
+        objects = after(so_far.last_uri)
     pending: list[SourceObject] = []
 
     def write_pending() -> None:
         writer.write_shard(f"{shard_name(so_far.shards)}.parquet", to_parquet(plan_table(pending)))
         so_far.shards, so_far.rows = so_far.shards + 1, so_far.rows + len(pending)
-        so_far.last_id = pending[-1].image_id
+        so_far.last_uri = pending[-1].uri
         pending.clear()
 
     for listed in objects:
-        if not names.accepts(listed.image_id):
+        if not names.takes(listed):
             so_far.skipped += 1
             _count_suffix(so_far.suffixes, listed.image_id)
             continue
@@ -124,8 +124,8 @@ class _Counts:
     suffixes: Counter[str] = field(default_factory=Counter)
     earlier_s: float = 0.0
     """Of attempts that were killed."""
-    last_id: str | None = None
-    """Of the last shard."""
+    last_uri: str | None = None
+    """Of the last image of the last shard."""
 
     @classmethod
     def of(cls, noted: dict[str, Any] | None) -> "_Counts":

@@ -17,15 +17,15 @@ from typing import Any, TypeVar
 import obstore
 from botocore.exceptions import ClientError
 from obstore.exceptions import PreconditionError
-from obstore.store import S3Store
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.storage.again import UnsettledError
-from ram_ray.storage.clients import boto3_client, open_bucket
+from ram_ray.storage.clients import CloudStore, boto3_client, open_cloud
 from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url
-from ram_ray.storage.uris import object_key, obstore_keeps, split_member
+from ram_ray.storage.uris import WEB, object_key, obstore_keeps, split_member
+from ram_ray.storage.web.reader import WebReader
 
 RANGE_BYTES = 8 * 2**20
 """Larger objects are fetched in ranges of this size, several at once."""
@@ -36,6 +36,9 @@ MAX_STALL_S = 15.0
 """Longest wait for the next bytes before they are asked for again; at most a third of the
 image's time, so that there is time to."""
 _PIECE_BYTES = 2**20
+
+Bucket = tuple[str, str]
+"""Scheme and name."""
 
 T = TypeVar("T")
 Again = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
@@ -72,7 +75,8 @@ class Objects:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._stall_s = min(MAX_STALL_S, timeout_s / 3)
-        self._buckets: dict[str, S3Store] = {}
+        self._buckets: dict[Bucket, CloudStore] = {}
+        self._web = WebReader(config, max_bytes=max_bytes, stall_s=self._stall_s)
         self._boto3: Any = None
 
     async def read(self, uri: str, pin: Pin | None, again: Again[Any]) -> Body:
@@ -85,22 +89,33 @@ class Objects:
             ImageError: it is too large, or not the pinned content any more.
         """
         place, part = split_member(uri)
-        scheme, bucket, path = split_url(place)
+        scheme, name, path = split_url(place)
+        bucket = (scheme, name)
         if part is not None:
             check_size(part[1], self._max_bytes)
         if scheme == "file":
             limit = self._max_bytes
             return await again(lambda: self._in_thread(read_file, path, part, pin, limit))
-        key = object_key(place, bucket)
-        if part is not None:
-            etag = pin.etag if pin else None
-            span = (part[0], part[0] + part[1])
+        etag = pin.etag if pin else None
+        span = (part[0], sum(part)) if part else None
+        if scheme in WEB:
+            strict = etag if part or (pin and pin.strict) else None
+            return await again(lambda: self._from_web(place, span, strict))
+        key = object_key(place, name)
+        if span is not None:
             return await again(lambda: self._get(bucket, key, span, etag))
         if pin and pin.etag and pin.size_bytes > RANGE_BYTES:
             return await self._in_ranges(bucket, key, pin, again)
         return await again(lambda: self._whole(bucket, key, pin))
 
-    async def _whole(self, bucket: str, key: str, pin: Pin | None) -> Body:
+    async def close(self) -> None:
+        """Close connections."""
+        await self._web.close()
+
+    async def _from_web(self, url: str, span: tuple[int, int] | None, etag: str | None) -> Body:
+        return Body(*await self._web.get(url, span, etag))
+
+    async def _whole(self, bucket: Bucket, key: str, pin: Pin | None) -> Body:
         body = await self._get(bucket, key)
         if pin is None:
             return body
@@ -113,7 +128,7 @@ class Objects:
             check_length(body.data, (await self._head(bucket, key))[1])
         return body
 
-    async def _in_ranges(self, bucket: str, key: str, pin: Pin, again: Again[Any]) -> Body:
+    async def _in_ranges(self, bucket: Bucket, key: str, pin: Pin, again: Again[Any]) -> Body:
         etag, size_bytes = pin.etag, pin.size_bytes
         for _ in range(MAX_CHANGES):
             try:
@@ -126,7 +141,7 @@ class Objects:
         raise ImageError(ImageErrorCode.CHANGED, "It is replaced again and again.")
 
     async def _ranges(
-        self, bucket: str, key: str, etag: str | None, size_bytes: int, again: Again[Any]
+        self, bucket: Bucket, key: str, etag: str | None, size_bytes: int, again: Again[Any]
     ) -> bytes:
         slots = asyncio.Semaphore(RANGES_AT_ONCE)
 
@@ -144,7 +159,7 @@ class Objects:
                 task.cancel()
 
     async def _get(
-        self, bucket: str, key: str, span: tuple[int, int] | None = None, etag: str | None = None
+        self, bucket: Bucket, key: str, span: tuple[int, int] | None = None, etag: str | None = None
     ) -> Body:
         """Ask once for an object or a span of its bytes.
 
@@ -152,8 +167,9 @@ class Objects:
             PreconditionError: it is not the content of `etag`.
         """
         if not obstore_keeps(key):
+            exact = self._exact(bucket)
             return await self._in_thread(
-                get_exact_key, self._exact(), bucket, key, span, etag, self._max_bytes
+                get_exact_key, exact, bucket[1], key, span, etag, self._max_bytes
             )
         options: Any = ({"range": span} if span else {}) | ({"if_match": etag} if etag else {})
         async with self._unless_stalled():
@@ -173,12 +189,13 @@ class Objects:
         check_length(data, span[1] - span[0] if span else size_bytes)
         return Body(data, found.meta["e_tag"])
 
-    async def _head(self, bucket: str, key: str) -> tuple[str | None, int]:
+    async def _head(self, bucket: Bucket, key: str) -> tuple[str | None, int]:
         """Return etag and size."""
         if obstore_keeps(key):
             found = await obstore.head_async(self._bucket(bucket), key)
             return found["e_tag"], found["size"]
-        told = await self._in_thread(partial(self._exact().head_object, Bucket=bucket, Key=key))
+        head = partial(self._exact(bucket).head_object, Bucket=bucket[1], Key=key)
+        told = await self._in_thread(head)
         return told["ETag"], told["ContentLength"]
 
     @asynccontextmanager
@@ -189,14 +206,17 @@ class Objects:
         except TimeoutError as error:
             raise UnsettledError(f"nothing came for {self._stall_s:g} s") from error
 
-    def _bucket(self, name: str) -> S3Store:
+    def _bucket(self, name: Bucket) -> CloudStore:
         if name not in self._buckets:
-            self._buckets[name] = open_bucket(
-                name, self._config, max_retries=0, timeout=timedelta(seconds=self._timeout_s)
+            self._buckets[name] = open_cloud(
+                *name, self._config, max_retries=0, timeout=timedelta(seconds=self._timeout_s)
             )
         return self._buckets[name]
 
-    def _exact(self) -> Any:
+    def _exact(self, bucket: Bucket) -> Any:
+        if bucket[0] != "s3":
+            message = "Of keys with odd slashes or control characters only S3's are read."
+            raise ImageError(ImageErrorCode.FETCH_FAILED, message)
         if self._boto3 is None:  # made on the one loop: boto3's factory is not thread-safe
             self._boto3 = boto3_client(self._config, tries=1)
         return self._boto3

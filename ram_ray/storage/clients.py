@@ -6,12 +6,16 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from obstore.store import S3Store
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, S3Store
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.storage.reasons import NO_CREDENTIALS
+from ram_ray.storage.reasons import NO_CREDENTIALS, first_line
 
+CLOUDS = ("gs", "az")
+"""Schemes of the stores beside S3 that obstore reads: Google's and Azure's."""
+CloudStore = S3Store | GCSStore | AzureStore
 CONTROL_TIMEOUT = timedelta(seconds=30)
 """Per request of a run's own small objects; image fetches have their own deadline."""
 
@@ -41,6 +45,43 @@ def open_bucket(
     elif "AWS_ACCESS_KEY_ID" not in os.environ:
         options["credential_provider"] = _boto3_credentials(bucket)
     return S3Store(bucket, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def open_cloud(
+    scheme: str,
+    bucket: str,
+    config: StoreConfig,
+    *,
+    max_retries: int,
+    timeout: timedelta = CONTROL_TIMEOUT,
+) -> CloudStore:
+    """Open a bucket of any cloud; as `open_bucket`.
+
+    Credentials of Google and Azure come from the environment alone, in their own names
+    (GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_KEY and their like).
+
+    Args:
+        scheme: s3, gs or az.
+
+    Raises:
+        UnreachableError: no credentials anywhere and access is not anonymous.
+    """
+    if scheme == "s3":
+        return open_bucket(bucket, config, max_retries=max_retries, timeout=timeout)
+    options: dict[str, Any] = {
+        "client_options": {"allow_http": True, "timeout": timeout},
+        "retry_config": {"max_retries": max_retries, "retry_timeout": timedelta(seconds=60)},
+    }
+    options |= {"skip_signature": True} if config.anonymous else {}
+    try:
+        if scheme == "gs":
+            options |= {"base_url": config.gcs_endpoint_url} if config.gcs_endpoint_url else {}
+            return GCSStore(bucket, **options)
+        options |= {"endpoint": config.azure_endpoint_url} if config.azure_endpoint_url else {}
+        options |= {"account_name": config.azure_account} if config.azure_account else {}
+        return AzureStore(bucket, **options)
+    except BaseError as error:
+        raise UnreachableError(f"Cannot use {scheme}://{bucket}: {first_line(error)}.") from error
 
 
 def _endpoint(config: StoreConfig) -> str | None:

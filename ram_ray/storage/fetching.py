@@ -11,11 +11,13 @@ from typing import Any
 from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import ImageError, ImageErrorCode, UnreachableError
+from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, UnreachableError
 from ram_ray.storage.again import STORE_ERRORS, may_help, pause_s
-from ram_ray.storage.bodies import Objects, Pin, changed
+from ram_ray.storage.bodies import Body, Objects, Pin, changed
 from ram_ray.storage.reasons import first_line
 from ram_ray.storage.regular_files import SpecialFileError
+from ram_ray.storage.table_rows import TableRows
+from ram_ray.storage.uris import split_row
 
 MAX_ATTEMPTS = 10
 """Tries per request where trying again may help; a missing key is final at once. Where a fifth of
@@ -56,6 +58,7 @@ class Fetcher:
         self._objects = Objects(
             config, self._threads, max_bytes=limits.max_image_bytes, timeout_s=limits.timeout_s
         )
+        self._rows = TableRows(config, self._threads, max_bytes=limits.max_image_bytes)
         self._loop = asyncio.new_event_loop()
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._thread = Thread(target=self._run, name="fetch", daemon=True)
@@ -84,6 +87,8 @@ class Fetcher:
         self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
+        self._rows.close()
+        self._loop.run_until_complete(self._objects.close())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
@@ -92,11 +97,13 @@ class Fetcher:
         async with self._slots:
             try:
                 async with asyncio.timeout(self._limits.timeout_s):
-                    body = await self._objects.read(uri, pin, tries.until_answered)
+                    body = await self._read(uri, pin, tries)
             except ImageError as error:
                 failure = error
-            except UnreachableError as error:  # this node has no credentials
-                failure = ImageError(ImageErrorCode.ACCESS_DENIED, str(error))
+            except ConfigError as error:  # the URI that a list gives is none
+                failure = ImageError(ImageErrorCode.FETCH_FAILED, str(error))
+            except UnreachableError as error:
+                failure = _unreachable(error)
             except TimeoutError:
                 message = f"No answer within {self._limits.timeout_s:g} s."
                 failure = ImageError(ImageErrorCode.FETCH_TIMEOUT, message)
@@ -106,6 +113,14 @@ class Fetcher:
                 listed = pin is None or pin.etag is None or pin.etag == body.etag
                 return Fetched(body.data, None, tries.most, None if listed else body.etag)
             return Fetched(None, failure, tries.most)
+
+    async def _read(self, uri: str, pin: Pin | None, tries: "_Tries") -> Body:
+        cell = split_row(uri)
+        if cell is not None:
+            table, row = cell
+            etag = pin.etag if pin else None
+            return await self._rows.read(table, row, etag, tries.until_answered)
+        return await self._objects.read(uri, pin, tries.until_answered)
 
 
 class _Tries:
@@ -125,6 +140,13 @@ class _Tries:
                 if attempts == MAX_ATTEMPTS or not may_help(error):
                     raise
             await asyncio.sleep(pause_s(attempts))
+
+
+def _unreachable(error: UnreachableError) -> ImageError:
+    """Name the failure of a container; without a cause, this node has no credentials."""
+    if isinstance(error.__cause__, STORE_ERRORS):
+        return classify(error.__cause__)
+    return ImageError(ImageErrorCode.ACCESS_DENIED, str(error))
 
 
 def classify(error: BaseException) -> ImageError:

@@ -1,74 +1,141 @@
-"""An object of any store now: as bytes, or as a file to read and seek (tar headers, Parquet)."""
+"""An object of any store now, as a file to read and seek (tar headers, Parquet)."""
 
+import asyncio
 import io
 import os
-from typing import IO, Any, cast
+from collections.abc import Awaitable, Callable
+from typing import IO, Any, Protocol, TypeVar, cast
 
 import obstore
 from obstore.exceptions import PreconditionError
 
 from ram_ray.config import StoreConfig
-from ram_ray.errors import UnreachableError
+from ram_ray.errors import ImageError, UnreachableError
 from ram_ray.storage.again import STORE_ERRORS, until_answered
-from ram_ray.storage.bodies import Body, check_length, get_exact_key
-from ram_ray.storage.clients import boto3_client, open_bucket
+from ram_ray.storage.bodies import Body, check_length, get_exact_key, local_etag
+from ram_ray.storage.clients import boto3_client, open_cloud
 from ram_ray.storage.reasons import describe
 from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url
-from ram_ray.storage.uris import object_key, obstore_keeps, split_member
+from ram_ray.storage.uris import WEB, object_key, obstore_keeps, split_member
+from ram_ray.storage.web.reader import WebReader
+
+MAX_WEB_BYTES = 2**30
+"""Of one answer of a web server that is read whole."""
+WEB_STALL_S = 30.0
 
 Span = tuple[int, int]
+T = TypeVar("T")
 
 
-def read_uri(uri: str, config: StoreConfig) -> bytes:
-    """Return what a `uri` column names: a path, s3://bucket/key, or a member of a tar.
-
-    Raises:
-        FileNotFoundError: it is gone.
-        UnreachableError: it cannot be read.
-    """
-    place, part = split_member(uri)
-    scheme, bucket, path = split_url(place)
-    try:
-        if scheme == "file":
-            return _read_part(path, part) if part else _read_all(path)
-        span = (part[0], sum(part)) if part else None
-        return _S3Object(bucket, object_key(place, bucket), config).read(span).data
-    except FileNotFoundError:
-        raise
-    except (*STORE_ERRORS, ValueError) as error:
-        raise UnreachableError(f"Cannot read {uri}: {describe(error)}") from error
-
-
-def open_object(uri: str, store: StoreConfig) -> IO[bytes]:
-    """Return a local file or an S3 object as a file to read and seek.
+def open_object(uri: str, store: StoreConfig, *, etag: str | None = None) -> IO[bytes]:
+    """Return a local file or an object as a file to read and seek.
 
     Reading it raises OSError where its content is replaced meanwhile.
 
+    Args:
+        etag: of the content that is wanted; None: of the one that is there.
+
     Raises:
         UnreachableError: it cannot be opened.
+        PreconditionError: it is not the content of `etag`.
     """
     place, _ = split_member(uri)
-    scheme, bucket, path = split_url(place)
+    scheme, _, path = split_url(place)
     try:
         if scheme == "file":
-            return open_regular(path)
-        found = _S3Object(bucket, object_key(place, bucket), store)
-        return cast(IO[bytes], io.BufferedReader(_ObjectFile(found), 2**20))
-    except STORE_ERRORS as error:
+            return _checked(open_regular(path), etag)
+        file = _ObjectFile(object_now(place, store), etag)
+        return cast(IO[bytes], io.BufferedReader(file, 2**20))
+    except PreconditionError:
+        raise
+    except (*STORE_ERRORS, ImageError) as error:
         raise UnreachableError(f"Cannot read {uri}: {describe(error)}") from error
 
 
-class _S3Object:
+def stat_object(uri: str, store: StoreConfig) -> tuple[str | None, int]:
+    """Return etag and size in bytes of a file or an object, as a listing gives them.
+
+    Raises:
+        UnreachableError: it is not there, or cannot be asked.
+    """
+    place, _ = split_member(uri)
+    scheme, _, path = split_url(place)
+    try:
+        if scheme == "file":
+            with open_regular(path) as file:
+                told = os.fstat(file.fileno())
+            return local_etag(told), told.st_size
+        return object_now(place, store).head()
+    except (*STORE_ERRORS, ImageError) as error:
+        raise UnreachableError(f"Cannot read {uri}: {describe(error)}") from error
+
+
+class ObjectNow(Protocol):
     """An object now: its size, and spans of the content that it has now."""
 
-    def __init__(self, bucket: str, key: str, config: StoreConfig) -> None:
+    def head(self) -> tuple[str | None, int]:
+        """Return etag and size in bytes."""
+        ...
+
+    def read(self, span: Span | None, etag: str | None = None) -> Body:
+        """Return all bytes, or those from span[0] before span[1], of the content of `etag`."""
+        ...
+
+
+def object_now(place: str, config: StoreConfig) -> ObjectNow:
+    """Return an object of a bucket or of the web.
+
+    Raises:
+        ConfigError: the URL's scheme is not one we read.
+        UnreachableError: no credentials.
+    """
+    scheme, bucket, _ = split_url(place)
+    if scheme in WEB:
+        return _WebObject(place, config)
+    return _CloudObject(scheme, bucket, object_key(place, bucket), config)
+
+
+def _checked(file: IO[bytes], etag: str | None) -> IO[bytes]:
+    if etag is not None and local_etag(os.fstat(file.fileno())) != etag:
+        file.close()
+        raise PreconditionError("it was written again since it was listed")
+    return file
+
+
+class _WebObject:
+    """Of a web server; each request on a loop of its own, for the caller's thread has none."""
+
+    def __init__(self, url: str, config: StoreConfig) -> None:
+        self._url, self._config = url, config
+
+    def head(self) -> tuple[str | None, int]:
+        return self._ask(lambda reader: reader.head(self._url))
+
+    def read(self, span: Span | None, etag: str | None = None) -> Body:
+        return Body(*self._ask(lambda reader: reader.get(self._url, span, etag)))
+
+    def _ask(self, request: Callable[[WebReader], Awaitable[T]]) -> T:
+        async def once() -> T:
+            reader = WebReader(self._config, max_bytes=MAX_WEB_BYTES, stall_s=WEB_STALL_S)
+            try:
+                return await request(reader)
+            finally:
+                await reader.close()
+
+        return until_answered(lambda: asyncio.run(once()))
+
+
+class _CloudObject:
+    """Of a bucket."""
+
+    def __init__(self, scheme: str, bucket: str, key: str, config: StoreConfig) -> None:
         self._bucket, self._key = bucket, key
-        self._raw = open_bucket(bucket, config, max_retries=0) if obstore_keeps(key) else None
+        keeps = scheme != "s3" or obstore_keeps(key)
+        self._raw = open_cloud(scheme, bucket, config, max_retries=0) if keeps else None
         self._exact: Any = None if self._raw else boto3_client(config, tries=1)
 
     def head(self) -> tuple[str | None, int]:
-        """Return etag and size."""
         if self._raw:
             found = until_answered(lambda: obstore.head(cast(Any, self._raw), self._key))
             return found["e_tag"], found["size"]
@@ -76,7 +143,6 @@ class _S3Object:
         return told["ETag"], told["ContentLength"]
 
     def read(self, span: Span | None, etag: str | None = None) -> Body:
-        """Return all bytes, or those from span[0] before span[1], of the content of `etag`."""
         return until_answered(lambda: self._read(span, etag))
 
     def _read(self, span: Span | None, etag: str | None) -> Body:
@@ -92,9 +158,11 @@ class _S3Object:
 class _ObjectFile(io.RawIOBase):
     """What `io.BufferedReader` needs."""
 
-    def __init__(self, found: _S3Object) -> None:
+    def __init__(self, found: ObjectNow, etag: str | None) -> None:
         self._found = found
         self._etag, self._size = found.head()
+        if etag is not None and self._etag is not None and etag != self._etag:
+            raise PreconditionError("it was replaced since it was listed")
         self._at = 0
 
     def readable(self) -> bool:
@@ -113,7 +181,7 @@ class _ObjectFile(io.RawIOBase):
             raise OSError("its content was replaced while it was read") from error
         except FileNotFoundError:
             raise
-        except STORE_ERRORS as error:
+        except (*STORE_ERRORS, ImageError) as error:
             raise UnreachableError(f"Reading failed: {describe(error)}") from error
         buffer[: len(data)] = data
         self._at = stop
@@ -126,16 +194,3 @@ class _ObjectFile(io.RawIOBase):
 
     def tell(self) -> int:
         return self._at
-
-
-def _read_all(path: str) -> bytes:
-    with open_regular(path) as file:
-        return file.read()
-
-
-def _read_part(path: str, part: Span) -> bytes:
-    with open_regular(path) as file:
-        file.seek(part[0])
-        data = file.read(part[1])
-    check_length(data, part[1])
-    return data

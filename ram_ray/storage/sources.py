@@ -65,6 +65,9 @@ class SourceObject:
     etag: str | None
     """The store's; of a local file `bodies.local_etag`; None: not known."""
     size_bytes: int
+    """0 with no etag: not known."""
+    from_row: bool = False
+    """A list or a table names it: it is an image, whatever its id looks like."""
 
 
 class NameFilter:
@@ -90,13 +93,28 @@ class NameFilter:
 
     def accepts(self, image_id: str) -> bool:
         """Tell whether the key is wanted: globs match the whole key or its last part."""
-        name = image_id.rsplit("/", 1)[-1]
-        if any(fnmatchcase(image_id, glob) or fnmatchcase(name, glob) for glob in self._exclude):
+        if self.excludes(image_id):
             return False
         if not self._include:
+            name = image_id.rsplit("/", 1)[-1]
             # macOS keeps `._a.jpg` beside `a.jpg` on foreign drives: no picture
             return name.lower().endswith(self._suffixes) and not name.startswith("._")
-        return any(fnmatchcase(image_id, glob) or fnmatchcase(name, glob) for glob in self._include)
+        return _matches(image_id, self._include)
+
+    def takes(self, listed: SourceObject) -> bool:
+        """Tell whether an object is planned; the row of a list need not be named like a picture."""
+        if listed.from_row and not self._include:
+            return not self.excludes(listed.image_id)
+        return self.accepts(listed.image_id)
+
+    def excludes(self, image_id: str) -> bool:
+        """Tell whether the key is not wanted, whatever kind of object it is."""
+        return _matches(image_id, self._exclude)
+
+
+def _matches(image_id: str, globs: Iterable[str]) -> bool:
+    name = image_id.rsplit("/", 1)[-1]
+    return any(fnmatchcase(image_id, glob) or fnmatchcase(name, glob) for glob in globs)
 
 
 def list_source(
@@ -189,7 +207,7 @@ def list_after(url: str, config: StoreConfig, image_id: str) -> Iterator[SourceO
 def _list_bucket(
     url: str, bucket: str, config: StoreConfig, *, after: str = ""
 ) -> Iterator[SourceObject]:
-    prefix = object_key(url, bucket).removeprefix(f"s3://{bucket}")
+    prefix = object_key(url, bucket)
     # A name is a folder where something lies below it, else what keys begin with (`aws s3 ls`).
     if prefix and not prefix.endswith("/") and begins_any_key(bucket, f"{prefix}/", config):
         prefix += "/"

@@ -23,8 +23,9 @@ from obstore.store import LocalStore, S3Store
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
 from ram_ray.storage.again import TRIES, UnsettledError, may_help, pause_s, until_answered
-from ram_ray.storage.clients import open_bucket
+from ram_ray.storage.clients import CLOUDS, open_bucket
 from ram_ray.storage.reasons import Reachable, first_line
+from ram_ray.storage.uris import WEB
 
 MAX_SINGLE_PUT_BYTES = 16 * 2**20
 """Larger objects are sent in parts."""
@@ -49,6 +50,10 @@ def open_store(url: str, config: StoreConfig, *, create: bool = False) -> "Store
         UnreachableError: the folder does not exist (and `create` is off), or is not a folder.
     """
     scheme, bucket, path = split_url(url)
+    if scheme not in ("file", "s3"):
+        raise ConfigError(
+            f"{url!r} can be a source, but no place to write: give a folder or s3://bucket/prefix."
+        )
     if scheme == "s3":
         return Store(url, open_bucket(bucket, config, max_retries=0), path)
     folder = Path(path)
@@ -65,20 +70,22 @@ def open_store(url: str, config: StoreConfig, *, create: bool = False) -> "Store
 def split_url(url: str) -> tuple[str, str, str]:
     """Split into (scheme, bucket, path); a plain path has scheme "file" and is made absolute.
 
+    Of a web address the bucket is the host; of hf:// it is what comes first, such as "datasets".
+
     Raises:
-        ConfigError: the scheme is not one we read, or an s3 URL names no bucket.
+        ConfigError: the scheme is not one we read, or the URL names no bucket.
     """
     if "://" not in url:
         return "file", "", os.path.abspath(os.path.expanduser(url))
     scheme, rest = url.split("://", 1)
     if scheme == "file":
         return "file", "", os.path.abspath(os.fsdecode(unquote_to_bytes(url[len("file://") :])))
-    if scheme != "s3":
+    if scheme not in ("s3", *CLOUDS, *WEB):
         raise ConfigError(f"{url!r} cannot be opened: give a folder or s3://bucket/prefix.")
     bucket, _, path = rest.partition("/")
     if not bucket:
-        raise ConfigError(f"{url!r} names no bucket: write s3://bucket/prefix.")
-    return "s3", bucket, path.rstrip("/")
+        raise ConfigError(f"{url!r} names no bucket: write {scheme}://bucket/prefix.")
+    return scheme, bucket, path.rstrip("/")
 
 
 def absolute_url(url: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ram_ray.config import (
     DecodeConfig,
     Fetching,
+    ImageTables,
     Resources,
     TagChoice,
     Tolerance,
@@ -17,11 +18,11 @@ from ram_ray.options import build_config
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagConfig(TagChoice, Fetching, Resources, Tolerance):
+class TagConfig(TagChoice, Fetching, ImageTables, Resources, Tolerance):
     """`ram-ray tag`: which images, which model, where to, and with what resources."""
 
     source: str
-    """Folder, or s3://bucket/prefix."""
+    """Folder, s3://bucket/prefix, or a tar, table, list or inventory (docs/sources.md)."""
     output: str
     """Folder or s3:// prefix of the run; made when missing, resumed when it holds this run."""
     include: tuple[str, ...] = option((), metavar="GLOB")
@@ -37,7 +38,7 @@ class TagConfig(TagChoice, Fetching, Resources, Tolerance):
     def __post_init__(self) -> None:
         for name in ("source", "output"):
             require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
-        for part in (TagChoice, Fetching, Resources, Tolerance):
+        for part in (TagChoice, Fetching, ImageTables, Resources, Tolerance):
             part.__post_init__(self)
         require_at_least_one(self, "shard_rows")
 

@@ -1,16 +1,17 @@
 """Open a run of tagging: the same run? its lease; then its plan, listed unless it is there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 
 from ram_ray.cluster import Placement
 from ram_ray.errors import ConfigError
 from ram_ray.runs.opening import Planner, Run, open_run, refuse_inside
 from ram_ray.runs.plans import PlanSummary, write_plan
 from ram_ray.runs.record import dump
-from ram_ray.storage.sources import NameFilter, PassedOver, list_after, list_source
+from ram_ray.storage.listing import images_after, in_key_order, list_images
+from ram_ray.storage.sources import NameFilter, PassedOver, SourceObject
 from ram_ray.storage.stores import Store, split_url
+from ram_ray.storage.unique_ids import refuse_twice
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.model import ModelIdentity
 from ram_ray.tagging.progress import RunProgress
@@ -54,8 +55,8 @@ def check_source(config: TagConfig) -> None:
     names = NameFilter(config.include, config.exclude, config.decode.formats)
     skipped = 0
     passed = PassedOver()
-    for listed in list_source(config.source, config.store, passed):
-        if names.accepts(listed.image_id):
+    for listed in list_images(config.source, config.store, names, passed, config):
+        if names.takes(listed):
             return
         skipped += 1
     there = [f"{skipped:,} objects of other names"] if skipped else []
@@ -74,16 +75,21 @@ def write_tag_plan(
     """
     names = NameFilter(config.include, config.exclude, config.decode.formats)
     passed = PassedOver()
-    objects = list_source(config.source, config.store, passed)
-    in_key_order = split_url(config.source)[0] != "file"
+
+    def listed() -> Iterator[SourceObject]:
+        return list_images(config.source, config.store, names, passed, config)
+
+    def after(uri: str) -> Iterator[SourceObject]:
+        return images_after(config.source, uri, config.store, names, passed, config)
+
     plan = write_plan(
         store,
-        objects,
+        refuse_twice(listed),
         names,
         shard_rows=config.shard_rows,
         on_listed=on_listed,
         passed=passed,
-        after=partial(list_after, config.source, config.store) if in_key_order else None,
+        after=after if in_key_order(config.source) else None,
     )
     if plan.rows == 0:
         raise ConfigError(f"There are no images under {config.source} any more.")

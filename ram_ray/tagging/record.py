@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ram_ray import __version__
+from ram_ray.config import ImageTables, part_of
 from ram_ray.errors import ConfigError
 from ram_ray.images.extra_formats import decoder_versions
 from ram_ray.runs.fields import MODEL, TAG, WORDS
@@ -48,6 +49,9 @@ class RunRecord:
     descriptions: str | None
     open_set_threshold: float | None
     pinned: bool
+    uri_column: str | None
+    image_column: str | None
+    id_column: str | None
     changed_etag: bool
     """Its rows have the column `changed_etag`."""
 
@@ -127,6 +131,7 @@ def tag_record(config: TagConfig, model: ModelIdentity) -> Record:
         "image_size_px": model.image_size_px,
         "decode": asdict(config.decode),
         "pinned": config.pinned,
+        **part_of(config, ImageTables),
     }
     facts = {
         "model": config.model,

@@ -10,7 +10,8 @@ import pyarrow as pa
 from ram_ray.errors import UnreachableError
 from ram_ray.runs.opening import Run
 from ram_ray.runs.plans import PlanSummary, read_plan_shard
-from ram_ray.storage.sources import NameFilter, PassedOver, SourceObject, list_source
+from ram_ray.storage.listing import list_images
+from ram_ray.storage.sources import NameFilter, PassedOver, SourceObject
 from ram_ray.storage.stores import first_line
 from ram_ray.tagging.config import TagConfig
 
@@ -89,8 +90,8 @@ def compare_source(run: Run[PlanSummary], config: TagConfig) -> SourceChanges:
 def _batches(config: TagConfig) -> Iterator[list[SourceObject]]:
     names = NameFilter(config.include, config.exclude, config.decode.formats)
     pending: list[SourceObject] = []
-    for listed in list_source(config.source, config.store, PassedOver()):
-        if names.accepts(listed.image_id):
+    for listed in list_images(config.source, config.store, names, PassedOver(), config):
+        if names.takes(listed):
             pending.append(listed)
         if len(pending) == BATCH:
             yield pending

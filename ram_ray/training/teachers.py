@@ -23,8 +23,8 @@ from ram_model.transforms import CLIP_MEAN, CLIP_STD
 from ram_model.words.clip import load_image_tower
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.storage.object_files import read_uri
 from ram_ray.storage.parquet import table_of
+from ram_ray.storage.reading import read_uri
 from ram_ray.training.config import TrainConfig
 
 

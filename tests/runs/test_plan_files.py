@@ -85,7 +85,8 @@ def test_a_planner_that_wakes_up_late_changes_nothing(tmp_path: Path) -> None:
 def test_a_killed_planner_of_a_bucket_is_gone_on_with(tmp_path: Path, rows: int) -> None:
     asked: list[str] = []
 
-    def after(name: str) -> Iterator[SourceObject]:
+    def after(uri: str) -> Iterator[SourceObject]:
+        name = uri.removeprefix("s3://b/")
         asked.append(name)
         return objects([other for other in NAMES if other > name], "later")
 

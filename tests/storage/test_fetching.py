@@ -12,7 +12,7 @@ import pytest
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageErrorCode, UnreachableError
 from ram_ray.storage.fetching import MAX_ATTEMPTS, Fetched, Fetcher, FetchLimits
-from ram_ray.storage.object_files import read_uri
+from ram_ray.storage.reading import read_uri
 from ram_ray.storage.sources import list_source
 from ram_ray.storage.uris import member_uri
 from tests.conftest import S3Server

@@ -10,7 +10,8 @@ import pytest
 from ram_ray.config import StoreConfig
 from ram_ray.storage.bodies import Pin
 from ram_ray.storage.fetching import Fetcher, FetchLimits
-from ram_ray.storage.object_files import open_object, read_uri
+from ram_ray.storage.object_files import open_object
+from ram_ray.storage.reading import read_uri
 from ram_ray.storage.sources import SourceObject, list_source
 from ram_ray.storage.tars import index_tar
 from ram_ray.storage.uris import member_uri, split_member, whole_uri

@@ -7,7 +7,7 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.storage.object_files import read_uri
+from ram_ray.storage.reading import read_uri
 from ram_ray.storage.sources import (
     NO_ACCESS,
     SPECIAL_FILE,

@@ -19,8 +19,9 @@ from ram_ray.labels.captions.listing import (
 )
 from ram_ray.labels.captions.pieces import cut_pieces, read_piece, why_unreadable
 from ram_ray.labels.problems import Problem
+from ram_ray.storage.listing import is_table, list_images, list_objects
 from ram_ray.storage.object_files import open_object
-from ram_ray.storage.sources import SourceObject, image_suffixes, list_source
+from ram_ray.storage.sources import NameFilter, OnPassed, SourceObject, image_suffixes
 from ram_ray.storage.tars import index_tar
 from ram_ray.storage.uris import member_uri
 
@@ -73,8 +74,11 @@ def find_images_and_captions(
     """
     on_passed = passed_as_problem(report)
     suffixes = image_suffixes(formats)
-    for listed in list_beside(list_source(source, config, on_passed)):
+    for listed in list_beside(_listing(source, config, on_passed, formats)):
         found = listed.found
+        if found.from_row:
+            yield _image(found.image_id, found.uri, found.size_bytes, found.etag)
+            continue
         if is_picture(found.image_id) and found.image_id.lower().endswith(suffixes):
             yield _image(found.image_id, found.uri, found.size_bytes, found.etag)
             continue
@@ -92,6 +96,15 @@ def find_images_and_captions(
                 yield from _captions(file, config, report)
             elif not is_picture(file.image_id) and not report_compressed(file.image_id, report):
                 report.skip()
+
+
+def _listing(
+    source: str, config: StoreConfig, on_passed: OnPassed, formats: Sequence[str]
+) -> Iterator[SourceObject]:
+    """Yield a source's objects: of a table its rows, which are images; tars as they are."""
+    if is_table(source):
+        return list_images(source, config, NameFilter((), (), formats), on_passed)
+    return list_objects(source, config, on_passed)
 
 
 def _image(image_id: str, uri: str, size_bytes: int, etag: str | None) -> Found:

@@ -6,7 +6,6 @@ rebinding) gains nothing.
 """
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,31 +20,11 @@ from ram_ray.serving.config import UrlConfig
 from ram_ray.serving.guard.admission import Admission
 from ram_ray.serving.guard.bucket_input import SCHEME, BucketReader
 from ram_ray.serving.problems import Problem
+from ram_ray.storage.web.addresses import is_public
 
 _PIECE_BYTES = 64 * 2**10
 _REDIRECTS = (301, 302, 303, 307, 308)
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA has given out
-_OBSOLETE = (
-    ipaddress.ip_network("3ffe::/16"),  # 6bone, RFC 3701
-    ipaddress.ip_network("3fff::/20"),  # documentation, RFC 9637
-)
 _USUAL_PORTS = (80, 443)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last 32 bits
-
-
-def is_public(address: str) -> bool:
-    """Return whether an IP address belongs to the public internet, whatever wraps it."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
-        if ip in _NAT64:
-            inner = ipaddress.ip_address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-        # site-local, IPv4-compatible and reserved ranges: `is_global` says yes to them
-        if ip not in _GLOBAL_UNICAST or any(ip in network for network in _OBSOLETE):
-            return False
-    return ip.is_global and not ip.is_multicast
 
 
 class UrlFetcher:

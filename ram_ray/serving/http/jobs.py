@@ -16,6 +16,7 @@ from ram_ray.serving.job_api import Job, JobList, JobPlan, JobPlanRequest, JobRe
 from ram_ray.serving.job_locations import allowed_location
 from ram_ray.serving.jobs.counted_source import CountedSource, count_source
 from ram_ray.serving.problems import Problem
+from ram_ray.storage.listing import is_table
 
 T = TypeVar("T")
 
@@ -130,6 +131,13 @@ def _allowed(field: str, url: str, prefixes: tuple[str, ...]) -> str:
             RequestErrorCode.LOCATION_NOT_ALLOWED,
             f"{field} must lie below one of: {', '.join(prefixes)}.",
             details=[ErrorDetail(field=field, message="not a location that this server allows")],
+        )
+    if field == "source" and (is_table(location) or "{" in location):
+        # its rows may name any place that the server can read
+        raise Problem(
+            RequestErrorCode.LOCATION_NOT_ALLOWED,
+            f"{field} must be a folder or a prefix: lists and tables are not taken from requests.",
+            details=[ErrorDetail(field=field, message="a list, a table or a pattern")],
         )
     return location
 

@@ -18,7 +18,7 @@ from ram_ray.labels.captions.joining import match, stem_of
 from ram_ray.labels.label_rows import LabelRow, Tag, read_label_rows
 from ram_ray.labels.parser.caption_parser import CaptionParser
 from ram_ray.labels.problems import Problem
-from ram_ray.storage.object_files import read_uri
+from ram_ray.storage.reading import read_uri
 from ram_ray.storage.stores import open_store, split_url
 
 _IDS, _NUMBERS, _TEXTS = pa.list_(pa.int32()), pa.list_(pa.float32()), pa.list_(pa.string())

@@ -21,6 +21,7 @@ from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, UnreachableE
 from ram_ray.storage.clients import open_bucket
 from ram_ray.storage.fetching import classify
 from ram_ray.storage.object_files import open_object
+from ram_ray.storage.reading import read_uri
 from ram_ray.storage.reasons import first_line
 from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url
@@ -58,6 +59,8 @@ class SampleReader:
             if place["kind"] == "tar":
                 return self._read_member(place)
             return self._read_object(place["uri"])
+        except ImageError as error:
+            return error
         except ShardChangedError as error:
             return error
         except (BaseError, OSError) as error:
@@ -94,6 +97,8 @@ class SampleReader:
         if scheme == "file":
             with open_regular(path, buffering=0) as file:
                 return file.read()
+        if scheme != "s3":
+            return read_uri(uri, self._store)
         bucket, key = self._bucket_of(uri)
         return bytes(obstore.get(bucket, key).bytes())
 

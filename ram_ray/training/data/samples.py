@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
+from ram_ray.storage.listing import expand_braces, is_table, list_objects
 from ram_ray.storage.object_files import open_object
 from ram_ray.storage.reasons import first_line
 from ram_ray.storage.sources import (
@@ -66,7 +67,7 @@ def index_samples(
     """
     suffixes = image_suffixes(formats)
     names = NameFilter(include, exclude, formats, shards=(".tar", ".parquet"))
-    listed = [item for item in _list(data, store, on_passed) if names.accepts(item.image_id)]
+    listed = [item for item in _list(data, store, on_passed) if names.takes(item)]
     with ThreadPoolExecutor(_THREADS) as threads:
         parts = list(threads.map(lambda item: _places_of(item, store, suffixes), listed))
     rows = [row for part in parts for row in part]
@@ -91,6 +92,10 @@ def index_hash(samples: pa.Table) -> str:
 
 def _list(data: str, store: StoreConfig, on_passed: OnPassed | None) -> Iterator[SourceObject]:
     scheme, _, path = split_url(data)
+    is_list = is_table(data) and not data.lower().endswith(".parquet")
+    if is_list or expand_braces(data) or scheme not in ("file", "s3"):
+        yield from list_objects(data, store, on_passed)
+        return
     if data.lower().endswith((".tar", ".parquet")):
         name = path.rsplit("/", 1)[-1]
         yield SourceObject(name, data if scheme == "s3" else path, None, 0)
@@ -104,6 +109,8 @@ def _places_of(
     item: SourceObject, store: StoreConfig, suffixes: tuple[str, ...]
 ) -> list[dict[str, object]]:
     name = item.image_id.lower()
+    if item.from_row:
+        return [_place(item.image_id, item.uri, "file", 0, item.size_bytes)]
     if name.endswith(".tar"):
         return _places_in_tar(item, store, suffixes)
     if name.endswith(".parquet"):

@@ -5,6 +5,8 @@ import json
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ram_ray.config import StoreConfig
@@ -19,15 +21,19 @@ from ram_ray.data_engine.plan.image_plan import (
     write_image_plan,
 )
 from ram_ray.storage.bodies import local_etag
-from ram_ray.storage.object_files import read_uri
+from ram_ray.storage.reading import read_uri
 from ram_ray.storage.stores import Store, open_store
 
 
 def plan_of(
-    tmp_path: Path, captions: str | None = None, shard_rows: int = 4, folds: int = 1
+    tmp_path: Path,
+    captions: str | None = None,
+    shard_rows: int = 4,
+    folds: int = 1,
+    source: str = "in",
 ) -> tuple[ImagePlan, Store]:
     store = open_store(str(tmp_path / "out"), StoreConfig(), create=True)
-    source = str(tmp_path / "in")
+    source = str(tmp_path / source)
     plan = write_image_plan(
         store, source, captions, StoreConfig(), shard_rows=shard_rows, folds=folds,
         on_planned=lambda rows: None,
@@ -139,3 +145,15 @@ def test_shards_hold_what_the_hash_says_and_lie_in_one_fold(
         for image_id in read_images(store, shard)["image_id"].to_pylist():
             assert shard_of(image_id, plan.shards) == shard
             assert fold_of(image_id, 3) == fold_of_shard(shard, plan.shards, 3)
+
+
+@pytest.mark.parametrize("name", ["images.csv", "images.parquet"])
+def test_a_list_and_a_table_are_sources_of_images(tmp_path: Path, name: str) -> None:
+    photos(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "images.csv").write_text("uri,n\nin/a.jpg,1\nin/b.jpg,2\n")
+    table = pa.table({"key": ["in/a.jpg", "in/b.jpg"], "jpg": [b"1", b"2"]})
+    pq.write_table(table, tmp_path / "images.parquet")
+    captions = tmp_path / "captions.csv"
+    captions.write_text("file_name,caption\nin/a.jpg,A cat\nin/b.jpg,A dog\n")
+    plan, store = plan_of(tmp_path, str(captions), source=name)
+    assert images_of(plan, store) == {"in/a.jpg": ["A cat"], "in/b.jpg": ["A dog"]}

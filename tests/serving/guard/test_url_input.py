@@ -13,8 +13,9 @@ import pytest
 from ram_ray.errors import ConfigError, ImageError
 from ram_ray.serving.config import LimitConfig, ServeConfig, UrlConfig
 from ram_ray.serving.guard.admission import Admission
-from ram_ray.serving.guard.url_input import UrlFetcher, is_public
+from ram_ray.serving.guard.url_input import UrlFetcher
 from ram_ray.serving.problems import Problem
+from ram_ray.storage.web.addresses import is_public
 from tests.conftest import photo_bytes
 from tests.serving.conftest import client_of
 

@@ -53,6 +53,9 @@ def test_jobs_are_off_by_default():
     [
         ({"source": "s3://photos/2025"}, "source"),
         ({"source": "/etc"}, "source"),
+        ({"source": "s3://photos/2026/list.csv"}, "source"),
+        ({"source": "s3://photos/2026/t.parquet"}, "source"),
+        ({"source": "s3://photos/2026/{0..9}.tar"}, "source"),
         ({"source": "http://169.254.169.254/latest"}, "source"),
         ({"source": "s3://photos/2026/../2025"}, "source"),
         ({"output": "s3://photos/2026"}, "output"),

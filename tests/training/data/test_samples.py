@@ -49,6 +49,22 @@ def test_the_same_from_a_bucket(tmp_path: Path, s3: S3Server) -> None:
     assert sorted(map(bytes, read_back(samples, s3.config))) == sorted(map(photo, range(5)))  # pyright: ignore[reportArgumentType]
 
 
+def test_a_list_names_samples_anywhere(tmp_path: Path, s3: S3Server) -> None:
+    url = s3.bucket("training-list", {"a.jpg": photo(0)})
+    (tmp_path / "b.png").write_bytes(photo(1))
+    (tmp_path / "list.csv").write_text(f"image,n\n{url}/a.jpg,1\nb.png,2\n")
+    samples = index_samples(str(tmp_path / "list.csv"), s3.config)
+    assert samples["image_id"].to_pylist() == [f"{url}/a.jpg", "b.png"]
+    assert read_back(samples, s3.config) == [photo(0), photo(1)]
+
+
+def test_tars_by_a_pattern(tmp_path: Path) -> None:
+    for n in range(3):
+        write_tar(tmp_path / f"{n}.tar", range(n, n + 1))
+    samples = index_samples(f"{tmp_path}/{{0..1}}.tar", StoreConfig())
+    assert read_back(samples, StoreConfig()) == [photo(0), photo(1)]
+
+
 @pytest.mark.parametrize("damage", ["cut", "header", "parquet"])
 def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
     write_data(tmp_path)
