@@ -47,6 +47,7 @@ STATUS: dict[RequestErrorCode | ImageErrorCode, int] = {
     ImageErrorCode.ACCESS_DENIED: 422,
     ImageErrorCode.FETCH_TIMEOUT: 422,
     ImageErrorCode.FETCH_FAILED: 422,
+    ImageErrorCode.CHANGED: 422,
 }
 """HTTP status of each code; no code but INTERNAL is a 500."""
 
