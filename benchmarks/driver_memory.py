@@ -80,7 +80,7 @@ def measure(rows: int, batch_size: int) -> dict[str, Any]:
     """Run `rows` planned images through this process as the driver; return its memory."""
     model = ModelIdentity("stub", SIZE_PX, "0", "0", "0", None, ())
     tagging.identify_model = lambda _: model
-    run_plan.list_source = lambda *_: synthetic_listing(rows)
+    run_plan.list_images = lambda *_, **__: synthetic_listing(rows)
     tag_dataset.FetchAndDecode, tag_dataset.TagImages = NoFetch, NoModel  # pyright: ignore
     peak = PeakMemory()
     started = time.monotonic()

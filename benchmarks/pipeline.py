@@ -23,7 +23,7 @@ from PIL import Image
 from ram_ray.config import DecodeConfig, StoreConfig
 from ram_ray.console.progress import Progress
 from ram_ray.images.decoder import decode
-from ram_ray.storage.object_files import read_uri
+from ram_ray.storage.reading import read_uri
 from ram_ray.storage.sources import NameFilter, list_source
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.pipeline import tag_bucket

@@ -143,7 +143,7 @@ def one_run(count: int, seconds: float) -> dict[str, Any]:
     """Tag `count` images that are not there; return rates and CPU."""
     model = ModelIdentity("stub", SIZE_PX, "0", "0", "0", None, ())
     tagging.identify_model = lambda _: model
-    run_plan.list_source = lambda *_: synthetic_listing(count)
+    run_plan.list_images = lambda *_, **__: synthetic_listing(count)
     tag_dataset.FetchAndDecode, tag_dataset.TagImages = NoPixels, SleepingTagImages  # pyright: ignore
     cpu, marks = TreeCpu(), []
 
