@@ -122,12 +122,15 @@ class SwinTransformerBlock(nn.Module):
         self.make_buffers()
 
     def make_buffers(self) -> None:
-        """Compute what no file stores, on the parameters' device, in their dtype; not on meta."""
-        like = self.norm1.weight
-        if like.is_meta:  # nothing to hold yet, and torch loads its compiler to compute there
+        """Compute what no file stores, on the parameters' device, in their dtype."""
+        if not self.shift:
             return
-        mask = _shift_mask(self.grid, self.window, self.shift) if self.shift else None
-        self.attn_mask = None if mask is None else mask.to(like)
+        like = self.norm1.weight
+        if like.is_meta:  # a shape is all: to compute there torch loads its compiler
+            tokens = self.window**2
+            self.attn_mask = like.new_empty((self.grid // self.window) ** 2, tokens, tokens)
+        else:
+            self.attn_mask = _shift_mask(self.grid, self.window, self.shift).to(like)
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.drop_path1(self._attend(self.norm1(tokens)))
@@ -160,11 +163,13 @@ class WindowAttention(nn.Module):
         self.make_buffers()
 
     def make_buffers(self) -> None:
-        """Compute what no file stores, on the parameters' device; not on meta."""
-        device = self.relative_position_bias_table.device
-        if device.type == "meta":
-            return
-        self.relative_position_index = _offset_index(self.window).to(device)
+        """Compute what no file stores, on the parameters' device."""
+        table = self.relative_position_bias_table
+        if table.is_meta:
+            shape = (self.window**2, self.window**2)
+            self.relative_position_index = table.new_empty(shape, dtype=torch.int64)
+        else:
+            self.relative_position_index = _offset_index(self.window).to(table.device)
 
     def position_bias(self) -> Tensor:
         """Return [1, A, N, N]."""
