@@ -134,8 +134,9 @@ def test_steps_are_told_apart_by_what_0_1_0_told_them_apart_by(whole: Path) -> N
     old = {one["step"]: one for one in json.loads(records.read_text("utf-8")).values()}
     for folder in (whole / "out" / "steps").iterdir():
         new = json.loads((folder / "step.json").read_text("utf-8"))
-        settings = new["settings"] | {"models": None}
-        assert settings == old[new["step"]]["settings"] | {"models": None}
+        before = old[new["step"]]["settings"]
+        of_the_model = {name: None for name in ("models", "pixels_px") if name in before}
+        assert new["settings"] | of_the_model == before | of_the_model
         assert new.keys() == old[new["step"]].keys()
 
 
