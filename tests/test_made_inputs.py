@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from ram_ray.cli import app as cli
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.shared,
+    pytest.mark.proof,
+]  # the forms themselves: labels/captions/cases.py
 
 EXIT_CODES = {0, 2, 3, 4, 5}
 """Of docs/runs.md: what a user can do something about."""

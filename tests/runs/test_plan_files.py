@@ -106,8 +106,8 @@ def test_a_killed_planner_of_a_bucket_is_gone_on_with(tmp_path: Path, rows: int)
 
 
 def test_one_that_is_gone_on_with_may_still_wake_up(tmp_path: Path) -> None:
-    def after(name: str) -> Iterator[SourceObject]:
-        return objects([other for other in NAMES if other > name], "later")
+    def after(uri: str) -> Iterator[SourceObject]:
+        return objects([other for other in NAMES if other > uri.rpartition("/")[2]], "later")
 
     def meanwhile(count: int) -> None:
         if count == 6:

@@ -159,6 +159,7 @@ def test_ids_never_lead_out_of_the_folder(tmp_path: Path, form) -> None:
         assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.proof  # where exiftool is installed; test_xmp_packet.py reads the same properties
 def test_exiftool_reads_what_digikam_lightroom_and_others_look_for(run: Path, photos: Path) -> None:
     exiftool = shutil.which("exiftool")
     if exiftool is None:

@@ -75,7 +75,7 @@ def test_a_run_goes_on_from_the_plan(
     gone, kept = first.read_bytes(), second.read_bytes()
     first.unlink()
     second.write_bytes(kept + b"more")
-    monkeypatch.setattr("ram_ray.tagging.plan.list_source", None)  # nothing is listed again
+    monkeypatch.setattr("ram_ray.tagging.plan.list_images", None)  # nothing is listed again
     again = plan_bucket(config, sample=0)
     assert (again.num_images, again.planned_before, again.sample) == (12, True, None)
     new, lost, changed = again.notes[-3:]
