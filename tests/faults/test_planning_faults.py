@@ -14,7 +14,8 @@ from tests.faults.scene import rows
 from tests.faults.store_proxy import Request, spoilt_server
 from tests.faults.test_storms import SHARD_ROWS, StormDriver
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_200)]
+# In `make proof`: on a busy machine the listing may end between two looks at its notes.
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(1_200)]
 
 PHOTOS = 10 * SHARD_ROWS + 3
 
