@@ -76,6 +76,9 @@ def export(
         Form | None,
         typer.Option("--as", help="Another form; xmp, kohya, imagefolder, webdataset: a folder."),
     ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="X", help="Only tags with a score above X.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="kohya, imagefolder: also files that exist.")
     ] = False,
@@ -89,7 +92,7 @@ def export(
     """
     from ram_ray.tagging.exports.pipeline import export as write
 
-    report = write(output, file, store, form=form, replace=replace)
+    report = write(output, file, store, form=form, min_score=min_score, replace=replace)
     if as_json:
         print_json(dataclasses.asdict(report))
         return

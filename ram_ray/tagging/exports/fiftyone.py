@@ -1,6 +1,7 @@
 """FiftyOne's `labels.json` of image classification: several labels per image, with confidence."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -8,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 from ram_ray.tagging.exports.rows import (
     ExportReport,
     FinishedRun,
-    LeftOut,
     whole_file,
     without_suffix,
 )
@@ -22,21 +22,21 @@ def write_fiftyone(run: FinishedRun, path: Path) -> ExportReport:
     FOLDER is needed; others by their id without suffix, as below the FOLDER of your copy: a second
     picture of that name is left out and counted.
     """
-    left_out = LeftOut()
+    left_out: Counter[str] = Counter()
     seen: set[str] = set()
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         file.write('{"labels": {')
         for row in run.rows():
             name = _name(row)
             if name in seen:
-                left_out("have the name of another one, but for the suffix")
+                left_out["have the name of another one, but for the suffix"] += 1
                 continue
             labels = json.dumps(_labels(row), ensure_ascii=False)
             start = ",\n" if seen else "\n"
             file.write(f"{start}{json.dumps(name, ensure_ascii=False)}: {labels}")
             seen.add(name)
         file.write("\n}}\n")
-    return ExportReport(images=len(seen), left_out=dict(left_out.counts))
+    return ExportReport(images=len(seen), left_out=dict(left_out))
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ BY_SUFFIX: dict[str, Form] = {
     ".json": "coco",
 }
 """The form that a file's suffix says where `form` does not."""
+WITHOUT_SCORES: tuple[Form, ...] = ("kohya", "xmp")
 
 
 def export(
@@ -39,6 +40,7 @@ def export(
     store: StoreConfig | None = None,
     *,
     form: Form | None = None,
+    min_score: float | None = None,
     replace: bool = False,
 ) -> ExportReport:
     """Write the tags of a finished run in the form that another tool reads.
@@ -49,6 +51,8 @@ def export(
             "kohya", "imagefolder", "webdataset") a folder: that of the pictures, or another one.
         store: how `output` is reached.
         form: by default what the suffix of `path` says (`BY_SUFFIX`).
+        min_score: only tags whose score is above it, 0..1. A run with a score floor has tags below
+            their thresholds: "xmp" and "kohya", which say no score, need it there.
         replace: "kohya" and "imagefolder": write files anew that exist and say something else.
 
     Raises:
@@ -57,7 +61,12 @@ def export(
     path = Path(path)
     form = _form(path, form)
     _check_place(path, form)
-    run = FinishedRun(open_store(output, store or StoreConfig()))
+    run = FinishedRun(open_store(output, store or StoreConfig()), min_score)
+    if form in WITHOUT_SCORES and run.record.score_floor is not None and min_score is None:
+        raise ConfigError(
+            f"{output} keeps tags below their thresholds, for it was tagged with --score-floor "
+            f"{run.record.score_floor:g}, and {form} says no score: give --min-score."
+        )
     match form:
         case "parquet":
             return files.write_parquet(run, path)

@@ -3,11 +3,12 @@
 import io
 import json
 import tarfile
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ram_ray.tagging.exports.rows import ExportReport, FinishedRun, LeftOut, without_suffix
+from ram_ray.tagging.exports.rows import ExportReport, FinishedRun, without_suffix
 from ram_ray.tagging.exports.sidecars import place_below
 
 SUFFIX = ".tags.json"
@@ -20,7 +21,7 @@ def write_webdataset(run: FinishedRun, folder: Path) -> ExportReport:
     A member's JSON has image_id, tags, tag_ids, scores, and caption where the run has captions.
     Members lie in the order of the plan, which is that of the tars. Tars that exist are replaced.
     """
-    left_out = LeftOut()
+    left_out: Counter[str] = Counter()
     count = 0
     tars: dict[Path, Path] = {}  # of what is written so far: final place to place while writing
     with ExitStack() as unfinished:
@@ -28,7 +29,7 @@ def write_webdataset(run: FinishedRun, folder: Path) -> ExportReport:
             for tar, members in _by_tar(shard, rows).items():
                 place = place_below(folder, tar)
                 if place is None:
-                    left_out.counts["lie in a tar whose name no file here can have"] += len(members)
+                    left_out["lie in a tar whose name no file here can have"] += len(members)
                     continue
                 part = tars.get(place)
                 if part is None:
@@ -40,7 +41,7 @@ def write_webdataset(run: FinishedRun, folder: Path) -> ExportReport:
                 count += len(members)
         for place, part in tars.items():
             part.replace(place)
-    return ExportReport(images=count, files=len(tars), left_out=dict(left_out.counts))
+    return ExportReport(images=count, files=len(tars), left_out=dict(left_out))
 
 
 def _by_tar(shard: int, rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from ram_ray.errors import ConfigError
+from ram_ray.tagging.exports.forms import Form
 from ram_ray.tagging.exports.pipeline import export
 from tests.tagging.outputs.test_rethresholding import write_run
 
@@ -20,7 +21,7 @@ FIRST = ["dog", "cat|\\", "sky"]
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run of 0.jpg (dog .9, cat|\\ .5, sky .1), 1.jpg (nothing), 2.jpg (cat|\\ .7)."""
-    return write_run(tmp_path / "run")
+    return write_run(tmp_path / "run", score_floor=None)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_metadata_file_of_somebody_is_kept(run: Path, photos: Path) -> None:
 def test_webdataset_reads_sidecar_tars_beside_those_of_pictures(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     ids = ["a/s.tar/x/0001.left.jpg", "a/s.tar/x/0002.jpg", "loose.jpg"]
-    run = write_run(tmp_path / "run", ids=ids)
+    run = write_run(tmp_path / "run", score_floor=None, ids=ids)
     (tmp_path / "out").mkdir()
     report = export(str(run), tmp_path / "out", form="webdataset")
     assert (report.images, report.files, report.left_out) == (3, 2, {})
@@ -104,7 +105,7 @@ def test_openimages_has_a_line_per_label(run: Path, tmp_path: Path) -> None:
 
 
 def test_openimages_keeps_folders_where_names_repeat(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", ids=["a/x.jpg", "b/y.jpg", "b/x.jpg"])
+    run = write_run(tmp_path / "run", score_floor=None, ids=["a/x.jpg", "b/y.jpg", "b/x.jpg"])
     export(str(run), tmp_path / "labels.csv", form="openimages")
     with (tmp_path / "labels.csv").open(newline="") as file:
         assert {row["ImageID"] for row in csv.DictReader(file)} == {"a/x", "b/x"}
@@ -126,7 +127,7 @@ def test_label_studio_accepts_tasks_under_their_interface(run: Path, tmp_path: P
 
 def test_fiftyone_s_documented_form(tmp_path: Path) -> None:
     """FiftyOne itself wants a MongoDB: its importer's rules, as its documentation gives them."""
-    run = write_run(tmp_path / "run", ids=["a/x.jpg", "a/x.png", "y.jpg"])
+    run = write_run(tmp_path / "run", score_floor=None, ids=["a/x.jpg", "a/x.png", "y.jpg"])
     report = export(str(run), tmp_path / "labels.json", form="fiftyone")
     labels = json.loads((tmp_path / "labels.json").read_text())["labels"]
     assert labels["a/x"][0] == {"label": "dog", "confidence": 0.9}
@@ -146,10 +147,34 @@ def test_kohya_writes_tags_and_keeps_captions(run: Path, photos: Path) -> None:
     assert (photos / "2.txt").read_text() == "cat|\\"
 
 
+@pytest.mark.parametrize("form", ["kohya", "xmp"])
+def test_tags_below_their_thresholds_are_no_keywords(
+    tmp_path: Path, photos: Path, form: Form
+) -> None:
+    run = write_run(tmp_path / "run", score_floor=0.05)
+    with pytest.raises(ConfigError, match=f"{form} says no score: give --min-score"):
+        export(str(run), photos, form=form)
+    assert len(list(photos.iterdir())) == 3
+    export(str(run), photos, form=form, min_score=0.5)
+    texts = [path.read_text() for path in sorted(photos.iterdir()) if path.suffix != ".jpg"]
+    assert ["dog" in text for text in texts] == [True, False, False]  # 0.5 is not above 0.5
+    assert not any("sky" in text for text in texts)
+
+
+def test_scores_below_the_floor_cannot_be_asked_for(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", score_floor=0.3)
+    for least, reason in ((0.2, "kept scores from 0.3 up only"), (2.0, "between 0 and 1")):
+        with pytest.raises(ConfigError, match=f"min_score is {least}, but .*{reason}"):
+            export(str(run), tmp_path / "all.csv", min_score=least)
+    export(str(run), tmp_path / "all.jsonl", min_score=0.6)
+    rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert [row["tags"] for row in rows] == [["dog"], [], ["cat|\\"]]
+
+
 @pytest.mark.parametrize("form", ["kohya", "xmp", "webdataset"])
 def test_ids_never_lead_out_of_the_folder(tmp_path: Path, form) -> None:
     ids = ["../evil.jpg", "/etc/evil.jpg", "a//b.jpg"]
-    run = write_run(tmp_path / "run", ids=ids)
+    run = write_run(tmp_path / "run", score_floor=None, ids=ids)
     (tmp_path / "out").mkdir()
     before = sorted(tmp_path.iterdir())
     report = export(str(run), tmp_path / "out", form=form)

@@ -91,7 +91,7 @@ def test_what_is_no_packet_is_refused(packet: bytes) -> None:
 
 
 def test_a_sidecar_that_cannot_be_read_is_left_and_counted(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run")
+    run = write_run(tmp_path / "run", score_floor=None)
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "0.jpg.xmp").write_bytes(b"broken")
