@@ -3,9 +3,9 @@
     python benchmarks/pipeline_stub.py [--ms 43] [--images 10240] [--repeat 5]
 
 The model sleeps MS per 64 images, by default the computed pace of bf16 on an H200; pixels of
-384 x 384 come from nowhere. Prints JSON: the rate between the first and the last call of the model, as a share of
-a bare loop of the same sleeps in the same run; and CPU per image of the whole tree of processes,
-between images 2,048 and the last.
+384 x 384 come from nowhere. Prints JSON: the rate between the first and the last call of the model,
+as a share of a bare loop of the same sleeps in the same run; and CPU per image of the whole tree of
+processes, between images 2,048 and the last.
 """
 
 import argparse

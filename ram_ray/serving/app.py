@@ -57,7 +57,6 @@ ERROR_SHAPES: dict[tuple[str, str], ErrorShape] = {
 TAGGING = (("POST", "/v1/tag"), *ERROR_SHAPES)
 """Routes whose requests bring images, refused first when there is too much to do."""
 
-
 _PREFLIGHT_S = 3_600  # a browser asks again whether an origin may call
 
 
@@ -81,34 +80,12 @@ def create_app(
     Raises:
         ConfigError: the API keys cannot be read.
     """
-    metrics, admission = metrics or Metrics(), Admission(config.limits)
-    context = ServingContext(
-        config=config,
-        backend=backend,
-        access=Access(config, load_keys(config.access)),
-        admission=admission,
-        decoders=DecoderPool(config.replicas.num_decoders, config.decode),
-        urls=UrlFetcher(config.urls, admission, config.decode.max_image_bytes),
-        jobs=RayJobs(config.jobs),
-        progress=ProgressReader(config.jobs.store),
-        metrics=metrics,
-        draining=draining or Draining(),
-    )
-    metrics.pending_images.set_function(lambda: admission.pending_images)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        del app
-        await backend.start()
-        yield
-        await backend.close()
-        context.decoders.close()
-
+    context = _context(config, backend, metrics or Metrics(), draining or Draining())
     app = FastAPI(
         title="ram-ray",
         version=__version__,
         summary="Tags of images, by the Recognize Anything Model family.",
-        lifespan=lifespan,
+        lifespan=_lifespan,
         docs_url=None,  # FastAPI's pages load scripts from elsewhere
         redoc_url=None,
     )
@@ -119,27 +96,61 @@ def create_app(
     describe(app)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    _add_middleware(app, context, sends_request_id=sends_request_id)
+    return app
+
+
+def _context(
+    config: ServeConfig, backend: Backend, metrics: Metrics, draining: Draining
+) -> ServingContext:
+    admission = Admission(config.limits)
+    metrics.pending_images.set_function(lambda: admission.pending_images)
+    return ServingContext(
+        config=config,
+        backend=backend,
+        access=Access(config, load_keys(config.access)),
+        admission=admission,
+        decoders=DecoderPool(config.replicas.num_decoders, config.decode),
+        urls=UrlFetcher(config.urls, admission, config.decode.max_image_bytes),
+        jobs=RayJobs(config.jobs),
+        progress=ProgressReader(config.jobs.store),
+        metrics=metrics,
+        draining=draining,
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: ServingContext = app.state.context
+    await context.backend.start()
+    yield
+    await context.backend.close()
+    context.decoders.close()
+
+
+def _add_middleware(app: FastAPI, context: ServingContext, *, sends_request_id: bool) -> None:
+    """Put what every request passes before the routes; the last one added is passed first."""
+    access = context.config.access
     app.add_middleware(
         Gate,
         access=context.access,
         admission=context.admission,
-        limits=config.limits,
+        limits=context.config.limits,
         draining=context.draining,
-        metrics=metrics,
+        metrics=context.metrics,
         tagging=TAGGING,
         sends_request_id=sends_request_id,
     )
-    if config.access.allowed_origins:
+    if access.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=config.access.allowed_origins,
+            allow_origins=access.allowed_origins,
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
             max_age=_PREFLIGHT_S,
         )
     app.add_middleware(Leniency)
-    return app
 
 
 _CODES = {

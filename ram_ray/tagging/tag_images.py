@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class TagImages:
-    """Tags CHUNK_PIXELS, hands the rows to the shard's committer, returns a summary row a chunk.
+    """Tags CHUNK_PIXELS, hands the rows to the shard's committer, returns one summary row.
 
     Called by CHUNKS_IN_FLIGHT threads, so that the model never waits for a committer. The rules
     that keep it exact (docs/how-it-works.md, A.5): what is asked ahead counts nothing; `begin`
@@ -37,12 +37,8 @@ class TagImages:
         # Not waited for: a committer that died leaves a note to the user unsaid, no more.
         committers[0].note_tagger.remote(device, gpu_ids)
 
-    def __call__(self, chunks: pa.Table) -> pa.Table:
-        """Tag the chunks that their committers do not have already, one after the other."""
-        summaries = [self._chunk(chunks.slice(row, 1)) for row in range(chunks.num_rows)]
-        return pa.Table.from_pylist(summaries)
-
-    def _chunk(self, chunk: pa.Table) -> dict[str, int]:
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        """Tag the one chunk in `chunk` unless its committer has it already."""
         from ray.exceptions import RayActorError
 
         facts = chunk.drop_columns("pixels")
@@ -119,6 +115,7 @@ class TagImages:
         return found, failed
 
 
-def _summary(shard: int, chunk: int, tagged: int, quarantined: int) -> dict[str, int]:
+def _summary(shard: int, chunk: int, tagged: int, quarantined: int) -> pa.Table:
     """Return the row that tells Ray Data that a chunk is done; the driver never reads it."""
-    return {"shard": shard, "chunk": chunk, "tagged": tagged, "quarantined": quarantined}
+    counts = {"tagged": tagged, "quarantined": quarantined}
+    return pa.Table.from_pylist([{"shard": shard, "chunk": chunk} | counts])

@@ -20,7 +20,7 @@ from ram_ray.serving.config import UrlConfig
 from ram_ray.serving.guard.admission import Admission
 from ram_ray.serving.guard.bucket_input import SCHEME, BucketReader
 from ram_ray.serving.problems import Problem
-from ram_ray.storage.web.addresses import is_public
+from ram_ray.storage.web.addresses import PrivateAddressError, is_public, look_up
 
 _PIECE_BYTES = 64 * 2**10
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -115,26 +115,13 @@ class UrlFetcher:
             raise _not_allowed("This server takes no URLs: send the image's bytes.")
         if not self._is_allowed_host(host, port):
             raise _not_allowed("This server does not fetch from that host and port.")
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return await look_up(host, port, self._is_allowed_address)
+        except PrivateAddressError:
+            raise _not_allowed("That host has an address inside a private network.") from None
         except OSError:
             message = "The host's name cannot be resolved."
             raise ImageError(ImageErrorCode.FETCH_FAILED, message) from None
-        # one private address among several is enough to refuse: which one would be used?
-        if not all(self._is_allowed_address(str(address[0])) for *_, address in found):
-            raise _not_allowed("That host has an address inside a private network.")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=family,
-                proto=proto,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for family, _, proto, _, address in found
-        ]
 
     def _is_allowed_host(self, host: str, port: int) -> bool:
         host = host.lower().rstrip(".")

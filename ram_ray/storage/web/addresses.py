@@ -42,11 +42,43 @@ class PrivateAddressError(OSError):
     """A name has an address that is not of the public internet."""
 
 
-class CheckedResolver(AbstractResolver):
-    """Looks names up; a connection goes to the addresses that were checked.
+async def look_up(
+    host: str,
+    port: int,
+    is_allowed: Callable[[str], bool],
+    family: socket.AddressFamily = socket.AF_UNSPEC,
+) -> list[ResolveResult]:
+    """Return a host's addresses, all of them allowed.
 
-    One private address among several is enough to refuse: which one would be used?
+    One that is not, among several, is enough to refuse: which one would be used?
+
+    Raises:
+        PrivateAddressError: one of them is not allowed.
+        OSError: there is no such name.
     """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+    if not all(is_allowed(str(address[0])) for *_, address in found):
+        raise PrivateAddressError(f"{host} has an address inside a private network")
+    return [
+        ResolveResult(
+            hostname=host,
+            host=str(address[0]),
+            port=port,
+            family=kind,
+            proto=proto,
+            flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+        )
+        for kind, _, proto, _, address in found
+    ]
+
+
+def _anywhere(_: str) -> bool:
+    return True
+
+
+class CheckedResolver(AbstractResolver):
+    """Looks names up; a connection goes to the addresses that were checked."""
 
     def __init__(self, is_trusted: Callable[[str], bool]) -> None:
         """Take what tells whether a host may be anywhere."""
@@ -61,22 +93,8 @@ class CheckedResolver(AbstractResolver):
             PrivateAddressError: one of them is private.
             OSError: there is no such name.
         """
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
-        if not self._is_trusted(host):
-            if not all(is_public(str(address[0])) for *_, address in found):
-                raise PrivateAddressError(f"{host} has an address inside a private network")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=kind,
-                proto=proto,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, _, proto, _, address in found
-        ]
+        trusted = self._is_trusted(host)
+        return await look_up(host, port, _anywhere if trusted else is_public, family)
 
     async def close(self) -> None:
         """Hold nothing."""
