@@ -4,12 +4,13 @@ import time
 from dataclasses import dataclass
 
 from ram_ray.config import StoreConfig
-from ram_ray.storage.sources import NameFilter, PassedOver, list_source
+from ram_ray.storage.listing import list_images
+from ram_ray.storage.sources import NameFilter, PassedOver
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CountedSource:
-    """Objects with the names of images."""
+    """Images, those in tars and tables of the source included."""
 
     num_images: int
     num_bytes: int
@@ -25,7 +26,7 @@ def count_source(
     exclude: list[str] | None,
     seconds: float,
 ) -> CountedSource:
-    """Count what `ram-ray tag` would take by name; pictures in tars are not looked into.
+    """Count what `ram-ray tag` would plan.
 
     Raises:
         UnreachableError: the source cannot be listed.
@@ -33,10 +34,10 @@ def count_source(
     names = NameFilter(include or (), exclude or ())
     until = time.monotonic() + seconds
     num_images = num_bytes = 0
-    for found in list_source(source, store, PassedOver()):
+    for found in list_images(source, store, names, PassedOver()):
         if time.monotonic() > until:
             return CountedSource(num_images=num_images, num_bytes=num_bytes, is_complete=False)
-        if names.accepts(found.image_id):
+        if names.takes(found):
             num_images += 1
             num_bytes += found.size_bytes
     return CountedSource(num_images=num_images, num_bytes=num_bytes, is_complete=True)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -88,6 +89,15 @@ def test_a_plan_counts_before_a_job_is_started(tmp_path):
     assert free.json()["price"] is None
     off = client(JobsConfig()).post("/v1/jobs/plan", json={"source": str(photos)})
     assert code(off) == (403, "jobs_disabled")
+
+
+def test_pictures_in_tars_are_counted_as_they_are_tagged(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x" * 10)
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in ("b.jpg", "c.jpg", "c.txt"):
+            tar.add(tmp_path / "a.jpg", name)
+    found = count_source(str(tmp_path), StoreConfig(), include=None, exclude=None, seconds=60)
+    assert (found.num_images, found.num_bytes, found.is_complete) == (3, 30, True)
 
 
 def test_a_plan_that_takes_too_long_says_so(tmp_path):
