@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 _PERIOD_S = 0.1
 _ANSWER_S = 5.0
 """For the ingress processes to say how much they still have."""
+_LAST_CALL_S = 1.0
+"""For a call under way when a second signal comes; it takes milliseconds."""
 _LAST_BYTES_S = 0.2
 """From an ingress process through the proxy to the client."""
 
@@ -41,18 +43,22 @@ async def serve_until_signal(limits: LimitConfig, on_ready: Callable[[], None], 
         await _ask(ingresses, "num_accepted")  # connects: the signal itself must not wait for that
         on_ready()
         await signals.get()
-        draining = asyncio.create_task(_drain(ingresses, limits))
+        hurry = asyncio.Event()
+        draining = asyncio.create_task(_drain(ingresses, limits, hurry))
         again = asyncio.create_task(signals.get())
         await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)
-        for task in (draining, again):
-            task.cancel()
+        again.cancel()
+        hurry.set()
+        # Serve answers a call that is left alone when its loop is gone, with tracebacks.
+        await asyncio.wait((draining,), timeout=_LAST_CALL_S)
+        draining.cancel()
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
 
-async def _drain(ingresses: Any, limits: LimitConfig) -> None:
-    """Tell every ingress process to take no new work; return when none has any left."""
+async def _drain(ingresses: Any, limits: LimitConfig, hurry: asyncio.Event) -> None:
+    """Tell every ingress process to take no new work; return when none has any left, or `hurry`."""
     started = time.monotonic()
     note("drain", state="begun", drain_s=limits.drain_s)
     longest = max(limits.drain_s, limits.body_timeout_s + limits.request_timeout_s)
@@ -60,6 +66,8 @@ async def _drain(ingresses: Any, limits: LimitConfig) -> None:
         num_accepted = await _ask(ingresses, "drain")  # also those that started meanwhile
         elapsed = time.monotonic() - started
         if (num_accepted == 0 and elapsed >= limits.drain_s) or elapsed > longest:
+            break
+        if hurry.is_set():
             break
         await asyncio.sleep(_PERIOD_S)
     note("drain", state="ended", unanswered=num_accepted, seconds=round(elapsed, 1))

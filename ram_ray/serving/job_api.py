@@ -53,7 +53,7 @@ class JobPlanRequest(BaseModel):
 class JobPlan(BaseModel):
     """What a job would read, and what that costs where the operator has said a price."""
 
-    num_images: int = Field(description="By their names; those inside tars are not counted.")
+    num_images: int = Field(description="Those in tars and tables too.")
     num_bytes: int
     is_complete: bool = Field(description="False: the time was up, and there are more.")
     price: float | None = Field(description="Null without `jobs.price_per_million`.")

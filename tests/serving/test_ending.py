@@ -114,6 +114,21 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path, proxy: str
 
 
 @pytest.mark.faults
+def test_a_second_signal_ends_it_now_and_quietly(tmp_path: Path) -> None:
+    body = photo_bytes(1)
+    with server(tmp_path, "haproxy") as (process, port):
+        waiting = open_request(port, body)  # never sent whole: draining alone would wait for it
+        process.send_signal(signal.SIGINT)
+        while '"begun"' not in (tmp_path / "stderr").read_text():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)  # the ingress processes are being told
+        assert process.wait(timeout=20) == 0
+        waiting.close()
+    said = (tmp_path / "stderr").read_text()
+    assert not re.search(r"Traceback|Error|error", said), said
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_sigkill_leaves_nothing_behind(tmp_path: Path, proxy: str) -> None:
     with server(tmp_path, proxy) as (process, _):
