@@ -6,6 +6,7 @@ clients         of S3: obstore's and boto3's
 stores          a place to write: create-if-absent, move, list
 key_ranges      a sorted key space walked at many places at once
 bucket_listing  an S3 prefix, exactly
+pins            what was seen of an object, and whether bytes are those
 sources         a folder or an S3 prefix, listed in key order
 cloud_listing   a gs:// bucket or an az:// container
 web             web servers and Hugging Face hubs

@@ -1,7 +1,4 @@
-"""The bytes of one object or of a part of it, checked against what was seen of it when listed.
-
-A body that is shorter than it should be is an `UnsettledError`: whoever asks again gets the rest.
-"""
+"""The bytes of one object or of a part of it, checked against what was seen of it when listed."""
 
 import asyncio
 import hashlib
@@ -9,7 +6,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -22,6 +18,7 @@ from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode
 from ram_ray.storage.again import UnsettledError
 from ram_ray.storage.clients import CloudStore, boto3_client, open_cloud
+from ram_ray.storage.pins import Body, Pin, changed, check_length, check_size, local_etag
 from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url
 from ram_ray.storage.uris import WEB, object_key, obstore_keeps, split_member
@@ -42,26 +39,6 @@ Bucket = tuple[str, str]
 
 T = TypeVar("T")
 Again = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """What was seen of an object when it was listed."""
-
-    etag: str | None
-    """The store's; of a local file `local_etag`; None: not known. Of a part: the container's."""
-    size_bytes: int
-    """Of the object; of a part its own."""
-    strict: bool = False
-    """Another content is an error, `changed`, and not taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """Bytes, and which content of the object they are of."""
-
-    data: bytes
-    etag: str | None
 
 
 class Objects:
@@ -277,29 +254,6 @@ def read_file(path: str, part: tuple[int, int] | None, pin: Pin | None, max_byte
         data = file.read(size_bytes)
         check_length(data, size_bytes)
         return Body(data, etag)
-
-
-def local_etag(told: os.stat_result) -> str:
-    """Return what a local file is pinned by, beside its size: when it was last written, in ns."""
-    return f"mtime:{told.st_mtime_ns}"
-
-
-def changed() -> ImageError:
-    """Return the error of an object that is not the one that was listed."""
-    return ImageError(ImageErrorCode.CHANGED, "It is not the content that was listed.")
-
-
-def check_size(size_bytes: int, max_bytes: int) -> None:
-    """Raise ImageError where an object is larger than the limit."""
-    if size_bytes > max_bytes:
-        message = f"{size_bytes} bytes; the limit is {max_bytes}."
-        raise ImageError(ImageErrorCode.TOO_LARGE, message)
-
-
-def check_length(data: bytes, size_bytes: int) -> None:
-    """Raise UnsettledError where a body is not as long as it should be."""
-    if len(data) != size_bytes:
-        raise UnsettledError(f"{len(data)} of {size_bytes} bytes came")
 
 
 def _md5(data: bytes) -> str:

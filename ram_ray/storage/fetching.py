@@ -13,7 +13,8 @@ from obstore.exceptions import PermissionDeniedError, PreconditionError, Unauthe
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, ImageError, ImageErrorCode, UnreachableError
 from ram_ray.storage.again import STORE_ERRORS, may_help, pause_s
-from ram_ray.storage.bodies import Body, Objects, Pin, changed
+from ram_ray.storage.bodies import Objects
+from ram_ray.storage.pins import Body, Pin, changed
 from ram_ray.storage.reasons import first_line
 from ram_ray.storage.regular_files import SpecialFileError
 from ram_ray.storage.table_rows import TableRows

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
-from ram_ray.storage.bodies import changed
+from ram_ray.storage.pins import changed
 from ram_ray.storage.reasons import first_line
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from obstore.exceptions import PreconditionError
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, UnreachableError
 from ram_ray.storage.again import STORE_ERRORS, until_answered
-from ram_ray.storage.bodies import Body, check_length, get_exact_key, local_etag
+from ram_ray.storage.bodies import get_exact_key
 from ram_ray.storage.clients import boto3_client, open_cloud
+from ram_ray.storage.pins import Body, check_length, local_etag
 from ram_ray.storage.reasons import describe
 from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url

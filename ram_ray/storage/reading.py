@@ -3,8 +3,8 @@
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
 from ram_ray.storage.again import STORE_ERRORS
-from ram_ray.storage.bodies import check_length
 from ram_ray.storage.object_files import Span, object_now
+from ram_ray.storage.pins import check_length
 from ram_ray.storage.reasons import describe
 from ram_ray.storage.regular_files import open_regular
 from ram_ray.storage.stores import split_url

@@ -10,8 +10,8 @@ from urllib.parse import quote_from_bytes
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import UnreachableError
-from ram_ray.storage.bodies import local_etag
 from ram_ray.storage.bucket_listing import begins_any_key, list_bucket
+from ram_ray.storage.pins import local_etag
 from ram_ray.storage.regular_files import is_special
 from ram_ray.storage.stores import split_url
 from ram_ray.storage.uris import object_key, whole_uri
@@ -63,7 +63,7 @@ class SourceObject:
     image_id: str
     uri: str
     etag: str | None
-    """The store's; of a local file `bodies.local_etag`; None: not known."""
+    """The store's; of a local file `pins.local_etag`; None: not known."""
     size_bytes: int
     """0 with no etag: not known."""
     from_row: bool = False

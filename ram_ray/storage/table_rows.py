@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ImageError, ImageErrorCode
-from ram_ray.storage.bodies import Body, changed, check_size, local_etag
 from ram_ray.storage.lance_tables import LANCE, open_lance, read_lance_cell
 from ram_ray.storage.object_files import open_object
+from ram_ray.storage.pins import Body, changed, check_size, local_etag
 from ram_ray.storage.reasons import first_line
 from ram_ray.storage.uris import Row
 

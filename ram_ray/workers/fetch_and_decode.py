@@ -14,8 +14,8 @@ from ram_ray.images.decoder import Decoder
 from ram_ray.images.extra_formats import decoder_versions
 from ram_ray.images.remarks import Remark
 from ram_ray.runs.ray_data import on_every_node
-from ram_ray.storage.bodies import Pin
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
+from ram_ray.storage.pins import Pin
 from ram_ray.workers.chunks import split_stretch, with_pixels
 from ram_ray.workers.fetch_window import FetchWindow, as_fetched
 

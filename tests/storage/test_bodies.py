@@ -9,8 +9,8 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.storage import again, bodies
-from ram_ray.storage.bodies import Pin
 from ram_ray.storage.fetching import MAX_ATTEMPTS, Fetched, Fetcher, FetchLimits
+from ram_ray.storage.pins import Pin
 from ram_ray.storage.sources import list_source
 from ram_ray.storage.uris import member_uri
 from tests.conftest import S3Server

@@ -11,9 +11,9 @@ import pytest
 
 from ram_ray.config import ImageTables, StoreConfig
 from ram_ray.errors import ConfigError, UnreachableError
-from ram_ray.storage.bodies import Pin
 from ram_ray.storage.fetching import Fetched, Fetcher, FetchLimits
 from ram_ray.storage.listing import DAMAGED, PACKED, expand_braces, images_after, list_images
+from ram_ray.storage.pins import Pin
 from ram_ray.storage.reading import read_uri
 from ram_ray.storage.sources import NameFilter, PassedOver, SourceObject
 from ram_ray.storage.tables.parquet_rows import NO_IMAGES, OF_OTHERS

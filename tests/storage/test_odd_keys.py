@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ram_ray.config import StoreConfig
-from ram_ray.storage.bodies import Pin
 from ram_ray.storage.fetching import Fetcher, FetchLimits
 from ram_ray.storage.object_files import open_object
+from ram_ray.storage.pins import Pin
 from ram_ray.storage.reading import read_uri
 from ram_ray.storage.sources import SourceObject, list_source
 from ram_ray.storage.tars import index_tar

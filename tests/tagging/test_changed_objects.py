@@ -8,7 +8,7 @@ import pytest
 
 from ram_ray.config import StoreConfig
 from ram_ray.errors import ConfigError
-from ram_ray.storage.bodies import local_etag
+from ram_ray.storage.pins import local_etag
 from ram_ray.tagging.config import TagConfig
 from ram_ray.tagging.forecast.pipeline import plan_bucket
 from ram_ray.tagging.outputs.verification import verify_output

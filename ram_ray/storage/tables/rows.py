@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from ram_ray.storage.bodies import local_etag
+from ram_ray.storage.pins import local_etag
 from ram_ray.storage.sources import OnPassed, SourceObject
 from ram_ray.storage.stores import split_url
 from ram_ray.storage.uris import split_member, whole_uri

@@ -20,7 +20,7 @@ from ram_ray.data_engine.plan.image_plan import (
     shard_of,
     write_image_plan,
 )
-from ram_ray.storage.bodies import local_etag
+from ram_ray.storage.pins import local_etag
 from ram_ray.storage.reading import read_uri
 from ram_ray.storage.stores import Store, open_store
 
